@@ -1,0 +1,146 @@
+"""Read and write tables and JSON files; the split and the folds that all stages share."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.config import Config, Dataset, PipelineError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+
+def write_atomic(path: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` fill a temporary file beside `path`, then move it into place: whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=path.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        write(temporary)
+        temporary.chmod(0o644)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise PipelineError(f"{path}: cannot be written ({error.strerror or error})") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    write_atomic(path, lambda temporary: _write(temporary, text))
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Strict JSON (no NaN), keys in the order given, newline at the end."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path: Path, made_by: str) -> Any:
+    """A JSON file's value; PipelineError naming the command that makes it where it is missing or unreadable."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise PipelineError(f"{path}: not found; make it with `{made_by}`") from None
+    except (OSError, ValueError) as error:
+        raise PipelineError(f"{path}: cannot be read ({error}); make it again with `{made_by}`") from None
+
+
+def file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_table(path: Path, made_by: str) -> pd.DataFrame:
+    """A CSV or Parquet table; numbers as float64 (so that a missing value is never another type), the rest as objects.
+
+    Raises:
+        PipelineError: the file is missing, unreadable or has no rows.
+    """
+    import pandas as pd
+
+    try:
+        frame = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
+    except FileNotFoundError:
+        raise PipelineError(f"{path}: not found; make it with `{made_by}`") from None
+    except (OSError, ValueError) as error:
+        raise PipelineError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
+    if frame.empty:
+        raise PipelineError(f"{path}: has no rows")
+    return normalise_types(frame)
+
+
+def normalise_types(frame: pd.DataFrame) -> pd.DataFrame:
+    """Numeric columns as float64, all others as object with None for missing."""
+    import pandas as pd
+
+    columns = {}
+    for name in frame:
+        column = frame[name]
+        if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
+            columns[name] = column.astype("float64")
+        else:
+            columns[name] = column.astype(object).where(column.notna(), None)
+    return pd.DataFrame(columns, index=frame.index)
+
+
+def load_dataset(dataset: Dataset) -> pd.DataFrame:
+    """The table of a dataset, its target checked.
+
+    Raises:
+        PipelineError: as read_table, or the target is absent or has missing values.
+    """
+    frame = read_table(Path(dataset.file), f"python generate_data.py --dataset {dataset.name}")
+    if dataset.target not in frame:
+        raise PipelineError(f"{dataset.file}: no column {dataset.target!r}; columns: {', '.join(map(str, frame))}")
+    if frame[dataset.target].isna().any():
+        row = int(frame[dataset.target].isna().to_numpy().argmax()) + 2
+        raise PipelineError(f"{dataset.file}: target {dataset.target} is missing in line {row}; remove or fill such rows")
+    return frame
+
+
+def features_and_target(frame: pd.DataFrame, dataset: Dataset) -> tuple[pd.DataFrame, np.ndarray]:
+    """X: the raw features (n x d frame); y: floats for regression, 0/1 with 1 = positive for binary, labels else."""
+    y = frame[dataset.target]
+    X = frame.drop(columns=dataset.target)
+    if dataset.task == "binary":
+        return X, (y == dataset.positive).to_numpy().astype(int)
+    return X, y.to_numpy()
+
+
+def split(frame: pd.DataFrame, dataset: Dataset, config: Config) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The train and test parts, the same in every stage; stratified by class where there are classes."""
+    from sklearn.model_selection import train_test_split
+
+    strata = None if dataset.task == "regression" else frame[dataset.target]
+    try:
+        train, test = train_test_split(frame, test_size=config.test_size, random_state=config.seed, stratify=strata)
+    except ValueError as error:
+        raise PipelineError(f"{dataset.file}: cannot be split into train and test parts ({error})") from None
+    return train, test
+
+
+def fold_indices(y: np.ndarray, dataset: Dataset, config: Config) -> list[tuple[np.ndarray, np.ndarray]]:
+    """(train, validation) positions of the cross-validation folds, shuffled with the seed, stratified for classes.
+
+    Raises:
+        PipelineError: a class has fewer rows than there are folds, or there are fewer rows than folds.
+    """
+    import numpy as np
+    from sklearn.model_selection import KFold, StratifiedKFold
+
+    smallest = len(y) if dataset.task == "regression" else int(np.unique(y, return_counts=True)[1].min())
+    if smallest < config.folds:
+        raise PipelineError(f"{dataset.file}: {smallest} rows of the smallest class cannot fill {config.folds} folds")
+    kind = KFold if dataset.task == "regression" else StratifiedKFold
+    return list(kind(config.folds, shuffle=True, random_state=config.seed).split(np.zeros(len(y)), y))
