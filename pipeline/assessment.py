@@ -1,0 +1,228 @@
+"""How a model is fitted and judged on a dataset, the same for a baseline and for a tuned winner."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import pickle
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline import evaluation
+from pipeline.config import Config, Dataset
+from pipeline.data import features_and_target, fold_indices, load_dataset, split, write_atomic
+from pipeline.evaluation import Predictions
+from pipeline.models import build_estimator, build_model, model_params
+from pipeline.tracking import RunRecord
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from matplotlib.figure import Figure
+    from sklearn.pipeline import Pipeline
+
+IMPORTANCE_ROWS = 1000
+IMPORTANCE_REPEATS = 3
+EXAMPLE_ROWS = 5
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A dataset's rows: all of them, and the shared train and test parts; X are raw features, y targets."""
+
+    X: pd.DataFrame
+    y: np.ndarray
+    X_train: pd.DataFrame
+    y_train: np.ndarray
+    X_test: pd.DataFrame
+    y_test: np.ndarray
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """A model fitted on the training part, and what it reached."""
+
+    model: Pipeline
+    estimator: str
+    params: Mapping[str, Any]
+    cv: Mapping[str, float]
+    train: Mapping[str, float]
+    test: Mapping[str, float]
+    score: Mapping[str, float]
+    interval: Mapping[str, list[float]]
+    predictions: Predictions
+    rows: pd.Index
+    fit_seconds: float
+
+
+def load_parts(dataset: Dataset, config: Config) -> Parts:
+    """Read a dataset and split it.
+
+    Raises:
+        PipelineError: as load_dataset and split.
+    """
+    frame = load_dataset(dataset)
+    train, test = split(frame, dataset, config)
+    return Parts(*(part for rows in (frame, train, test) for part in features_and_target(rows, dataset)))
+
+
+def assess(
+    dataset: Dataset,
+    config: Config,
+    name: str,
+    parts: Parts,
+    overrides: Mapping[str, Any] | None = None,
+    progress: Callable[[str], None] = lambda step: None,
+) -> Assessment:
+    """Cross-validate on the training part, fit on it, and score once by the dataset's evaluation.
+
+    `cv` comes from pooled out-of-fold predictions on the training part and is what models are chosen by; `score` from
+    the test part or, with `evaluation: cross_validation`, from pooled out-of-fold predictions over all rows.
+    """
+    task = dataset.task
+    model = build_model(dataset, config, name, parts.X_train, overrides)
+    progress("cross-validation")
+    folds = fold_indices(parts.y_train, dataset, config)
+    cv = evaluation.scores(task, evaluation.out_of_fold(model, parts.X_train, parts.y_train, folds, task))
+    progress("fit")
+    started = time.perf_counter()
+    model.fit(parts.X_train, parts.y_train)
+    fit_seconds = time.perf_counter() - started
+    judged, rows = evaluation.predict(model, parts.X_test, parts.y_test, task), parts.X_test.index
+    test = evaluation.scores(task, judged)
+    if dataset.evaluation == "cross_validation":
+        progress("cross-validation over all rows")
+        all_folds = fold_indices(parts.y, dataset, config)
+        fresh = build_model(dataset, config, name, parts.X, overrides)
+        judged, rows = evaluation.out_of_fold(fresh, parts.X, parts.y, all_folds, task), parts.X.index
+    return Assessment(
+        model=model,
+        estimator=type(build_estimator(dataset, config, name, overrides)).__name__,
+        params=model_params(dataset, config, name) | dict(overrides or {}),
+        cv=cv,
+        train=evaluation.scores(task, evaluation.predict(model, parts.X_train, parts.y_train, task)),
+        test=test,
+        score=evaluation.scores(task, judged),
+        interval=evaluation.bootstrap_intervals(task, judged, config.seed),
+        predictions=judged,
+        rows=rows,
+        fit_seconds=fit_seconds,
+    )
+
+
+def naive_scores(dataset: Dataset, parts: Parts) -> dict[str, float]:
+    """Scores of predicting the training mean or the majority class for every row that the models are judged on."""
+    import numpy as np
+
+    y = parts.y if dataset.evaluation == "cross_validation" else parts.y_test
+    if dataset.task == "regression":
+        return evaluation.scores(dataset.task, Predictions(y, np.full(len(y), parts.y_train.mean())))
+    labels, counts = np.unique(parts.y_train, return_counts=True)
+    majority = np.full(len(y), labels[counts.argmax()])
+    constant = np.zeros(len(y)) if dataset.task == "binary" else None
+    return evaluation.scores(dataset.task, Predictions(y, majority, constant))
+
+
+def importances(assessment: Assessment, dataset: Dataset, config: Config, parts: Parts) -> dict[str, float]:
+    """Permutation importance (Breiman 2001) of each raw column on at most IMPORTANCE_ROWS rows of the test part:
+    mean drop of the main metric when the column is shuffled. Dropped columns have none.
+    """
+    import numpy as np
+
+    rng = np.random.default_rng(config.seed)
+    picked = np.arange(len(parts.y_test))
+    if len(picked) > IMPORTANCE_ROWS:
+        # every rare class keeps its rows, so that a ranking metric stays defined
+        rare = np.flatnonzero(parts.y_test == 1) if dataset.task == "binary" else picked[:0]
+        others = rng.permutation(np.setdiff1d(picked, rare[:IMPORTANCE_ROWS]))
+        picked = np.concatenate([rare[: IMPORTANCE_ROWS // 2], others])[:IMPORTANCE_ROWS]
+    X, y = parts.X_test.iloc[picked].reset_index(drop=True), parts.y_test[picked]
+    whole = evaluation.metric_value(dataset.metric, evaluation.predict(assessment.model, X, y, dataset.task))
+    result = {}
+    for column in X:
+        if column in dataset.drop:
+            continue
+        drops = []
+        for _ in range(IMPORTANCE_REPEATS):
+            shuffled = X.assign(**{column: X[column].to_numpy()[rng.permutation(len(X))]})
+            predictions = evaluation.predict(assessment.model, shuffled, y, dataset.task)
+            drops.append(whole - evaluation.metric_value(dataset.metric, predictions))
+        result[str(column)] = float(np.mean(drops))
+    return result
+
+
+def summary(assessment: Assessment) -> dict[str, Any]:
+    """The part of an assessment that goes into the committed metrics: no times, ids or paths."""
+    return {
+        "estimator": assessment.estimator,
+        "cv": _rounded(assessment.cv),
+        "score": _rounded(assessment.score),
+        "interval": {metric: [round(v, 6) for v in bounds] for metric, bounds in assessment.interval.items()},
+    }
+
+
+def save_plots(
+    assessment: Assessment, importance: Mapping[str, float], dataset: Dataset, title: str, folder: Path, prefix: str = ""
+) -> list[Path]:
+    """Write feature_importance, predictions_plot and diagnostics PNGs into the folder; returns their paths."""
+    from pipeline import plots
+
+    figures = {
+        "feature_importance": plots.feature_importance(importance, title, dataset.metric),
+        "predictions_plot": plots.predictions_plot(assessment.predictions, title, dataset.task),
+        "diagnostics": plots.diagnostics(assessment.predictions, title, dataset.task),
+    }
+    paths = []
+    for name, figure in figures.items():
+        path = folder / f"{prefix}{name}.png"
+        write_atomic(path, lambda temporary, figure=figure: _save(figure, temporary))
+        paths.append(path)
+    return paths
+
+
+def run_record(
+    assessment: Assessment,
+    importance: Mapping[str, float],
+    name: str,
+    tags: Mapping[str, str],
+    plots: list[Path],
+    started: float,
+) -> RunRecord:
+    """The MLflow run of an assessed model."""
+    metrics = {**assessment.score, "fit_seconds": assessment.fit_seconds}
+    metrics["model_bytes"] = len(pickle.dumps(assessment.model))
+    for prefix, values in (("train", assessment.train), ("test", assessment.test), ("cv", assessment.cv)):
+        metrics.update({f"{prefix}_{metric}": value for metric, value in values.items()})
+    for metric, (low, high) in assessment.interval.items():
+        metrics.update({f"{metric}_low": low, f"{metric}_high": high})
+    return RunRecord(
+        name=name,
+        tags=tags,
+        params={**assessment.params, "model_type": tags["model_type"], "estimator": assessment.estimator},
+        metrics=metrics,
+        files=plots,
+        texts={"feature_importance.json": json.dumps(importance), "predictions.csv": _predictions_csv(assessment)},
+        start=started,
+    )
+
+
+def _predictions_csv(assessment: Assessment) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["row", "actual", "predicted", "score"])
+    p = assessment.predictions
+    scores = p.score.tolist() if p.score is not None else [""] * len(p.actual)
+    writer.writerows(zip(assessment.rows, p.actual.tolist(), p.predicted.tolist(), scores, strict=True))
+    return text.getvalue()
+
+
+def _rounded(values: Mapping[str, float]) -> dict[str, float]:
+    return {metric: round(value, 6) for metric, value in values.items()}
+
+
+def _save(figure: Figure, path: Path) -> None:
+    figure.savefig(path, dpi=110, format="png")

@@ -1,0 +1,127 @@
+"""Name, task and settings -> a fresh unfitted Pipeline with the preprocessing inside; search spaces -> suggestions.
+
+Models are made of library classes only, so that a logged model loads where this project is not installed.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from pipeline.config import Config, Dataset, ModelSpec, PipelineError
+
+if TYPE_CHECKING:
+    import optuna
+    import pandas as pd
+    from sklearn.base import BaseEstimator
+    from sklearn.compose import ColumnTransformer
+    from sklearn.pipeline import Pipeline
+
+
+def build_model(
+    dataset: Dataset, config: Config, name: str, X: pd.DataFrame, overrides: Mapping[str, Any] | None = None
+) -> Pipeline:
+    """An unfitted Pipeline for raw rows shaped like X; its classifier decides at the dataset's threshold.
+
+    Raises:
+        PipelineError: the model is unknown, its class cannot be imported or refuses a setting.
+    """
+    from sklearn.model_selection import FixedThresholdClassifier, StratifiedKFold, TunedThresholdClassifierCV
+    from sklearn.pipeline import Pipeline
+
+    spec = config.models[name]
+    estimator = build_estimator(dataset, config, name, overrides)
+    if dataset.task == "binary" and dataset.threshold == "tuned":
+        inner = StratifiedKFold(config.folds, shuffle=True, random_state=config.seed)
+        estimator = TunedThresholdClassifierCV(estimator, scoring="f1", cv=inner)
+    elif dataset.task == "binary" and dataset.threshold != 0.5:
+        estimator = FixedThresholdClassifier(estimator, threshold=float(dataset.threshold))
+    return Pipeline([("preprocess", build_preprocessing(spec, dataset, X)), ("model", estimator)])
+
+
+def build_estimator(
+    dataset: Dataset, config: Config, name: str, overrides: Mapping[str, Any] | None = None
+) -> BaseEstimator:
+    """The bare estimator with its settings, the seed, and all cores for forests."""
+    spec = config.models[name]
+    cls = _import_class(spec, dataset)
+    settings = model_params(dataset, config, name) | dict(overrides or {})
+    known = cls().get_params()
+    for setting in settings:
+        if setting not in known:
+            raise PipelineError(f"params.yaml: models.{name}: {cls.__name__} has no setting {setting!r}")
+    if "random_state" in known:
+        settings.setdefault("random_state", config.seed)
+    if "n_jobs" in known and "n_estimators" in known:
+        settings.setdefault("n_jobs", -1)
+    return cls(**settings)
+
+
+def model_params(dataset: Dataset, config: Config, name: str) -> dict[str, Any]:
+    """A model's baseline settings on a dataset: the model's own, overridden by the dataset's."""
+    spec = config.models[name]
+    task_params = {} if dataset.task == "regression" else spec.classification_params
+    return {**spec.params, **task_params, **dataset.models.get(name, {})}
+
+
+def build_preprocessing(spec: ModelSpec, dataset: Dataset, X: pd.DataFrame) -> ColumnTransformer:
+    """Scaled: median-filled standardised numbers and one-hot categories. Otherwise: numbers as they are (missing
+    values too), categories as ordinals with -1 for unseen ones. Dropped and all-empty columns stay out.
+    """
+    from sklearn.compose import ColumnTransformer
+    from sklearn.impute import SimpleImputer
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
+
+    used = [name for name in X if name not in dataset.drop and X[name].notna().any()]
+    numeric = [name for name in used if X[name].dtype == "float64"]
+    categorical = [name for name in used if name not in numeric]
+    if spec.scale:
+        numbers = make_pipeline(SimpleImputer(strategy="median"), StandardScaler())
+        categories = OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=50, sparse_output=False)
+    else:
+        numbers = "passthrough"
+        categories = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
+    return ColumnTransformer([("numbers", numbers, numeric), ("categories", categories, categorical)])
+
+
+def search_space(dataset: Dataset, config: Config, name: str) -> dict[str, Any]:
+    """The search space of a model on a dataset's kind of task.
+
+    Raises:
+        PipelineError: there is none.
+    """
+    space = dict(config.search_spaces.get(name, {}))
+    kind = "regression" if dataset.task == "regression" else "classification"
+    if set(space) & {"regression", "classification"}:
+        space = dict(space.get(kind, {}))
+    if not space:
+        raise PipelineError(f"params.yaml: search_spaces.{name}: nothing to tune for {kind}; choose another --model")
+    return space
+
+
+def suggest(trial: optuna.Trial, space: Mapping[str, Any]) -> dict[str, Any]:
+    """A trial's settings: [low, high] ranges, {log: [low, high]} or {choice: [...]}; whole numbers stay whole."""
+    settings: dict[str, Any] = {}
+    for name, rule in space.items():
+        if isinstance(rule, Mapping) and "choice" in rule:
+            settings[name] = trial.suggest_categorical(name, rule["choice"])
+            continue
+        try:
+            log = isinstance(rule, Mapping)
+            low, high = rule["log"] if log else rule
+            suggest_number = trial.suggest_int if isinstance(low, int) and isinstance(high, int) else trial.suggest_float
+            settings[name] = suggest_number(name, low, high, log=log)
+        except (KeyError, TypeError, ValueError):
+            raise PipelineError(f"params.yaml: search_spaces: {name}: {rule!r} is no range") from None
+    return settings
+
+
+def _import_class(spec: ModelSpec, dataset: Dataset) -> type:
+    path = spec.regression if dataset.task == "regression" else spec.classification
+    module, _, name = path.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError):
+        raise PipelineError(f"params.yaml: models.{spec.name}: {path} cannot be imported") from None

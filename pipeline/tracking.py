@@ -1,0 +1,229 @@
+"""The MLflow store: the only module that imports mlflow.
+
+A run is written in one go under a lock on the store, after its work is done. So a run that is still RUNNING while the
+lock is held was left by a killed process, and is removed before the next one is written.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlparse
+
+from pipeline.config import PipelineError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+    from sklearn.pipeline import Pipeline
+
+STORE = Path("mlruns")
+DATABASE = STORE / "db.sqlite"
+PAGE = 1000
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """Everything that one run logs. `files` are copied, `texts` maps artifact names to their content."""
+
+    name: str
+    tags: Mapping[str, str]
+    params: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    files: Sequence[Path] = ()
+    texts: Mapping[str, str] = field(default_factory=dict)
+    status: str = "FINISHED"
+    start: float | None = None
+    end: float | None = None
+
+
+def default_uri() -> str:
+    """MLFLOW_TRACKING_URI, or the project's own sqlite store."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{DATABASE.resolve()}"
+
+
+def open_store(uri: str | None = None, create: bool = False) -> MlflowClient:
+    """A client of the store; `create` makes the project's own where there is none.
+
+    Raises:
+        PipelineError: there is no store, or it cannot be read.
+    """
+    uri = uri or default_uri()
+    database = Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
+    if database is not None and not database.exists() and not create:
+        raise PipelineError(f"{database}: no MLflow store yet; make it with `python train.py`")
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    with store_lock():
+        try:
+            if database is not None:
+                database.parent.mkdir(parents=True, exist_ok=True)
+                with sqlite3.connect(database) as connection:
+                    connection.execute("PRAGMA journal_mode=WAL")
+            mlflow.set_tracking_uri(uri)
+            client = mlflow.MlflowClient(uri)
+            client.search_experiments(max_results=1)
+        except (MlflowException, sqlite3.Error, OSError) as error:
+            raise PipelineError(f"{database or uri}: the MLflow store cannot be used ({_line(error)})") from None
+    return client
+
+
+@contextmanager
+def store_lock() -> Iterator[None]:
+    """Only one process writes to the project's store at a time; the others wait."""
+    STORE.mkdir(exist_ok=True)
+    with (STORE / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def write_runs(
+    client: MlflowClient,
+    experiment: str,
+    records: Sequence[RunRecord],
+    parent: RunRecord | None = None,
+    model: Pipeline | None = None,
+    example: pd.DataFrame | None = None,
+) -> list[str]:
+    """Write runs, under a parent run where one is given; a model goes to the first of them. Returns the run ids.
+
+    A parent with the same tags `study` is taken up again, and children whose names it already has are not repeated.
+    """
+    with store_lock():
+        experiment_id = _experiment_id(client, experiment)
+        _remove_unfinished(client, experiment_id)
+        if parent is None:
+            return [_write_run(client, experiment_id, record, None, model, example) for record in records]
+        quoted = parent.tags["study"].replace("'", "")
+        found = client.search_runs([experiment_id], f"tags.study = '{quoted}' and tags.stage = 'study'")
+        parent_id = found[0].info.run_id if found else _write_run(client, experiment_id, parent, None, None, None)
+        known = {run.info.run_name for run in _search(client, experiment_id, f"tags.`mlflow.parentRunId` = '{parent_id}'")}
+        new = [record for record in records if record.name not in known]
+        return [parent_id, *(_write_run(client, experiment_id, record, parent_id, None, None) for record in new)]
+
+
+def newest_runs(
+    client: MlflowClient, experiment: str, stage: str, data_sha256: str, params_sha256: str
+) -> dict[str, Run]:
+    """The newest finished run of each model in a stage with these hashes; empty where there is none."""
+    found = client.get_experiment_by_name(experiment)
+    if found is None:
+        return {}
+    query = (
+        f"tags.stage = '{stage}' and tags.data_sha256 = '{data_sha256}' and tags.params_sha256 = '{params_sha256}' "
+        "and attributes.status = 'FINISHED'"
+    )
+    runs: dict[str, Run] = {}
+    for run in _search(client, found.experiment_id, query):
+        runs.setdefault(run.data.tags["model_type"], run)
+    return runs
+
+
+def child_runs(client: MlflowClient, run: Run) -> list[Run]:
+    """The runs under a parent run, oldest first."""
+    return _search(client, run.info.experiment_id, f"tags.`mlflow.parentRunId` = '{run.info.run_id}'")[::-1]
+
+
+def artifact_file(run: Run, name: str) -> Path:
+    """Where an artifact of a run in a local store lies."""
+    return Path(unquote(urlparse(run.info.artifact_uri).path)) / name
+
+
+def _search(client: MlflowClient, experiment_id: str, query: str) -> list[Run]:
+    runs: list[Run] = []
+    token = None
+    while True:
+        page = client.search_runs(
+            [experiment_id], query, max_results=PAGE, page_token=token, order_by=["attributes.start_time DESC"]
+        )
+        runs += page
+        token = page.token
+        if not token:
+            return runs
+
+
+def _experiment_id(client: MlflowClient, name: str) -> str:
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        return found.experiment_id
+    if str(client.tracking_uri).startswith("sqlite:"):
+        return client.create_experiment(name, (STORE / "artifacts" / name).resolve().as_uri())
+    return client.create_experiment(name)
+
+
+def _remove_unfinished(client: MlflowClient, experiment_id: str) -> None:
+    for run in _search(client, experiment_id, "attributes.status = 'RUNNING'"):
+        client.delete_run(run.info.run_id)
+
+
+def _write_run(
+    client: MlflowClient,
+    experiment_id: str,
+    record: RunRecord,
+    parent_id: str | None,
+    model: Pipeline | None,
+    example: pd.DataFrame | None,
+) -> str:
+    from mlflow.entities import Metric, Param, RunTag
+
+    end = record.end or time.time()
+    start = int((record.start or end) * 1000)
+    tags = dict(record.tags)
+    tags["timestamp"] = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(start / 1000))
+    if parent_id:
+        tags["mlflow.parentRunId"] = parent_id
+    run = client.create_run(experiment_id, start_time=start, run_name=record.name)
+    run_id = run.info.run_id
+    client.log_batch(
+        run_id,
+        metrics=[Metric(key, value, int(end * 1000), 0) for key, value in record.metrics.items()],
+        params=[Param(key, str(value)) for key, value in record.params.items()],
+        tags=[RunTag(key, value) for key, value in tags.items()],
+    )
+    for path in record.files:
+        client.log_artifact(run_id, str(path))
+    for name, text in record.texts.items():
+        client.log_text(run_id, text, name)
+    if model is not None:
+        _log_model(client, run_id, model, example)
+    client.set_terminated(run_id, record.status, int(end * 1000))
+    return run_id
+
+
+def _log_model(client: MlflowClient, run_id: str, model: Pipeline, example: pd.DataFrame) -> None:
+    """Log the fitted Pipeline (`model.pkl`) with signature, input example and the versions that it needs."""
+    from importlib.metadata import version
+
+    import mlflow
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, Schema
+
+    columns = [
+        ColSpec("double" if example[name].dtype == "float64" else "string", str(name), required=False) for name in example
+    ]
+    output = model.predict(example)
+    kind = {"f": "double", "i": "long"}.get(output.dtype.kind, "string")
+    with mlflow.start_run(run_id=run_id):
+        mlflow.sklearn.log_model(
+            model,
+            name="model",
+            serialization_format="pickle",
+            signature=ModelSignature(Schema(columns), Schema([ColSpec(kind, "prediction")])),
+            input_example=example,
+            pip_requirements=[f"{name}=={version(name)}" for name in ("scikit-learn", "numpy", "scipy", "pandas")],
+        )
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200]
