@@ -7,6 +7,7 @@ weights 1.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,19 @@ class Predictions:
     score: np.ndarray | None = None
 
 
+def fit(model: Pipeline, X: pd.DataFrame, y: np.ndarray) -> Pipeline:
+    """Fit in place and return it. Where every row gets the same score, there is no threshold to tune: it stays at 0.5."""
+    from sklearn.model_selection import FixedThresholdClassifier
+
+    try:
+        return model.fit(X, y)
+    except ValueError as error:
+        if "constant predictions" not in str(error):
+            raise
+        model.steps[-1] = ("model", FixedThresholdClassifier(model[-1].estimator, threshold=0.5))
+        return model.fit(X, y)
+
+
 def predict(model: Pipeline, X: pd.DataFrame, y: np.ndarray, task: str) -> Predictions:
     """A fitted model's predictions for the rows of X (n rows each)."""
     if task != "binary":
@@ -53,7 +67,7 @@ def out_of_fold(
 
     parts = []
     for train, validation in folds:
-        fitted = clone(model).fit(X.iloc[train], y[train])
+        fitted = fit(clone(model), X.iloc[train], y[train])
         parts.append(predict(fitted, X.iloc[validation], y[validation], task))
     order = np.argsort(np.concatenate([validation for _, validation in folds]))
     score = np.concatenate([part.score for part in parts if part.score is not None])[order] if task == "binary" else None
@@ -71,9 +85,8 @@ def scores(task: str, predictions: Predictions) -> dict[str, float]:
 
 def bootstrap_intervals(task: str, predictions: Predictions, seed: int) -> dict[str, list[float]]:
     """95 % percentile bootstrap interval of every metric of the task."""
-    weights = _resamples(len(predictions.actual), seed)
-    values = {metric: [] for metric in METRICS[task]}
-    for chunk in weights:
+    values: dict[str, list[np.ndarray]] = {metric: [] for metric in METRICS[task]}
+    for chunk in _resamples(len(predictions.actual), seed):
         for metric, found in values.items():
             found.append(_weighted(metric, predictions, chunk))
     return {metric: _percentiles(np.concatenate(found)) for metric, found in values.items()}
@@ -92,15 +105,12 @@ def _percentiles(values: np.ndarray) -> list[float]:
     return [float(low), float(high)]
 
 
-def _resamples(n: int, seed: int) -> list[np.ndarray]:
-    """RESAMPLES rows of bootstrap counts in chunks of (CHUNK, n), made as they are used up."""
+def _resamples(n: int, seed: int) -> Iterator[np.ndarray]:
+    """RESAMPLES rows of bootstrap counts, in chunks of (CHUNK, n)."""
     rng = np.random.default_rng(seed)
-
-    def chunk() -> np.ndarray:
+    for _ in range(RESAMPLES // CHUNK):
         draws = rng.integers(0, n, (CHUNK, n)) + n * np.arange(CHUNK)[:, None]
-        return np.bincount(draws.ravel(), minlength=CHUNK * n).reshape(CHUNK, n).astype(float)
-
-    return (chunk() for _ in range(RESAMPLES // CHUNK))  # type: ignore[return-value]
+        yield np.bincount(draws.ravel(), minlength=CHUNK * n).reshape(CHUNK, n).astype(float)
 
 
 def _weighted(metric: str, p: Predictions, w: np.ndarray) -> np.ndarray:

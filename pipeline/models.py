@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from sklearn.compose import ColumnTransformer
     from sklearn.pipeline import Pipeline
 
+THRESHOLD_FOLDS = 3
+
 
 def build_model(
     dataset: Dataset, config: Config, name: str, X: pd.DataFrame, overrides: Mapping[str, Any] | None = None
@@ -33,7 +35,7 @@ def build_model(
     spec = config.models[name]
     estimator = build_estimator(dataset, config, name, overrides)
     if dataset.task == "binary" and dataset.threshold == "tuned":
-        inner = StratifiedKFold(config.folds, shuffle=True, random_state=config.seed)
+        inner = StratifiedKFold(THRESHOLD_FOLDS, shuffle=True, random_state=config.seed)
         estimator = TunedThresholdClassifierCV(estimator, scoring="f1", cv=inner)
     elif dataset.task == "binary" and dataset.threshold != 0.5:
         estimator = FixedThresholdClassifier(estimator, threshold=float(dataset.threshold))

@@ -7,6 +7,7 @@ lock is held was left by a killed process, and is removed before the next one is
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import sqlite3
 import time
@@ -62,9 +63,14 @@ def open_store(uri: str | None = None, create: bool = False) -> MlflowClient:
     database = Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
     if database is not None and not database.exists() and not create:
         raise PipelineError(f"{database}: no MLflow store yet; make it with `python train.py`")
+    # set before the import: its handlers announce migrations and the pickle format on every start
+    for noisy in ("mlflow", "alembic"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
     import mlflow
     from mlflow.exceptions import MlflowException
 
+    for noisy in ("mlflow.sklearn", "mlflow.store.db.utils"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
     with store_lock():
         try:
             if database is not None:

@@ -1,0 +1,86 @@
+"""A tiny project in a temporary folder: settings, and tables small enough that every stage takes a moment."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+ROOT = Path(__file__).resolve().parent.parent
+
+PARAMS = {
+    "seed": 7,
+    "folds": 3,
+    "test_size": 0.25,
+    "datasets": {
+        "houses": {"source": "x.csv", "file": "data/houses.csv", "target": "price", "task": "regression"},
+        "customers": {
+            "source": "y.csv",
+            "file": "data/customers.csv",
+            "target": "left",
+            "task": "binary",
+            "positive": "Yes",
+            "metric": "accuracy",
+            "drop": ["id"],
+            "tune": "forest",
+        },
+    },
+    "models": {
+        "forest": {
+            "regression": "sklearn.ensemble.RandomForestRegressor",
+            "classification": "sklearn.ensemble.RandomForestClassifier",
+            "params": {"n_estimators": 20, "max_depth": 6, "n_jobs": 1},
+        },
+        "gradient_boosting": {
+            "regression": "sklearn.ensemble.HistGradientBoostingRegressor",
+            "classification": "sklearn.ensemble.HistGradientBoostingClassifier",
+            "params": {"max_iter": 10},
+        },
+        "linear": {
+            "regression": "sklearn.linear_model.Ridge",
+            "classification": "sklearn.linear_model.LogisticRegression",
+            "scale": True,
+        },
+    },
+    "search_spaces": {
+        "forest": {"n_estimators": [10, 60], "max_depth": [2, 8], "max_features": [0.2, 1.0]},
+        "gradient_boosting": {"max_iter": [5, 20], "learning_rate": {"log": [0.01, 0.5]}},
+        "linear": {"classification": {"C": {"log": [0.01, 10.0]}}},
+    },
+    "tuning": {"trials": 8, "startup_trials": 3, "search_rows": 150},
+    "gates": {"customers": [{"metric": "accuracy", "above": 0.6}]},
+}
+
+
+def make_houses(rows: int = 240, seed: int = 0) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    frame = pd.DataFrame({"size": rng.normal(size=rows), "age": rng.integers(0, 50, rows)})
+    frame["kind"] = rng.choice(["flat", "villa", "hut"], rows)
+    frame["price"] = 2 * frame["size"] + (frame["kind"] == "villa") * 3 + rng.normal(0, 0.3, rows)
+    return frame
+
+
+def make_customers(rows: int = 240, seed: int = 0) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    frame = pd.DataFrame({"id": [f"c{i}" for i in range(rows)], "tenure": rng.integers(1, 72, rows)})
+    frame["plan"] = rng.choice(["month", "year"], rows)
+    chance = 1 / (1 + np.exp(-(2.0 * (frame["plan"] == "month") - frame["tenure"] / 20)))
+    frame["left"] = np.where(rng.random(rows) < chance, "Yes", "No")
+    return frame
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with params.yaml and two tables, which is the current folder for the test."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(PARAMS, sort_keys=False))
+    (tmp_path / "data").mkdir()
+    make_houses().to_csv("data/houses.csv", index=False)
+    make_customers().to_csv("data/customers.csv", index=False)
+    return tmp_path

@@ -1,0 +1,89 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.config import PipelineError, load_config
+from pipeline.data import (
+    features_and_target,
+    fold_indices,
+    load_dataset,
+    normalise_types,
+    read_json,
+    split,
+    write_atomic,
+    write_json,
+)
+
+
+def test_failed_write_keeps_the_old_file_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "out.json"
+    write_json(path, {"a": 1})
+
+    def fail(temporary: Path) -> None:
+        temporary.write_text("half")
+        raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError):
+        write_atomic(path, fail)
+    assert json.loads(path.read_text()) == {"a": 1}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_json_holds_no_nan(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="JSON compliant"):
+        write_json(tmp_path / "x.json", {"a": float("nan")})
+
+
+def test_missing_json_names_its_command(tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match="make it with `python train.py`"):
+        read_json(tmp_path / "x.json", "python train.py")
+
+
+def test_types_are_numbers_or_objects() -> None:
+    frame = normalise_types(pd.DataFrame({"n": [1, 2], "b": [True, False], "s": ["x", None]}))
+    assert list(frame.dtypes.astype(str)) == ["float64", "object", "object"]
+    assert frame["s"][1] is None
+
+
+def test_split_is_shared_stratified_and_loses_no_row(project: Path) -> None:
+    config = load_config()
+    dataset = config.dataset("customers")
+    frame = load_dataset(dataset)
+    train, test = split(frame, dataset, config)
+    again, _ = split(frame, dataset, config)
+    assert sorted([*train.index, *test.index]) == list(range(len(frame)))
+    assert list(train.index) == list(again.index)
+    share = (frame["left"] == "Yes").mean()
+    assert abs((test["left"] == "Yes").mean() - share) < 0.02
+
+
+def test_folds_cover_each_row_once(project: Path) -> None:
+    config = load_config()
+    dataset = config.dataset("customers")
+    _, y = features_and_target(load_dataset(dataset), dataset)
+    folds = fold_indices(y, dataset, config)
+    assert sorted(np.concatenate([validation for _, validation in folds])) == list(range(len(y)))
+    assert set(y) == {0, 1}
+
+
+def test_a_class_smaller_than_the_folds_is_refused(project: Path) -> None:
+    config = load_config()
+    with pytest.raises(PipelineError, match="2 rows of the smallest class"):
+        fold_indices(np.array([1, 1, 0, 0, 0, 0]), config.dataset("customers"), config)
+
+
+def test_missing_target_value_is_named_with_its_line(project: Path) -> None:
+    frame = pd.read_csv("data/houses.csv")
+    frame.loc[3, "price"] = None
+    frame.to_csv("data/houses.csv", index=False)
+    with pytest.raises(PipelineError, match="missing in line 5"):
+        load_dataset(load_config().dataset("houses"))
+
+
+def test_missing_table_names_its_command(project: Path) -> None:
+    Path("data/houses.csv").unlink()
+    with pytest.raises(PipelineError, match="generate_data.py --dataset houses"):
+        load_dataset(load_config().dataset("houses"))

@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+from sklearn import metrics
+
+from pipeline.evaluation import Predictions, bootstrap_intervals, metric_value, paired_difference, scores
+
+
+@pytest.fixture
+def binary() -> Predictions:
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 300)
+    score = np.round(np.clip(0.3 * y + rng.random(300) * 0.7, 0, 1), 1)  # rounded: many ties
+    return Predictions(y, (score >= 0.5).astype(int), score)
+
+
+def test_binary_metrics_agree_with_scikit_learn(binary: Predictions) -> None:
+    found = scores("binary", binary)
+    assert found["accuracy"] == pytest.approx(metrics.accuracy_score(binary.actual, binary.predicted))
+    assert found["f1"] == pytest.approx(metrics.f1_score(binary.actual, binary.predicted))
+    assert found["roc_auc"] == pytest.approx(metrics.roc_auc_score(binary.actual, binary.score))
+    assert found["average_precision"] == pytest.approx(metrics.average_precision_score(binary.actual, binary.score))
+
+
+def test_regression_metrics_agree_with_scikit_learn() -> None:
+    rng = np.random.default_rng(0)
+    y = rng.normal(1000, 1, 200)  # a large mean shows a cancelling formula
+    p = Predictions(y, y + rng.normal(0, 0.5, 200))
+    found = scores("regression", p)
+    assert found["r2"] == pytest.approx(metrics.r2_score(y, p.predicted))
+    assert found["rmse"] == pytest.approx(metrics.root_mean_squared_error(y, p.predicted))
+    assert found["mae"] == pytest.approx(metrics.mean_absolute_error(y, p.predicted))
+
+
+def test_multiclass_f1_is_the_mean_over_classes() -> None:
+    y = np.array(["a", "a", "b", "c", "c", "c"])
+    p = Predictions(y, np.array(["a", "b", "b", "c", "a", "c"]))
+    assert metric_value("f1", p) == pytest.approx(metrics.f1_score(y, p.predicted, average="macro"))
+
+
+def test_interval_covers_the_truth_about_95_times_in_100() -> None:
+    rng = np.random.default_rng(1)
+    covered = 0
+    for _ in range(200):
+        y = np.ones(150, dtype=int)
+        predicted = (rng.random(150) < 0.8).astype(int)
+        low, high = bootstrap_intervals("binary", Predictions(y, predicted, predicted.astype(float)), 0)["accuracy"]
+        covered += low <= 0.8 <= high
+    assert 180 <= covered <= 199
+
+
+def test_paired_difference_is_narrower_than_two_intervals(binary: Predictions) -> None:
+    other = Predictions(binary.actual, np.where(np.arange(300) < 12, binary.actual, binary.predicted), binary.score)
+    difference, (low, high) = paired_difference("accuracy", other, binary, 0)
+    assert difference == pytest.approx(metric_value("accuracy", other) - metric_value("accuracy", binary))
+    assert 0 <= low <= difference <= high
+    single = bootstrap_intervals("binary", binary, 0)["accuracy"]
+    assert high - low < (single[1] - single[0]) / 2

@@ -1,0 +1,96 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import make_customers
+
+import train
+from pipeline import tracking
+from pipeline.config import load_config, settings_sha256
+from pipeline.data import file_sha256
+
+
+def test_runs_metrics_and_artifacts(project: Path) -> None:
+    assert train.main(["--dataset", "customers"]) == 0
+    found = json.loads(Path("metrics/train/customers.json").read_text())
+    assert list(found["models"]) == ["forest", "gradient_boosting", "linear"]
+    assert found["models"][found["selected"]]["cv"]["accuracy"] == max(
+        model["cv"]["accuracy"] for model in found["models"].values()
+    )
+    config = load_config()
+    hashes = (file_sha256(Path("data/customers.csv")), settings_sha256(config, config.dataset("customers")))
+    runs = tracking.newest_runs(tracking.open_store(), "customers", "baseline", *hashes)
+    assert set(runs) == set(found["models"])
+    run = runs["forest"]
+    assert run.info.run_name == "forest"
+    assert {"dataset", "model_type", "timestamp", "stage"} <= set(run.data.tags)
+    assert run.data.params["max_depth"] == "6"
+    assert run.data.metrics["test_accuracy"] == pytest.approx(found["models"]["forest"]["score"]["accuracy"], abs=1e-6)
+    for name in ("feature_importance.png", "predictions_plot.png", "diagnostics.png", "predictions.csv"):
+        assert tracking.artifact_file(run, name).stat().st_size > 0
+    rows = pd.read_csv(tracking.artifact_file(run, "predictions.csv"))
+    assert (rows["actual"] == rows["predicted"]).mean() == pytest.approx(run.data.metrics["test_accuracy"])
+    assert list(Path("mlruns").glob("**/model.pkl"))
+
+
+def test_shuffled_labels_score_no_better_than_naive(project: Path) -> None:
+    frame = make_customers(800)
+    frame["left"] = np.random.default_rng(3).permutation(frame["left"])
+    frame.to_csv("data/customers.csv", index=False)
+    assert train.main(["--dataset", "customers", "--model", "linear"]) == 0
+    model = json.loads(Path("metrics/train/customers.json").read_text())["models"]["linear"]
+    assert model["cv"]["accuracy"] < model["naive"]["accuracy"] + 0.03
+    assert abs(model["cv"]["roc_auc"] - 0.5) < 0.07
+
+
+def test_same_seed_same_metrics_and_one_model_keeps_the_others(project: Path) -> None:
+    train.main(["--dataset", "houses"])
+    before = Path("metrics/train/houses.json").read_text()
+    train.main(["--dataset", "houses", "--model", "forest"])
+    assert Path("metrics/train/houses.json").read_text() == before
+
+
+def test_missing_table_exits_2_with_the_command(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("data/houses.csv").unlink()
+    assert train.main(["--dataset", "houses"]) == 2
+    error = capsys.readouterr().err
+    assert "python generate_data.py --dataset houses" in error
+    assert len(error.splitlines()) == 1
+
+
+def test_a_run_left_running_by_a_kill_is_removed(project: Path) -> None:
+    train.main(["--dataset", "houses", "--model", "linear"])
+    client = tracking.open_store()
+    experiment = client.get_experiment_by_name("houses").experiment_id
+    orphan = client.create_run(experiment)
+    train.main(["--dataset", "houses", "--model", "linear"])
+    states = {run.info.run_id: run.info.status for run in client.search_runs([experiment])}
+    assert orphan.info.run_id not in states
+    assert set(states.values()) == {"FINISHED"}
+
+
+@pytest.mark.slow
+def test_mlflow_models_predict_takes_raw_rows_without_this_project(project: Path) -> None:
+    train.main(["--dataset", "customers", "--model", "forest"])
+    model = next(Path("mlruns").glob("**/model.pkl")).resolve().parent
+    away = project / "elsewhere"
+    away.mkdir()
+    (away / "rows.csv").write_text("id,tenure,plan\nnew,,decade\nc1,3,month\n")
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    command = [sys.executable, "-m", "mlflow", "models", "predict", "--env-manager", "local"]
+    done = subprocess.run(
+        [*command, "-m", str(model), "-i", "rows.csv", "-t", "csv"],
+        cwd=away,
+        env=environment | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    answer = json.loads(done.stdout.strip().splitlines()[-1])
+    assert len(answer["predictions"]) == 2
+    assert set(answer["predictions"]) <= {0, 1}
