@@ -217,7 +217,10 @@ def make_churn(seed: int) -> tuple[pd.DataFrame, float]:
     no_internet = "No internet service"
     frame = pd.DataFrame(
         {
-            "customerID": [f"{1000 + i:05d}-{''.join(chr(65 + c) for c in letters)}" for i, letters in enumerate(rng.integers(0, 26, (n, 5)))],
+            "customerID": [
+                f"{1000 + i:05d}-{''.join(chr(65 + c) for c in letters)}"
+                for i, letters in enumerate(rng.integers(0, 26, (n, 5)))
+            ],
             "gender": gender,
             "SeniorCitizen": senior.astype(int),
             "Partner": answer(partner),

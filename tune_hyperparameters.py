@@ -175,9 +175,7 @@ def best_settings(study: optuna.Study) -> dict[str, Any]:
     return dict(study.best_trial.user_attrs["settings"])
 
 
-def make_objective(
-    dataset: Dataset, config: Config, model: str, parts: Parts, space: Mapping[str, Any]
-) -> Objective:
+def make_objective(dataset: Dataset, config: Config, model: str, parts: Parts, space: Mapping[str, Any]) -> Objective:
     """Settings -> score on at most search_rows training rows. Data is read and preprocessed here, once."""
     from sklearn.model_selection import train_test_split
 
@@ -192,7 +190,11 @@ def make_objective(
     baseline = build_estimator(dataset, config, model, None)
     grows = hasattr(baseline, "oob_score") and hasattr(baseline, "warm_start")
     preprocessing = build_preprocessing(config.models[model], dataset, X)
-    score = forest_objective(preprocessing, X, y, dataset) if grows else fold_objective(preprocessing, X, y, dataset, config)
+    score = (
+        forest_objective(preprocessing, X, y, dataset)
+        if grows
+        else fold_objective(preprocessing, X, y, dataset, config)
+    )
 
     def objective(trial: optuna.Trial) -> float:
         from pipeline.models import suggest
@@ -348,7 +350,11 @@ def summarise(
         "estimator": facts.pop("estimator"),
         "params": dict(best),
         "best_value": round(study.best_value, 6),
-        "trials": {"complete": states.count("COMPLETE"), "pruned": states.count("PRUNED"), "failed": states.count("FAIL")},
+        "trials": {
+            "complete": states.count("COMPLETE"),
+            "pruned": states.count("PRUNED"),
+            "failed": states.count("FAIL"),
+        },
         **facts,
         "baseline_cv": round(baseline.cv[metric], 6),
         "gain": round(gain, 6),
@@ -383,7 +389,9 @@ def _write(path: Path, text: str) -> None:
 
 
 def build_parser(config: Config) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description="Search for better settings with Optuna, and refit and score the winner.")
+    parser = argparse.ArgumentParser(
+        description="Search for better settings with Optuna, and refit and score the winner."
+    )
     parser.add_argument("--dataset", choices=["all", *config.datasets], default="all", help="default: all")
     parser.add_argument("--model", choices=list(config.models), help="default: the dataset's `tune` in params.yaml")
     parser.add_argument(

@@ -166,7 +166,12 @@ def summary(assessment: Assessment) -> dict[str, Any]:
 
 
 def save_plots(
-    assessment: Assessment, importance: Mapping[str, float], dataset: Dataset, title: str, folder: Path, prefix: str = ""
+    assessment: Assessment,
+    importance: Mapping[str, float],
+    dataset: Dataset,
+    title: str,
+    folder: Path,
+    prefix: str = "",
 ) -> list[Path]:
     """Write feature_importance, predictions_plot and diagnostics PNGs into the folder; returns their paths."""
     from pipeline import plots

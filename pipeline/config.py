@@ -70,6 +70,7 @@ class Drift:
     alpha: float = 0.05
     min_wasserstein: float = 0.1
     min_psi: float = 0.1
+    min_target_shift: float = 0.05
     min_missing_change: float = 0.05
 
 
@@ -254,8 +255,14 @@ def _one_of(value: Any, key: str, known: Collection[str]) -> str:
 
 def _number(value: Any, key: str, kind: type, low: float | None = None, high: float | None = None) -> Any:
     if isinstance(value, bool) or not isinstance(value, (int, float) if kind is float else int):
-        raise PipelineError(f"params.yaml: {key}: expected {'a number' if kind is float else 'a whole number'}, found {value!r}")
-    if not (value == value and abs(value) != float("inf")) or (low is not None and value < low) or (high is not None and value > high):
+        raise PipelineError(
+            f"params.yaml: {key}: expected {'a number' if kind is float else 'a whole number'}, found {value!r}"
+        )
+    if (
+        not (value == value and abs(value) != float("inf"))
+        or (low is not None and value < low)
+        or (high is not None and value > high)
+    ):
         bounds = f"at least {low}" if high is None else f"from {low} to {high}"
         raise PipelineError(f"params.yaml: {key}: {value!r} is out of range; give a number {bounds}")
     return value

@@ -105,7 +105,9 @@ def load_dataset(dataset: Dataset) -> pd.DataFrame:
         raise PipelineError(f"{dataset.file}: no column {dataset.target!r}; columns: {', '.join(map(str, frame))}")
     if frame[dataset.target].isna().any():
         row = int(frame[dataset.target].isna().to_numpy().argmax()) + 2
-        raise PipelineError(f"{dataset.file}: target {dataset.target} is missing in line {row}; remove or fill such rows")
+        raise PipelineError(
+            f"{dataset.file}: target {dataset.target} is missing in line {row}; remove or fill such rows"
+        )
     return frame
 
 

@@ -70,7 +70,9 @@ def out_of_fold(
         fitted = fit(clone(model), X.iloc[train], y[train])
         parts.append(predict(fitted, X.iloc[validation], y[validation], task))
     order = np.argsort(np.concatenate([validation for _, validation in folds]))
-    score = np.concatenate([part.score for part in parts if part.score is not None])[order] if task == "binary" else None
+    score = (
+        np.concatenate([part.score for part in parts if part.score is not None])[order] if task == "binary" else None
+    )
     return Predictions(y, np.concatenate([part.predicted for part in parts])[order], score)
 
 

@@ -113,7 +113,9 @@ def suggest(trial: optuna.Trial, space: Mapping[str, Any]) -> dict[str, Any]:
         try:
             log = isinstance(rule, Mapping)
             low, high = rule["log"] if log else rule
-            suggest_number = trial.suggest_int if isinstance(low, int) and isinstance(high, int) else trial.suggest_float
+            suggest_number = (
+                trial.suggest_int if isinstance(low, int) and isinstance(high, int) else trial.suggest_float
+            )
             settings[name] = suggest_number(name, low, high, log=log)
         except (KeyError, TypeError, ValueError):
             raise PipelineError(f"params.yaml: search_spaces: {name}: {rule!r} is no range") from None

@@ -114,7 +114,9 @@ def write_runs(
         quoted = parent.tags["study"].replace("'", "")
         found = client.search_runs([experiment_id], f"tags.study = '{quoted}' and tags.stage = 'study'")
         parent_id = found[0].info.run_id if found else _write_run(client, experiment_id, parent, None, None, None)
-        known = {run.info.run_name for run in _search(client, experiment_id, f"tags.`mlflow.parentRunId` = '{parent_id}'")}
+        known = {
+            run.info.run_name for run in _search(client, experiment_id, f"tags.`mlflow.parentRunId` = '{parent_id}'")
+        }
         new = [record for record in records if record.name not in known]
         return [parent_id, *(_write_run(client, experiment_id, record, parent_id, None, None) for record in new)]
 
@@ -216,7 +218,8 @@ def _log_model(client: MlflowClient, run_id: str, model: Pipeline, example: pd.D
     from mlflow.types import ColSpec, Schema
 
     columns = [
-        ColSpec("double" if example[name].dtype == "float64" else "string", str(name), required=False) for name in example
+        ColSpec("double" if example[name].dtype == "float64" else "string", str(name), required=False)
+        for name in example
     ]
     output = model.predict(example)
     kind = {"f": "double", "i": "long"}.get(output.dtype.kind, "string")

@@ -1,0 +1,55 @@
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export MLFLOW_DISABLE_TELEMETRY := true
+export DVC_NO_ANALYTICS := 1
+export PYTHONDONTWRITEBYTECODE := 1
+
+.PHONY: help
+help: ## List the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+$(BIN)/.installed: requirements.txt constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; try: make PYTHON=python3.12 pipeline")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(BIN)/.installed-dev: $(BIN)/.installed requirements-dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+.PHONY: pipeline
+pipeline: $(BIN)/.installed ## Set up what is needed and run every stage that is out of date
+	@mkdir -p mlruns
+	@flock --nonblock mlruns/.pipeline true || echo "another pipeline is running in this folder; waiting for it"
+	@flock mlruns/.pipeline dvc repro
+
+.PHONY: test
+test: $(BIN)/.installed-dev ## Run the tests
+	pytest -n 2
+
+.PHONY: test-slow
+test-slow: $(BIN)/.installed-dev ## Run the long tests
+	pytest -n 2 -m slow
+
+.PHONY: lint
+lint: $(BIN)/.installed-dev ## Check style, types and the workflow
+	ruff check .
+	ruff format --check .
+	mypy
+	actionlint
+	zizmor --offline --quiet --persona auditor .github
+
+.PHONY: docs
+docs: $(BIN)/.installed-dev ## Write the README's help texts and tables again
+	cog -r README.md
+
+.PHONY: ui
+ui: $(BIN)/.installed ## Open MLflow on http://127.0.0.1:5000
+	mlflow ui --backend-store-uri sqlite:///mlruns/db.sqlite --port 5000
+
+.PHONY: clean
+clean: ## Remove what the pipeline made (committed metrics stay)
+	rm -rf data/*.csv data/*.parquet mlruns reports logs .dvc/cache .dvc/tmp
