@@ -29,6 +29,9 @@ SAMPLE_ROWS = 20_000
 TEXT_SHARE = 0.5
 TEXT_VALUES = 100
 OUTLIER_RANGES = 1.5
+WASSERSTEIN = "Wasserstein distance / standard deviation"
+STABILITY = "population stability index"
+TOTAL_VARIATION = "total variation distance"
 
 
 @dataclass(frozen=True)
@@ -54,12 +57,10 @@ def compare_tables(
     reference: pd.DataFrame, current: pd.DataFrame, dataset: Dataset, settings: Drift
 ) -> tuple[list[ColumnDrift], ColumnDrift | None]:
     """Every feature's comparison, p-values corrected over the features (Holm 1979), and the target's own."""
-    features = [name for name in reference if name != dataset.target and name not in dataset.drop]
+    features = [str(name) for name in reference if name != dataset.target and name not in dataset.drop]
     raw = [compare_column(name, reference, current, settings) for name in features]
     raw += [
-        ColumnDrift(str(name), "other", note="only in the current table")
-        for name in current
-        if name not in reference
+        ColumnDrift(str(name), "other", note="only in the current table") for name in current if name not in reference
     ]
     corrected = holm([column.p_value for column in raw])
     columns = [decide(replace(column, p_corrected=p), settings) for column, p in zip(raw, corrected, strict=True)]
@@ -84,8 +85,9 @@ def compare_column(
         return ColumnDrift(name, "other", note="absent from the current table", drift=True)
     old, new = reference[name], current[name]
     kind = "numeric" if old.dtype == "float64" else "categorical"
-    missing = {"missing_reference": float(old.isna().mean()), "missing_current": float(new.isna().mean())}
-    empty = ColumnDrift(name, kind, **missing)
+    empty = ColumnDrift(
+        name, kind, missing_reference=float(old.isna().mean()), missing_current=float(new.isna().mean())
+    )
     old, new = old.dropna(), new.dropna()
     if old.empty or new.empty:
         return replace(empty, kind="other", note="all empty on one side or both")
@@ -97,9 +99,13 @@ def compare_column(
         outcome = stats.ks_2samp(old, new, method="asymp")
         spread = float(old.std()) or float(new.std())
         effect = float(stats.wasserstein_distance(old, new)) / spread
-        found = {"test": "Kolmogorov-Smirnov", "effect_name": "Wasserstein distance / standard deviation"}
         return replace(
-            empty, statistic=float(outcome.statistic), p_value=float(outcome.pvalue), effect=effect, **found
+            empty,
+            test="Kolmogorov-Smirnov",
+            statistic=float(outcome.statistic),
+            p_value=float(outcome.pvalue),
+            effect_name=WASSERSTEIN,
+            effect=effect,
         )
     old, new = old.astype(str), new.astype(str)
     if not is_target and old.nunique() > max(TEXT_VALUES, TEXT_SHARE * len(old)):
@@ -110,15 +116,17 @@ def compare_column(
         return replace(empty, note="constant")
     outcome = stats.chi2_contingency(pool_rare(counts))
     shares = counts / counts.sum(axis=1, keepdims=True)
-    effect_name, effect = ("total variation distance", float(np.abs(shares[0] - shares[1]).sum() / 2))
+    effect_name, effect = TOTAL_VARIATION, float(np.abs(shares[0] - shares[1]).sum() / 2)
     if not is_target:
-        effect_name, effect = ("population stability index", stability_index(counts))
+        effect_name, effect = STABILITY, stability_index(counts)
     unseen = [
         label
         for position, label in enumerate(labels)
-        if counts[0, position] == 0 and stats.fisher_exact(
+        if counts[0, position] == 0
+        and stats.fisher_exact(
             [[0, counts[0].sum()], [counts[1, position], counts[1].sum() - counts[1, position]]]
-        ).pvalue < settings.alpha / max(len(labels), 20)
+        ).pvalue
+        < settings.alpha / max(len(labels), 20)
     ]
     return replace(
         empty,
@@ -164,9 +172,8 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
 
 def decide(column: ColumnDrift, settings: Drift) -> ColumnDrift:
     """The verdict of a column whose corrected p-value is known."""
-    bound = settings.min_psi if column.effect_name == "population stability index" else settings.min_wasserstein
-    if column.effect_name == "total variation distance":
-        bound = settings.min_target_shift
+    bounds = {STABILITY: settings.min_psi, TOTAL_VARIATION: settings.min_target_shift}
+    bound = bounds.get(column.effect_name or "", settings.min_wasserstein)
     moved = column.p_corrected is not None and column.p_corrected < settings.alpha and (column.effect or 0) >= bound
     emptied = abs(column.missing_current - column.missing_reference) >= settings.min_missing_change
     return replace(column, drift=column.drift or moved or emptied or bool(column.new_categories))
@@ -194,8 +201,8 @@ def describe(column: ColumnDrift) -> str:
 
 
 def quality(frame: pd.DataFrame) -> tuple[list[dict[str, Any]], str]:
-    """Missing share and outliers (beyond 1.5 interquartile ranges of the quartiles) a column, and a verdict in words."""
-    rows = []
+    """Missing share and outliers (beyond 1.5 interquartile ranges of the quartiles) a column; a verdict in words."""
+    rows: list[dict[str, Any]] = []
     for name in frame:
         column, outliers = frame[name], None
         if column.dtype == "float64" and column.notna().any():
@@ -205,7 +212,8 @@ def quality(frame: pd.DataFrame) -> tuple[list[dict[str, Any]], str]:
         rows.append({"column": str(name), "missing": float(column.isna().mean()), "outliers": outliers})
     duplicates, missing = float(frame.duplicated().mean()), max(row["missing"] for row in rows)
     verdict = "good" if duplicates < 0.01 and missing < 0.05 else "needs a look"
-    return rows, f"Data quality is {verdict}: {duplicates:.1%} duplicate rows, at most {missing:.1%} missing in a column."
+    words = f"{duplicates:.1%} duplicate rows, at most {missing:.1%} missing in a column"
+    return rows, f"Data quality is {verdict}: {words}."
 
 
 def write_reports(
@@ -231,8 +239,8 @@ def write_reports(
     sides = [side.sample(min(len(side), SAMPLE_ROWS), random_state=config.seed) for side in (reference, current)]
     testable = [column.column for column in columns if column.test]
     quality_rows, quality_verdict = quality(current)
-    shared = [name for name in current if name in reference and not current[name].isna().all()]
-    pages = {
+    shared = [str(name) for name in current if name in reference and not current[name].isna().all()]
+    pages: dict[str, tuple[str, str, list[str], Sequence[ColumnDrift | None], str]] = {
         "drift_report": ("Data drift", recommendation, testable, columns, "drift"),
         "quality_report": ("Data quality", quality_verdict, shared, (), "summary"),
         "target_drift_report": (
@@ -270,9 +278,7 @@ def write_reports(
     return paths
 
 
-def target_words(
-    reference: pd.DataFrame, current: pd.DataFrame, dataset: Dataset, target: ColumnDrift | None
-) -> str:
+def target_words(reference: pd.DataFrame, current: pd.DataFrame, dataset: Dataset, target: ColumnDrift | None) -> str:
     """Means or class shares of the target on both sides, and the p-value, in one sentence."""
     if target is None:
         return f"The current table has no target ({dataset.target}), so target drift cannot be tested."

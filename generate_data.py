@@ -2,9 +2,9 @@
 
     python generate_data.py --dataset all
 
-The seed draws rows and noise; the signal functions and their constants are fixed, and calibrated so that honest training
-lands near the published results (benchmarks/calibrate.py shows how near over 20 seeds). For any other dataset of
-params.yaml this is the ingest step: its `source` is checked and copied to its `file`. Writes the table in data/ and
+The seed draws rows and noise; the signal functions and their constants are fixed, and calibrated so that honest
+training lands near the published results (benchmarks/calibrate.py shows how near over 20 seeds). For any other dataset
+of params.yaml this is the ingest step: its `source` is checked and copied to its `file`. Writes the table in data/ and
 metrics/data/<dataset>.json.
 """
 

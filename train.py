@@ -12,6 +12,7 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +33,7 @@ def train_dataset(dataset: Dataset, config: Config, models: Sequence[str]) -> Pa
     for position, name in enumerate(models, 1):
         started = time.time()
         label = f"{dataset.name} {name} ({position} of {len(models)})"
-        fitted = assessment.assess(
-            dataset, config, name, parts, progress=lambda step, label=label: print(f"{label}: {step}", flush=True)
-        )
+        fitted = assessment.assess(dataset, config, name, parts, progress=partial(show_step, label))
         importance = assessment.importances(fitted, dataset, config, parts)
         folder = Path("reports") / dataset.name / "train" / name
         plots = assessment.save_plots(fitted, importance, dataset, f"{dataset.name}: {name}", folder)
@@ -54,6 +53,10 @@ def train_dataset(dataset: Dataset, config: Config, models: Sequence[str]) -> Pa
     head = {"task": dataset.task, "metric": dataset.metric, "evaluation": dataset.evaluation, "selected": selected}
     write_json(metrics_file, {"dataset": dataset.name, **hashes, **head, "models": ordered})
     return metrics_file
+
+
+def show_step(label: str, step: str) -> None:
+    print(f"{label}: {step}", flush=True)
 
 
 def earlier_results(path: Path, hashes: dict[str, str]) -> dict[str, Any]:

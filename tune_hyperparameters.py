@@ -16,11 +16,12 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.config import Config, Dataset, PipelineError, load_config, settings_sha256
-from pipeline.data import file_sha256, read_json, write_atomic, write_json
+from pipeline.data import file_sha256, read_json, write_atomic, write_json, write_text
 
 if TYPE_CHECKING:
     import optuna
@@ -50,8 +51,8 @@ def tune_dataset(dataset: Dataset, config: Config, model: str, n_trials: int, ti
     print(f"{dataset.name} {model}: scoring the baseline and the winner on the same folds", flush=True)
     baseline = assessment.assess(dataset, config, model, parts)
     winner = assessment.assess(dataset, config, model, parts, best)
-    difference, difference_interval = evaluation.paired_difference(
-        dataset.metric, winner.predictions, baseline.predictions, config.seed
+    [(difference, difference_interval)] = evaluation.paired_differences(
+        dataset.metric, winner.predictions, [baseline.predictions], config.seed
     )
     folder = Path("reports") / dataset.name / "tuning" / model
     write_study_reports(study, folder)
@@ -298,8 +299,8 @@ def write_study_reports(study: optuna.Study, folder: Path) -> None:
     from plotly.offline import get_plotlyjs
 
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomic(folder / "plotly.min.js", lambda path: _write(path, get_plotlyjs()))
-    write_atomic(folder / "trials.csv", lambda path: study.trials_dataframe().to_csv(path, index=False))
+    write_text(folder / "plotly.min.js", get_plotlyjs())
+    write_text(folder / "trials.csv", study.trials_dataframe().to_csv(index=False))
     shown = optuna.create_study(direction="maximize")
     # the baseline trial holds no suggested settings, so only the history can show it
     shown.add_trials([trial for trial in finished_trials(study) if trial.params])
@@ -317,23 +318,18 @@ def write_study_reports(study: optuna.Study, folder: Path) -> None:
     for name, (function, source, options) in figures.items():
         if source is shown and not several:
             empty = f"<!doctype html><title>{name}</title><p>Too few complete trials for this plot.</p>\n"
-            write_atomic(folder / f"{name}.html", lambda path, text=empty: _write(path, text))
+            write_text(folder / f"{name}.html", empty)
             figure = pyplot.figure()
             figure.text(0.5, 0.5, "Too few complete trials for this plot", ha="center")
         else:
             page = getattr(optuna.visualization, function)(source, **options)
-            write_atomic(
-                folder / f"{name}.html",
-                lambda path, page=page: page.write_html(str(path), include_plotlyjs="plotly.min.js"),
-            )
+            write_text(folder / f"{name}.html", page.to_html(include_plotlyjs="plotly.min.js"))
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 axes = getattr(optuna.visualization.matplotlib, function)(source, **options)
             figure = (axes.flat[0] if hasattr(axes, "flat") else axes).figure
             figure.set_size_inches(14 if name == "slice" else 9, 5)
-        write_atomic(
-            folder / f"{name}.png", lambda path, figure=figure: figure.savefig(path, dpi=110, bbox_inches="tight")
-        )
+        write_atomic(folder / f"{name}.png", partial(figure.savefig, dpi=110, bbox_inches="tight"))
         pyplot.close("all")
 
 
@@ -382,10 +378,6 @@ def earlier_results(path: Path, hashes: Mapping[str, str]) -> dict[str, Any]:
         return {}
     earlier = read_json(path, "python tune_hyperparameters.py")
     return earlier["models"] if all(earlier.get(key) == value for key, value in hashes.items()) else {}
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
 
 
 def build_parser(config: Config) -> argparse.ArgumentParser:

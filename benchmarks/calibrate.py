@@ -69,9 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 low, median, high = np.quantile(values, [0, 0.5, 1]).round(4).tolist()
                 row = {"dataset": name, "metric": metric, "model": model, "published": value}
                 table.append({**row, "median": median, "low": low, "high": high})
-                print(
-                    f"{name:20} {metric:9} {model:20} published {value:.4f}  median {median:.4f}  [{low:.4f}, {high:.4f}]"
-                )
+                print(f"{name} {metric} {model}: published {value}, median {median} [{low}, {high}]")
     write_json(args.output, {"seeds": args.seeds, "table": table})
     print(f"wrote {args.output}")
     return 0

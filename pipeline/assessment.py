@@ -9,6 +9,7 @@ import pickle
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,6 @@ from pipeline.tracking import RunRecord
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
-    from matplotlib.figure import Figure
     from sklearn.pipeline import Pipeline
 
 IMPORTANCE_ROWS = 1000
@@ -67,7 +67,11 @@ def load_parts(dataset: Dataset, config: Config) -> Parts:
     """
     frame = load_dataset(dataset)
     train, test = split(frame, dataset, config)
-    return Parts(*(part for rows in (frame, train, test) for part in features_and_target(rows, dataset)))
+    return Parts(
+        *features_and_target(frame, dataset),
+        *features_and_target(train, dataset),
+        *features_and_target(test, dataset),
+    )
 
 
 def assess(
@@ -129,7 +133,8 @@ def naive_scores(dataset: Dataset, parts: Parts) -> dict[str, float]:
 
 def importances(assessment: Assessment, dataset: Dataset, config: Config, parts: Parts) -> dict[str, float]:
     """Permutation importance (Breiman 2001) of each raw column on at most IMPORTANCE_ROWS rows of the test part:
-    drop of the main metric when the column is shuffled, over IMPORTANCE_REPEATS shuffles pooled. Dropped columns have none.
+    drop of the main metric when the column is shuffled, over IMPORTANCE_REPEATS shuffles pooled. Dropped columns
+    have none.
     """
     import numpy as np
 
@@ -184,7 +189,7 @@ def save_plots(
     paths = []
     for name, figure in figures.items():
         path = folder / f"{prefix}{name}.png"
-        write_atomic(path, lambda temporary, figure=figure: _save(figure, temporary))
+        write_atomic(path, partial(figure.savefig, dpi=110, format="png"))
         paths.append(path)
     return paths
 
@@ -227,7 +232,3 @@ def _predictions_csv(assessment: Assessment) -> str:
 
 def _rounded(values: Mapping[str, float]) -> dict[str, float]:
     return {metric: round(value, 6) for metric, value in values.items()}
-
-
-def _save(figure: Figure, path: Path) -> None:
-    figure.savefig(path, dpi=110, format="png")

@@ -20,6 +20,12 @@ METRICS = {
     "binary": ("roc_auc", "accuracy", "f1", "average_precision"),
     "multiclass": ("accuracy", "f1"),
 }
+# Every score that a model of a task gets; `metric` above is what models can be chosen by (higher is better).
+SCORES = {
+    "regression": ("r2", "rmse", "mae"),
+    "binary": ("accuracy", "f1", "roc_auc", "average_precision"),
+    "multiclass": ("accuracy", "f1"),
+}
 EVALUATIONS = ("holdout", "cross_validation")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
@@ -76,11 +82,12 @@ class Drift:
 
 @dataclass(frozen=True)
 class Gate:
-    """A bound on one metric: the value has to be above `above` or below `below`."""
+    """A bound on one metric: the value, or its lead over the naive baseline or the champion, is above or below it."""
 
     metric: str
     above: float | None = None
     below: float | None = None
+    over: str | None = None
 
 
 @dataclass(frozen=True)
@@ -121,15 +128,18 @@ def load_config(path: Path = PARAMS_FILE) -> Config:
     datasets = {
         name: _dataset(name, value, models) for name, value in _mapping(top.get("datasets"), "datasets").items()
     }
+    raw_gates = _mapping(top.get("gates", {}), "gates")
+    for name in raw_gates:
+        if name not in datasets:
+            raise PipelineError(f"params.yaml: gates.{name}: unknown name; {_nearest(name, datasets)}")
     gates = {
-        name: tuple(_gate(entry, f"gates.{name}") for entry in _list(entries, f"gates.{name}"))
-        for name, entries in _mapping(top.get("gates", {}), "gates").items()
+        name: tuple(_gate(entry, f"gates.{name}", datasets[name]) for entry in _list(entries, f"gates.{name}"))
+        for name, entries in raw_gates.items()
     }
     spaces = _mapping(top.get("search_spaces", {}), "search_spaces")
-    for section, names, known in (("gates", gates, datasets), ("search_spaces", spaces, models)):
-        for name in names:
-            if name not in known:
-                raise PipelineError(f"params.yaml: {section}.{name}: unknown name; {_nearest(name, known)}")
+    for name in spaces:
+        if name not in models:
+            raise PipelineError(f"params.yaml: search_spaces.{name}: unknown name; {_nearest(name, models)}")
     return Config(
         seed=_number(top.get("seed", 42), "seed", int, 0),
         folds=_number(top.get("folds", 5), "folds", int, 2),
@@ -144,7 +154,7 @@ def load_config(path: Path = PARAMS_FILE) -> Config:
 
 
 def settings_sha256(config: Config, dataset: Dataset) -> str:
-    """SHA-256 of all settings that a dataset's baseline models depend on (gates, tuning and drift settings are none)."""
+    """SHA-256 of all settings that a dataset's baseline models depend on (not gates, tuning and drift settings)."""
     facts = {
         "seed": config.seed,
         "folds": config.folds,
@@ -208,10 +218,11 @@ def _model(name: str, raw: Any) -> ModelSpec:
     return ModelSpec(name=name, **values)
 
 
-def _gate(raw: Any, key: str) -> Gate:
+def _gate(raw: Any, key: str, dataset: Dataset) -> Gate:
     values = _section(raw, key, Gate.__dataclass_fields__)
-    if not isinstance(values.get("metric"), str):
-        raise PipelineError(f"params.yaml: {key}: a gate needs a metric")
+    _one_of(values.get("metric"), f"{key}.metric", (*SCORES[dataset.task], "drifted_columns"))
+    if "over" in values:
+        _one_of(values["over"], f"{key}.over", ("naive", "champion"))
     bounds = [k for k in ("above", "below") if k in values]
     if len(bounds) != 1:
         raise PipelineError(f"params.yaml: {key}: a gate needs one of above and below")
@@ -219,7 +230,7 @@ def _gate(raw: Any, key: str) -> Gate:
     return Gate(**values)
 
 
-def _numbers(cls: type, raw: Any, key: str) -> Any:
+def _numbers(cls: Any, raw: Any, key: str) -> Any:
     values = _section(raw, key, cls.__dataclass_fields__)
     for name, value in values.items():
         kind = type(getattr(cls, name))

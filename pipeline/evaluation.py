@@ -7,21 +7,18 @@ weights 1.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipeline.config import SCORES
+
 if TYPE_CHECKING:
     import pandas as pd
     from sklearn.pipeline import Pipeline
 
-METRICS = {
-    "regression": ("r2", "rmse", "mae"),
-    "binary": ("accuracy", "f1", "roc_auc", "average_precision"),
-    "multiclass": ("accuracy", "f1"),
-}
 RESAMPLES = 1000
 CHUNK = 100
 
@@ -36,7 +33,7 @@ class Predictions:
 
 
 def fit(model: Pipeline, X: pd.DataFrame, y: np.ndarray) -> Pipeline:
-    """Fit in place and return it. Where every row gets the same score, there is no threshold to tune: it stays at 0.5."""
+    """Fit in place and return it. Where every row gets the same score, no threshold can be tuned: it stays at 0.5."""
     from sklearn.model_selection import FixedThresholdClassifier
 
     try:
@@ -82,24 +79,29 @@ def metric_value(metric: str, predictions: Predictions) -> float:
 
 def scores(task: str, predictions: Predictions) -> dict[str, float]:
     """Every metric of the task."""
-    return {metric: metric_value(metric, predictions) for metric in METRICS[task]}
+    return {metric: metric_value(metric, predictions) for metric in SCORES[task]}
 
 
 def bootstrap_intervals(task: str, predictions: Predictions, seed: int) -> dict[str, list[float]]:
     """95 % percentile bootstrap interval of every metric of the task."""
-    values: dict[str, list[np.ndarray]] = {metric: [] for metric in METRICS[task]}
+    values: dict[str, list[np.ndarray]] = {metric: [] for metric in SCORES[task]}
     for chunk in _resamples(len(predictions.actual), seed):
         for metric, found in values.items():
             found.append(_weighted(metric, predictions, chunk))
     return {metric: _percentiles(np.concatenate(found)) for metric, found in values.items()}
 
 
-def paired_difference(metric: str, first: Predictions, second: Predictions, seed: int) -> tuple[float, list[float]]:
-    """first minus second on the same rows, and its 95 % percentile interval over shared resamples."""
-    differences = np.concatenate(
-        [_weighted(metric, first, w) - _weighted(metric, second, w) for w in _resamples(len(first.actual), seed)]
-    )
-    return metric_value(metric, first) - metric_value(metric, second), _percentiles(differences)
+def paired_differences(
+    metric: str, first: Predictions, others: Sequence[Predictions], seed: int
+) -> list[tuple[float, list[float]]]:
+    """first minus each other on the same rows, with 95 % percentile intervals over shared resamples."""
+    drawn = [[_weighted(metric, p, w) for p in (first, *others)] for w in _resamples(len(first.actual), seed)]
+    values = [np.concatenate(chunks) for chunks in zip(*drawn, strict=True)]
+    whole = metric_value(metric, first)
+    return [
+        (whole - metric_value(metric, other), _percentiles(values[0] - resampled))
+        for other, resampled in zip(others, values[1:], strict=True)
+    ]
 
 
 def _percentiles(values: np.ndarray) -> list[float]:
@@ -135,8 +137,10 @@ def _weighted(metric: str, p: Predictions, w: np.ndarray) -> np.ndarray:
         # binary: F1 of the positive class; multiclass: mean F1 over the classes (macro)
         classes = [1] if p.score is not None else list(np.unique(p.actual))
         return np.mean([_f1(p.actual == c, p.predicted == c, w) for c in classes], axis=0)
-    if metric in ("roc_auc", "average_precision"):
-        return _ranking(metric, p, w)
+    if metric == "roc_auc":
+        return _roc_auc(p, w)
+    if metric == "average_precision":
+        return _average_precision(p, w)
     raise ValueError(f"unknown metric {metric!r}")
 
 
@@ -146,19 +150,31 @@ def _f1(actual: np.ndarray, predicted: np.ndarray, w: np.ndarray) -> np.ndarray:
     return np.divide(2 * both, either, out=np.zeros_like(both), where=either > 0)
 
 
-def _ranking(metric: str, p: Predictions, w: np.ndarray) -> np.ndarray:
-    """ROC-AUC as the Mann-Whitney statistic, or average precision; ties in the score count as one step."""
+def _roc_auc(p: Predictions, w: np.ndarray) -> np.ndarray:
+    """The Mann-Whitney statistic (Hanley & McNeil 1982): share of pairs in order, ties counting half."""
+    assert p.score is not None
+    positive = np.flatnonzero(p.actual == 1)
+    negative = np.flatnonzero(p.actual != 1)
+    negative = negative[np.argsort(p.score[negative], kind="stable")]
+    below = np.zeros((len(w), len(negative) + 1))
+    np.cumsum(w[:, negative], axis=1, out=below[:, 1:])
+    scores = p.score[negative]
+    lower, upper = (np.searchsorted(scores, p.score[positive], side) for side in ("left", "right"))
+    hits = w[:, positive]
+    wins = (hits * (below[:, lower] + below[:, upper])).sum(axis=1) / 2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return wins / (hits.sum(axis=1) * below[:, -1])
+
+
+def _average_precision(p: Predictions, w: np.ndarray) -> np.ndarray:
+    """Mean precision at each step of recall; ties in the score count as one step."""
     assert p.score is not None
     order = np.argsort(-p.score, kind="stable")
     starts = np.flatnonzero(np.r_[True, np.diff(p.score[order]) != 0])
     positive = p.actual[order] == 1
     hits = np.add.reduceat(w[:, order] * positive, starts, axis=1)
     misses = np.add.reduceat(w[:, order] * ~positive, starts, axis=1)
-    positives, negatives = hits.sum(axis=1), misses.sum(axis=1)
+    reached = np.cumsum(hits, axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        if metric == "roc_auc":
-            above = np.cumsum(misses, axis=1) - misses / 2
-            return 1 - (hits * above).sum(axis=1) / (positives * negatives)
-        reached = np.cumsum(hits, axis=1)
         precision = np.nan_to_num(reached / (reached + np.cumsum(misses, axis=1)))
-        return (hits * precision).sum(axis=1) / positives
+        return (hits * precision).sum(axis=1) / reached[:, -1]

@@ -25,7 +25,7 @@ def feature_importance(importance: Mapping[str, float], title: str, metric: str)
 
 
 def predictions_plot(predictions: Predictions, title: str, task: str) -> Figure:
-    """Regression: predicted against actual. Classes: confusion matrix, with ROC and precision-recall curves if binary."""
+    """Regression: predicted against actual. Classes: confusion matrix; ROC and precision-recall curves if binary."""
     if task == "regression":
         figure = Figure(figsize=(6, 6), layout="constrained")
         axes = figure.subplots()
@@ -100,6 +100,7 @@ def _confusion(axes, predictions: Predictions) -> None:
 
 
 def _curves(roc, precision_recall, predictions: Predictions) -> None:
+    assert predictions.score is not None
     order = np.argsort(-predictions.score, kind="stable")
     last = np.r_[np.diff(predictions.score[order]) != 0, True]
     positive = predictions.actual[order] == 1

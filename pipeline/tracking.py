@@ -48,6 +48,42 @@ class RunRecord:
     end: float | None = None
 
 
+class StoredRun:
+    """A run of a store as plain values."""
+
+    def __init__(self, client: MlflowClient, run: Run, experiment: str) -> None:
+        self._client = client
+        self._artifact_uri = run.info.artifact_uri
+        self.experiment = experiment
+        self.store = str(client.tracking_uri)
+        self.run_id = run.info.run_id
+        self.experiment_id = run.info.experiment_id
+        self.name = run.info.run_name
+        self.start_time = run.info.start_time
+        self.tags: Mapping[str, str] = run.data.tags
+        self.params: Mapping[str, str] = run.data.params
+        self.metrics: Mapping[str, float] = run.data.metrics
+
+    def artifact(self, name: str) -> Path:
+        """A local path of an artifact.
+
+        The database holds absolute addresses, which are stale in a copied store: there the file is looked up beside it.
+
+        Raises:
+            PipelineError: the run has no such artifact.
+        """
+        path = Path(unquote(urlparse(self._artifact_uri).path)) / name
+        if path.exists():
+            return path
+        if self.store.startswith("sqlite:///"):
+            folder = Path(self.store.removeprefix("sqlite:///")).parent / "artifacts" / self.experiment / self.run_id
+            path = folder / "artifacts" / name
+            if not path.exists():
+                raise PipelineError(f"{path}: not found; the store {self.store} is incomplete, train again")
+            return path
+        return Path(self._client.download_artifacts(self.run_id, name))
+
+
 def default_uri() -> str:
     """MLFLOW_TRACKING_URI, or the project's own sqlite store."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{DATABASE.resolve()}"
@@ -123,7 +159,7 @@ def write_runs(
 
 def newest_runs(
     client: MlflowClient, experiment: str, stage: str, data_sha256: str, params_sha256: str
-) -> dict[str, Run]:
+) -> dict[str, StoredRun]:
     """The newest finished run of each model in a stage with these hashes; empty where there is none."""
     found = client.get_experiment_by_name(experiment)
     if found is None:
@@ -132,20 +168,16 @@ def newest_runs(
         f"tags.stage = '{stage}' and tags.data_sha256 = '{data_sha256}' and tags.params_sha256 = '{params_sha256}' "
         "and attributes.status = 'FINISHED'"
     )
-    runs: dict[str, Run] = {}
+    runs: dict[str, StoredRun] = {}
     for run in _search(client, found.experiment_id, query):
-        runs.setdefault(run.data.tags["model_type"], run)
+        runs.setdefault(run.data.tags["model_type"], StoredRun(client, run, experiment))
     return runs
 
 
-def child_runs(client: MlflowClient, run: Run) -> list[Run]:
+def child_runs(client: MlflowClient, run: StoredRun) -> list[StoredRun]:
     """The runs under a parent run, oldest first."""
-    return _search(client, run.info.experiment_id, f"tags.`mlflow.parentRunId` = '{run.info.run_id}'")[::-1]
-
-
-def artifact_file(run: Run, name: str) -> Path:
-    """Where an artifact of a run in a local store lies."""
-    return Path(unquote(urlparse(run.info.artifact_uri).path)) / name
+    found = _search(client, run.experiment_id, f"tags.`mlflow.parentRunId` = '{run.run_id}'")
+    return [StoredRun(client, child, run.experiment) for child in found[::-1]]
 
 
 def _search(client: MlflowClient, experiment_id: str, query: str) -> list[Run]:
@@ -204,6 +236,7 @@ def _write_run(
     for name, text in record.texts.items():
         client.log_text(run_id, text, name)
     if model is not None:
+        assert example is not None
         _log_model(client, run_id, model, example)
     client.set_terminated(run_id, record.status, int(end * 1000))
     return run_id
@@ -215,9 +248,9 @@ def _log_model(client: MlflowClient, run_id: str, model: Pipeline, example: pd.D
 
     import mlflow
     from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, Schema
+    from mlflow.types import ColSpec, Schema, TensorSpec
 
-    columns = [
+    columns: list[ColSpec | TensorSpec] = [
         ColSpec("double" if example[name].dtype == "float64" else "string", str(name), required=False)
         for name in example
     ]

@@ -38,7 +38,7 @@ def test_json_holds_no_nan(tmp_path: Path) -> None:
 
 
 def test_missing_json_names_its_command(tmp_path: Path) -> None:
-    with pytest.raises(PipelineError, match="make it with `python train.py`"):
+    with pytest.raises(PipelineError, match=r"make it with `python train\.py`"):
         read_json(tmp_path / "x.json", "python train.py")
 
 
@@ -85,5 +85,5 @@ def test_missing_target_value_is_named_with_its_line(project: Path) -> None:
 
 def test_missing_table_names_its_command(project: Path) -> None:
     Path("data/houses.csv").unlink()
-    with pytest.raises(PipelineError, match="generate_data.py --dataset houses"):
+    with pytest.raises(PipelineError, match=r"generate_data\.py --dataset houses"):
         load_dataset(load_config().dataset("houses"))

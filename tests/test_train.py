@@ -27,14 +27,14 @@ def test_runs_metrics_and_artifacts(project: Path) -> None:
     runs = tracking.newest_runs(tracking.open_store(), "customers", "baseline", *hashes)
     assert set(runs) == set(found["models"])
     run = runs["forest"]
-    assert run.info.run_name == "forest"
-    assert {"dataset", "model_type", "timestamp", "stage"} <= set(run.data.tags)
-    assert run.data.params["max_depth"] == "6"
-    assert run.data.metrics["test_accuracy"] == pytest.approx(found["models"]["forest"]["score"]["accuracy"], abs=1e-6)
+    assert run.name == "forest"
+    assert {"dataset", "model_type", "timestamp", "stage"} <= set(run.tags)
+    assert run.params["max_depth"] == "6"
+    assert run.metrics["test_accuracy"] == pytest.approx(found["models"]["forest"]["score"]["accuracy"], abs=1e-6)
     for name in ("feature_importance.png", "predictions_plot.png", "diagnostics.png", "predictions.csv"):
-        assert tracking.artifact_file(run, name).stat().st_size > 0
-    rows = pd.read_csv(tracking.artifact_file(run, "predictions.csv"))
-    assert (rows["actual"] == rows["predicted"]).mean() == pytest.approx(run.data.metrics["test_accuracy"])
+        assert run.artifact(name).stat().st_size > 0
+    rows = pd.read_csv(run.artifact("predictions.csv"))
+    assert (rows["actual"] == rows["predicted"]).mean() == pytest.approx(run.metrics["test_accuracy"])
     assert list(Path("mlruns").glob("**/model.pkl"))
 
 

@@ -1,0 +1,132 @@
+"""Decide whether the results are good enough: every gate of params.yaml, PASS or FAIL, and an exit code to act on.
+
+    python validate.py
+    python validate.py --dataset credit_fraud --confident
+
+Gates are decided on the model that cross-validation selects. A missing, unreadable, non-numeric or stale metric fails.
+Appends to logs/validation.log and writes metrics/validation.json. Exit code 0: all passed; 1: a gate failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import html
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import Config, PipelineError, load_config
+from pipeline.data import file_sha256, write_json
+from pipeline.gates import METRICS_DIR, Verdict, judge, read_results
+
+LOG = Path("logs/validation.log")
+COMPARISON = METRICS_DIR / "comparison_results.json"
+
+
+def validate(names: Sequence[str], config: Config, confident: bool) -> list[Verdict]:
+    """The verdicts of the named datasets, in the order of params.yaml and of its gates."""
+    comparison, broken = read_comparison()
+    verdicts = [] if broken is None else [_failure("", broken)]
+    for name in names:
+        dataset = config.dataset(name)
+        results = read_results(dataset, config)
+        table = Path(dataset.file)
+        if results.data_sha256 and table.is_file() and file_sha256(table) != results.data_sha256:
+            verdicts.append(
+                _failure(name, f"{table} has changed since; run `python generate_data.py --dataset {name}`")
+            )
+        published = comparison.get(name)
+        verdicts += judge(dataset, config, results, published if isinstance(published, dict) else {}, confident)
+    return verdicts
+
+
+def read_comparison() -> tuple[dict[str, Any], str | None]:
+    """comparison_results.json, and what is wrong with it."""
+    mend = "run `python compare_results.py`"
+    try:
+        value = json.loads(COMPARISON.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}, f"{COMPARISON} is missing; {mend}"
+    except (OSError, ValueError) as error:
+        return {}, f"{COMPARISON} cannot be read ({error}); {mend}"
+    return (value, None) if isinstance(value, dict) else ({}, f"{COMPARISON} holds no results; {mend}")
+
+
+def _failure(dataset: str, reason: str) -> Verdict:
+    return Verdict(dataset or "all", "", "", "", None, None, passed=False, uncertain=False, reason=reason)
+
+
+def append_log(verdicts: Sequence[Verdict]) -> None:
+    """Add the verdicts to the log with time and commit; one write, so that parallel runs do not mix."""
+    stamp = time.strftime("%Y-%m-%d %H:%M:%S%z")
+    LOG.parent.mkdir(exist_ok=True)
+    lines = "".join(f"{stamp} {current_commit()} {verdict.line()}\n" for verdict in verdicts)
+    with LOG.open("a", encoding="utf-8") as log:
+        log.write(lines)
+
+
+def current_commit() -> str:
+    """The short hash of the checked out commit; `-` outside a repository."""
+    try:
+        done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "-"
+    return done.stdout.strip()
+
+
+def annotate(verdicts: Sequence[Verdict]) -> None:
+    """GitHub Actions: an error line for each failure, and a table in the step's summary."""
+    for verdict in verdicts:
+        if not verdict.passed:
+            text = verdict.line().replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+            print(f"::error title=validation::{text}")
+    summary = os.environ.get("GITHUB_STEP_SUMMARY")
+    if summary:
+        rows = ["| verdict | gate |", "|---|---|"]
+        for verdict in verdicts:
+            word = ("PASS" if verdict.passed else "FAIL") + (" (uncertain)" if verdict.uncertain else "")
+            text = html.escape(f"{verdict.dataset}: {verdict.text()}").replace("|", "&#124;")
+            rows.append(f"| {word} | {text} |")
+        with Path(summary).open("a", encoding="utf-8") as file:
+            file.write("\n".join(["### Validation", "", *rows, ""]))
+
+
+def build_parser(config: Config) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description="Check the results against the gates of params.yaml.")
+    parser.add_argument("--dataset", choices=["all", *config.datasets], default="all", help="default: all")
+    parser.add_argument(
+        "--confident", action="store_true", help="the bound of the 95%% interval has to pass, not the value alone"
+    )
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    try:
+        config = load_config()
+        args = build_parser(config).parse_args(argv)
+        verdicts = validate(list(config.datasets) if args.dataset == "all" else [args.dataset], config, args.confident)
+        append_log(verdicts)
+        passed = all(verdict.passed for verdict in verdicts)
+        output = METRICS_DIR / "validation.json"
+        write_json(output, {"passed": passed, "gates": [asdict(verdict) for verdict in verdicts]})
+    except PipelineError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    for verdict in verdicts:
+        print(verdict.line())
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        annotate(verdicts)
+    failed = sum(not verdict.passed for verdict in verdicts)
+    print(f"{'PASS' if passed else 'FAIL'}: {len(verdicts) - failed} of {len(verdicts)} gates passed")
+    print(f"wrote {LOG} and {output}")
+    return 0 if passed else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
