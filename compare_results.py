@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.config import SCORES, Config, Dataset, PipelineError, load_config
 from pipeline.data import read_json, write_json, write_text
-from pipeline.gates import Results, judge, read_results, select_model
+from pipeline.gates import SAME, Results, judge, read_results, select_model
 
 if TYPE_CHECKING:
     from pipeline.report import Comparison, Entry, Trial
@@ -285,8 +285,10 @@ def overall_words(summary: Mapping[str, Any]) -> str:
     )
 
 
-def summary_markdown(comparisons: Sequence[Comparison], summary: Mapping[str, Any]) -> str:
-    """The page for a pull request."""
+def summary_markdown(
+    comparisons: Sequence[Comparison], summary: Mapping[str, Any], earlier: Mapping[str, Any] | None
+) -> str:
+    """The page for a pull request; with the differences to earlier comparison results where they are given."""
     lines = [
         "### Results",
         "",
@@ -304,7 +306,31 @@ def summary_markdown(comparisons: Sequence[Comparison], summary: Mapping[str, An
         lines.append(f"| {' | '.join(cells)} |")
     best = summary["best_overall"]
     lines += ["", f"Best over all: {best['model']} ({best['datasets_won']} of {len(comparisons)} datasets)."]
+    if earlier is not None:
+        lines += ["", *difference_lines(comparisons, earlier)]
     return "\n".join(lines) + "\n"
+
+
+def difference_lines(comparisons: Sequence[Comparison], earlier: Mapping[str, Any]) -> list[str]:
+    """A Markdown table of every metric that differs from earlier comparison results."""
+    rows = []
+    for comparison in comparisons:
+        before = earlier.get(comparison.dataset, {})
+        for entry in comparison.entries:
+            for metric, value in entry.metrics.items():
+                old = before.get(entry.name, {}).get(metric)
+                if old is None:
+                    rows.append(f"| {comparison.dataset} | {entry.name} | {metric} | new | {value:.4f} | |")
+                elif abs(value - old) > SAME:
+                    change = f"{value - old:+.4f}"
+                    rows.append(
+                        f"| {comparison.dataset} | {entry.name} | {metric} | {old:.4f} | {value:.4f} | {change} |"
+                    )
+        now = {entry.name for entry in comparison.entries}
+        rows += [f"| {comparison.dataset} | {name} | | there | not run | |" for name in before if name not in now]
+    if not rows:
+        return ["No metric differs from the earlier results."]
+    return ["| dataset | model | metric | before | now | difference |", "|---|---|---|---|---|---|", *rows]
 
 
 def comparison_csv(comparisons: Sequence[Comparison]) -> str:
@@ -329,6 +355,9 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="URI",
         help="an MLflow store to read, can be given several times (default: mlruns/db.sqlite)",
     )
+    parser.add_argument(
+        "--against", type=Path, metavar="FILE", help="an earlier comparison_results.json, to show the differences to"
+    )
     return parser
 
 
@@ -337,6 +366,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         config = load_config()
         args = build_parser().parse_args(argv)
         stores = args.tracking_uri or [None]
+        earlier = read_json(args.against, "python compare_results.py") if args.against else None
         comparisons = []
         for dataset in config.datasets.values():
             print(f"comparing {dataset.name}", flush=True)
@@ -358,7 +388,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         write_json(OUTPUTS[1], summary)
         write_text(REPORT, render(comparisons, overall_words(summary), made_from))
         write_text(OUTPUTS[3], comparison_csv(comparisons))
-        write_text(OUTPUTS[4], summary_markdown(comparisons, summary))
+        write_text(OUTPUTS[4], summary_markdown(comparisons, summary, earlier))
     except PipelineError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from pipeline.evaluation import Predictions, bootstrap_intervals, metric_value, paired_difference, scores
+from pipeline.evaluation import Predictions, bootstrap_intervals, metric_value, paired_differences, scores
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_interval_covers_the_truth_about_95_times_in_100() -> None:
 
 def test_paired_difference_is_narrower_than_two_intervals(binary: Predictions) -> None:
     other = Predictions(binary.actual, np.where(np.arange(300) < 12, binary.actual, binary.predicted), binary.score)
-    difference, (low, high) = paired_difference("accuracy", other, binary, 0)
+    [(difference, (low, high))] = paired_differences("accuracy", other, [binary], 0)
     assert difference == pytest.approx(metric_value("accuracy", other) - metric_value("accuracy", binary))
     assert 0 <= low <= difference <= high
     single = bootstrap_intervals("binary", binary, 0)["accuracy"]

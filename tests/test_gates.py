@@ -1,0 +1,114 @@
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.config import Gate, load_config, settings_sha256
+from pipeline.gates import Results, judge, read_results, select_model
+
+MODELS = {
+    "forest": {
+        "cv": {"accuracy": 0.80},
+        "score": {"accuracy": 0.78},
+        "interval": {"accuracy": [0.74, 0.82]},
+        "naive": {"accuracy": 0.6},
+    },
+    "linear": {
+        "cv": {"accuracy": 0.70},
+        "score": {"accuracy": 0.99},
+        "interval": {"accuracy": [0.98, 1.0]},
+        "naive": {"accuracy": 0.6},
+    },
+}
+
+
+def outcome(gate: Gate, published: Any = None, confident: bool = False, **changes: Any) -> Any:
+    config = load_config()
+    config = dataclasses.replace(config, gates={"customers": (gate,)})
+    results = Results("customers", "d", "p", changes.pop("models", MODELS), drifted=0, champion=None, problems=())
+    results = dataclasses.replace(results, **changes)
+    [verdict] = judge(config.dataset("customers"), config, results, published, confident)
+    return verdict
+
+
+@pytest.fixture(autouse=True)
+def _in_project(project: Path) -> None:
+    pass
+
+
+def test_the_model_is_chosen_by_cross_validation_not_by_its_test_score() -> None:
+    assert select_model(MODELS, "accuracy") == "forest"
+
+
+@pytest.mark.parametrize(
+    ("gate", "confident", "passed", "uncertain"),
+    [
+        (Gate("accuracy", above=0.70), False, True, False),
+        (Gate("accuracy", above=0.76), False, True, True),
+        (Gate("accuracy", above=0.76), True, False, True),
+        (Gate("accuracy", above=0.78), False, False, True),
+        (Gate("accuracy", above=0.90), False, False, False),
+        (Gate("accuracy", below=0.90), False, True, False),
+        (Gate("accuracy", below=0.80), True, False, True),
+        (Gate("accuracy", above=0.1, over="naive"), False, True, False),
+        (Gate("accuracy", above=0.2, over="naive"), False, False, True),
+        (Gate("drifted_columns", below=1), False, True, False),
+    ],
+)
+def test_bounds(gate: Gate, confident: bool, passed: bool, uncertain: bool) -> None:
+    verdict = outcome(gate, confident=confident)
+    assert (verdict.passed, verdict.uncertain) == (passed, uncertain)
+
+
+def test_drift_gate_fails_on_a_drifted_column_and_where_drift_is_unknown() -> None:
+    assert not outcome(Gate("drifted_columns", below=1), drifted=2).passed
+    assert "detect_drift.py" in outcome(Gate("drifted_columns", below=1), drifted=None).reason
+
+
+def test_champion_gate() -> None:
+    gate = Gate("accuracy", above=-0.01, over="champion")
+    assert outcome(gate).passed
+    assert outcome(gate, champion={"score": {"accuracy": 0.785}}).passed
+    assert not outcome(gate, champion={"score": {"accuracy": 0.80}}).passed
+    assert not outcome(gate, champion={"score": {}}).passed
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), "0.9", None, True])
+def test_what_is_no_number_fails(value: Any) -> None:
+    forest = {**MODELS["forest"], "score": {"accuracy": value}}
+    assert not outcome(Gate("accuracy", above=0.1), models={"forest": forest}).passed
+
+
+def test_published_figures_have_to_agree() -> None:
+    gate = Gate("accuracy", above=0.70)
+    assert outcome(gate, published={"forest": {"accuracy": 0.78}}).passed
+    for broken in ({}, {"forest": {}}, {"forest": {"accuracy": 0.79}}, {"forest": {"accuracy": "x"}}, {"forest": 3}):
+        verdict = outcome(gate, published=broken)
+        assert not verdict.passed
+        assert "compare_results.py" in verdict.reason
+
+
+def write_metrics(hashes: dict[str, str]) -> None:
+    Path("metrics/data").mkdir(parents=True)
+    Path("metrics/train").mkdir()
+    Path("metrics/data/customers.json").write_text(json.dumps({"sha256": "d"}))
+    Path("metrics/train/customers.json").write_text(json.dumps({**hashes, "models": MODELS}))
+
+
+def test_stale_results_are_named_by_what_changed() -> None:
+    config = load_config()
+    dataset = config.dataset("customers")
+    hashes = {"data_sha256": "d", "params_sha256": settings_sha256(config, dataset)}
+    write_metrics(hashes)
+    assert read_results(dataset, config).problems == ()
+    path = Path("metrics/train/customers.json")
+    for key, words in (("data_sha256", "other data"), ("params_sha256", "other settings")):
+        path.write_text(json.dumps({**hashes, key: "x", "models": MODELS}))
+        results = read_results(dataset, config)
+        assert words in results.problems[0]
+        assert not any(verdict.passed for verdict in judge(dataset, config, results))
+    for broken in ("", "[]", "{"):
+        path.write_text(broken)
+        assert "python train.py --dataset customers" in read_results(dataset, config).problems[0]
