@@ -36,7 +36,10 @@ TOTAL_VARIATION = "total variation distance"
 
 @dataclass(frozen=True)
 class ColumnDrift:
-    """One column's comparison; p-values and effect are None where the column cannot be tested (the note says why)."""
+    """One column's comparison; p-values and effect are None where the column cannot be tested (the note says why).
+
+    `p_missing` tests whether the share of missing values changed (Fisher's exact test), corrected like the other.
+    """
 
     column: str
     kind: str
@@ -48,6 +51,7 @@ class ColumnDrift:
     effect: float | None = None
     missing_reference: float = 0.0
     missing_current: float = 0.0
+    p_missing: float | None = None
     new_categories: tuple[str, ...] = ()
     drift: bool = False
     note: str = ""
@@ -56,18 +60,22 @@ class ColumnDrift:
 def compare_tables(
     reference: pd.DataFrame, current: pd.DataFrame, dataset: Dataset, settings: Drift
 ) -> tuple[list[ColumnDrift], ColumnDrift | None]:
-    """Every feature's comparison, p-values corrected over the features (Holm 1979), and the target's own."""
+    """Every feature's comparison and the target's, p-values corrected over all of them (Holm 1979)."""
     features = [str(name) for name in reference if name != dataset.target and name not in dataset.drop]
     raw = [compare_column(name, reference, current, settings) for name in features]
     raw += [
         ColumnDrift(str(name), "other", note="only in the current table") for name in current if name not in reference
     ]
+    has_target = dataset.target in current and dataset.target in reference
+    if has_target:
+        raw.append(compare_column(dataset.target, reference, current, settings, is_target=True))
     corrected = holm([column.p_value for column in raw])
-    columns = [decide(replace(column, p_corrected=p), settings) for column, p in zip(raw, corrected, strict=True)]
-    if dataset.target not in current or dataset.target not in reference:
-        return columns, None
-    target = compare_column(dataset.target, reference, current, settings, is_target=True)
-    return columns, decide(replace(target, p_corrected=target.p_value), settings)
+    corrected_missing = holm([column.p_missing for column in raw])
+    decided = [
+        decide(replace(column, p_corrected=p, p_missing=q), settings)
+        for column, p, q in zip(raw, corrected, corrected_missing, strict=True)
+    ]
+    return (decided[:-1], decided[-1]) if has_target else (decided, None)
 
 
 def compare_column(
@@ -85,8 +93,13 @@ def compare_column(
         return ColumnDrift(name, "other", note="absent from the current table", drift=True)
     old, new = reference[name], current[name]
     kind = "numeric" if old.dtype == "float64" else "categorical"
+    missing = np.array([[old.isna().sum(), old.notna().sum()], [new.isna().sum(), new.notna().sum()]])
     empty = ColumnDrift(
-        name, kind, missing_reference=float(old.isna().mean()), missing_current=float(new.isna().mean())
+        name,
+        kind,
+        missing_reference=float(old.isna().mean()),
+        missing_current=float(new.isna().mean()),
+        p_missing=float(stats.fisher_exact(missing).pvalue) if missing[:, 0].any() else None,
     )
     old, new = old.dropna(), new.dropna()
     if old.empty or new.empty:
@@ -110,8 +123,9 @@ def compare_column(
     old, new = old.astype(str), new.astype(str)
     if not is_target and old.nunique() > max(TEXT_VALUES, TEXT_SHARE * len(old)):
         return replace(empty, kind="other", note="text-like or an identifier: nearly every value is different")
-    labels = sorted(set(old) | set(new))
-    counts = np.array([[(side == label).sum() for label in labels] for side in (old, new)], dtype=float)
+    tables = [side.value_counts() for side in (old, new)]
+    labels = sorted(set(tables[0].index) | set(tables[1].index))
+    counts = np.array([table.reindex(labels, fill_value=0) for table in tables], dtype=float)
     if len(labels) == 1:
         return replace(empty, note="constant")
     outcome = stats.chi2_contingency(pool_rare(counts))
@@ -175,7 +189,10 @@ def decide(column: ColumnDrift, settings: Drift) -> ColumnDrift:
     bounds = {STABILITY: settings.min_psi, TOTAL_VARIATION: settings.min_target_shift}
     bound = bounds.get(column.effect_name or "", settings.min_wasserstein)
     moved = column.p_corrected is not None and column.p_corrected < settings.alpha and (column.effect or 0) >= bound
-    emptied = abs(column.missing_current - column.missing_reference) >= settings.min_missing_change
+    change = abs(column.missing_current - column.missing_reference)
+    emptied = (
+        column.p_missing is not None and column.p_missing < settings.alpha and change >= settings.min_missing_change
+    )
     return replace(column, drift=column.drift or moved or emptied or bool(column.new_categories))
 
 

@@ -113,7 +113,6 @@ def open_store(uri: str | None = None, create: bool = False) -> MlflowClient:
                 database.parent.mkdir(parents=True, exist_ok=True)
                 with sqlite3.connect(database) as connection:
                     connection.execute("PRAGMA journal_mode=WAL")
-            mlflow.set_tracking_uri(uri)
             client = mlflow.MlflowClient(uri)
             client.search_experiments(max_results=1)
         except (MlflowException, sqlite3.Error, OSError) as error:
@@ -256,15 +255,21 @@ def _log_model(client: MlflowClient, run_id: str, model: Pipeline, example: pd.D
     ]
     output = model.predict(example)
     kind = {"f": "double", "i": "long"}.get(output.dtype.kind, "string")
-    with mlflow.start_run(run_id=run_id):
-        mlflow.sklearn.log_model(
-            model,
-            name="model",
-            serialization_format="pickle",
-            signature=ModelSignature(Schema(columns), Schema([ColSpec(kind, "prediction")])),
-            input_example=example,
-            pip_requirements=[f"{name}=={version(name)}" for name in ("scikit-learn", "numpy", "scipy", "pandas")],
-        )
+    # logging a model knows only the global store, which mlflow puts into the environment too
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    mlflow.set_tracking_uri(client.tracking_uri)
+    try:
+        with mlflow.start_run(run_id=run_id):
+            mlflow.sklearn.log_model(
+                model,
+                name="model",
+                serialization_format="pickle",
+                signature=ModelSignature(Schema(columns), Schema([ColSpec(kind, "prediction")])),
+                input_example=example,
+                pip_requirements=[f"{name}=={version(name)}" for name in ("scikit-learn", "numpy", "scipy", "pandas")],
+            )
+    finally:
+        mlflow.set_tracking_uri(before)  # type: ignore[arg-type]  # None brings the default back
 
 
 def _line(error: BaseException) -> str:
