@@ -1,0 +1,151 @@
+"""How often the drift verdict is a false alarm on tables from the same source, and how often it finds a planted change.
+
+    .venv/bin/python -m benchmarks.drift_verdicts --tables 200
+
+Same source: a generated table of many rows is split at random into a reference part (80 %) and a current part (20 %).
+Planted: the current part has 2,000 rows and one change. Writes benchmarks/results/drift_verdicts.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from detect_drift import compare_tables
+from generate_data import GENERATORS
+from pipeline.config import load_config
+from pipeline.data import normalise_types, write_json
+
+ROWS = (500, 5_000, 200_000)
+PLANTED_ROWS = 2_000
+OUTPUT = Path("benchmarks/results/drift_verdicts.json")
+
+
+def pool_of_rows(name: str, rows: int, seed: int) -> pd.DataFrame:
+    """At least `rows` rows from the dataset's own generator, fresh seeds appended, shuffled."""
+    tables: list[pd.DataFrame] = []
+    total = 0
+    while total < rows:
+        tables.append(GENERATORS[name](1000 + 50 * seed + len(tables))[0])
+        total += len(tables[-1])
+    table = normalise_types(pd.concat(tables, ignore_index=True))
+    return table.sample(rows, random_state=seed).reset_index(drop=True)
+
+
+def shift(name: str, frame: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
+    """Half a standard deviation added to one numeric column."""
+    column = rng.choice(_features(name, frame, numeric=True))
+    return frame.assign(**{column: frame[column] + 0.5 * frame[column].std()})
+
+
+def empty(name: str, frame: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
+    """20 % of one column emptied."""
+    column = rng.choice(_features(name, frame))
+    return frame.assign(**{column: frame[column].where(rng.random(len(frame)) >= 0.2)})
+
+
+def new_category(name: str, frame: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
+    """1 % of the rows get a value of one categorical column that was never seen."""
+    column = rng.choice(_features(name, frame, numeric=False))
+    values = frame[column].to_numpy(copy=True)
+    values[rng.choice(len(frame), len(frame) // 100, replace=False)] = "never seen"
+    return frame.assign(**{column: values})
+
+
+def more_churn(name: str, frame: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
+    """Churn resampled from 38 % to 48 %."""
+    churned = (frame["Churn"] == "Yes").to_numpy()
+    weights = np.where(churned, 0.48 / churned.mean(), 0.52 / (1 - churned.mean()))
+    picked = rng.choice(len(frame), PLANTED_ROWS, p=weights / weights.sum())
+    return frame.iloc[picked].reset_index(drop=True)
+
+
+PLANTED: tuple[tuple[str, Callable[..., pd.DataFrame], tuple[str, ...]], ...] = (
+    ("half a standard deviation in one column", shift, tuple(GENERATORS)),
+    ("one column 20 % emptied", empty, tuple(GENERATORS)),
+    ("a new category in 1 % of the rows", new_category, ("customer_churn",)),
+    ("churn from 38 to 48 %", more_churn, ("customer_churn",)),
+)
+
+
+def called(reference: pd.DataFrame, current: pd.DataFrame, name: str) -> bool:
+    config = load_config()
+    columns, target = compare_tables(reference, current, config.dataset(name), config.drift)
+    return any(column.drift for column in columns) or (target is not None and target.drift)
+
+
+def same_source(job: tuple[str, int, int, int]) -> int:
+    """Drift calls over random splits of one pool."""
+    name, rows, tables, seed = job
+    pool = pool_of_rows(name, rows, seed)
+    count = 0
+    for draw in range(tables):
+        order = np.random.default_rng([seed, draw]).permutation(rows)
+        current, reference = order[: rows // 5], order[rows // 5 :]
+        count += called(pool.iloc[reference], pool.iloc[current], name)
+    return count
+
+
+def planted(job: tuple[int, str, int]) -> int:
+    """Drift calls over tables with one planted change."""
+    kind, name, tables = job
+    change = PLANTED[kind][1]
+    count = 0
+    for draw in range(tables):
+        rng = np.random.default_rng([kind, draw])
+        table = normalise_types(GENERATORS[name](5000 + draw)[0])
+        order = rng.permutation(len(table))
+        current = change(name, table.iloc[order[:PLANTED_ROWS]].reset_index(drop=True), rng)
+        count += called(table.iloc[order[PLANTED_ROWS:]], current, name)
+    return count
+
+
+def _features(name: str, frame: pd.DataFrame, numeric: bool | None = None) -> list[str]:
+    dataset = load_config().dataset(name)
+    names = [str(column) for column in frame if column != dataset.target and column not in dataset.drop]
+    return [c for c in names if numeric is None or (frame[c].dtype == "float64") == numeric]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Count false alarms and detections of the drift verdict.")
+    parser.add_argument("--tables", type=int, default=200, help="random tables a situation")
+    args = parser.parse_args(argv)
+    table = []
+    with ProcessPoolExecutor() as pool:
+        bar = tqdm(total=len(GENERATORS) * len(ROWS) + sum(len(names) for _, _, names in PLANTED))
+        alarms = {}
+        for rows in ROWS:
+            for name in GENERATORS:
+                # several pools, so that no single table decides
+                jobs = [(name, rows, args.tables // 4, seed) for seed in range(4)]
+                alarms[name, rows] = pool.map(same_source, jobs)
+        found = {
+            (kind, name): pool.map(planted, [(kind, name, args.tables)])
+            for kind, (_, _, names) in enumerate(PLANTED)
+            for name in names
+        }
+        for (name, rows), counts in alarms.items():
+            total = 4 * (args.tables // 4)
+            row = {"situation": "same source", "dataset": name, "rows": rows, "tables": total}
+            table.append({**row, "called": round(sum(counts) / total, 4)})
+            bar.update()
+        for (kind, name), counts in found.items():
+            row = {"situation": PLANTED[kind][0], "dataset": name, "rows": PLANTED_ROWS, "tables": args.tables}
+            table.append({**row, "called": round(sum(counts) / args.tables, 4)})
+            bar.update()
+        bar.close()
+    for row in table:
+        print(f"{row['situation']:42} {row['dataset']:20} {row['rows']:>8,} {row['called']:7.1%}")
+    write_json(OUTPUT, {"table": table})
+    print(f"wrote {OUTPUT}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

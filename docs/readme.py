@@ -1,0 +1,99 @@
+"""Generated parts of the README, called by cog: help texts from the scripts, tables from the committed metrics."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchmarks.calibrate import PUBLISHED, PUBLISHED_TUNED
+
+ROOT = Path(__file__).resolve().parent.parent
+LABELS = {"r2": "R²", "roc_auc": "ROC-AUC", "f1": "F1", "accuracy": "accuracy"}
+
+
+def help_text(script: str) -> str:
+    """What `python <script> --help` prints, as a code block."""
+    done = subprocess.run(
+        [sys.executable, str(ROOT / script), "--help"],
+        cwd=ROOT,
+        env=os.environ | {"COLUMNS": "100"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return f"```\n$ python {script} --help\n{done.stdout}```"
+
+
+def results_table() -> str:
+    """Our scores with their intervals beside the published ones and the ceilings."""
+    lines = ["| dataset | metric | model | ours [95 % interval] | published | ceiling |", "|---|---|---|---|---|---|"]
+    for (name, metric), published in PUBLISHED.items():
+        trained, tuned = _metrics("train", name)["models"], _metrics("tune", name)["models"]
+        ceiling = _metrics("data", name)["ceiling"]
+        level = f"{ceiling['value']:.4f}" if ceiling["metric"] == metric else ""
+        rows: dict[str, Any] = {model: (trained[model], published[model]) for model in published}
+        best = PUBLISHED_TUNED.get((name, metric))
+        rows |= {f"{model}_tuned": (facts, best) for model, facts in tuned.items()}
+        for model, (facts, other) in rows.items():
+            low, high = facts["interval"][metric]
+            score = f"{facts['score'][metric]:.4f} [{low:.4f}, {high:.4f}]"
+            reference = "" if other is None else f"{other:.4f}"
+            lines.append(f"| {name} | {LABELS[metric]} | {model} | {score} | {reference} | {level} |")
+    return "\n".join(lines)
+
+
+def calibration_table() -> str:
+    """Medians and ranges of the baselines over many generator seeds."""
+    found = _read("metrics/data/calibration.json")
+    lines = [
+        f"| dataset | metric | model | published | median of {found['seeds']} seeds | range |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in found["table"]:
+        lines.append(
+            f"| {row['dataset']} | {LABELS[row['metric']]} | {row['model']} | {row['published']:.4f} "
+            f"| {row['median']:.4f} | {row['low']:.4f} to {row['high']:.4f} |"
+        )
+    return "\n".join(lines)
+
+
+def tuning_table() -> str:
+    """What tuning gained, and what pruning did."""
+    lines = [
+        "| dataset | model | complete, pruned, failed | cross-validated before, after | difference on judged rows |",
+        "|---|---|---|---|---|",
+    ]
+    for name in dict.fromkeys(name for name, _ in PUBLISHED):
+        metric = _metrics("train", name)["metric"]
+        for model, facts in _metrics("tune", name)["models"].items():
+            trials = facts["trials"]
+            low, high = facts["difference_interval"]
+            lines.append(
+                f"| {name} | {model} | {trials['complete']}, {trials['pruned']}, {trials['failed']} "
+                f"| {LABELS[metric]} {facts['baseline_cv']:.4f}, {facts['cv'][metric]:.4f} "
+                f"| {facts['difference']:+.4f} [{low:+.4f}, {high:+.4f}] |"
+            )
+    return "\n".join(lines)
+
+
+def drift_table() -> str:
+    """How often the drift verdict is a false alarm, and how often it finds what it should."""
+    found = _read("benchmarks/results/drift_verdicts.json")
+    lines = ["| situation | dataset | rows | tables | drift called |", "|---|---|---|---|---|"]
+    for row in found["table"]:
+        lines.append(
+            f"| {row['situation']} | {row['dataset']} | {row['rows']:,} | {row['tables']} | {row['called']:.1%} |"
+        )
+    return "\n".join(lines)
+
+
+def _metrics(stage: str, name: str) -> Any:
+    return _read(f"metrics/{stage}/{name}.json")
+
+
+def _read(path: str) -> Any:
+    return json.loads((ROOT / path).read_text(encoding="utf-8"))

@@ -1,0 +1,167 @@
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from conftest import PARAMS, ROOT
+
+import generate_data
+from benchmarks.calibrate import PUBLISHED
+from pipeline import assessment
+from pipeline.config import load_config
+from pipeline.data import file_sha256
+
+SHAPES = {"california_housing": (20_640, 12), "credit_fraud": (10_000, 31), "customer_churn": (7_043, 21)}
+TOLERANCE = {"r2": 0.02, "accuracy": 0.025, "roc_auc": 0.03, "f1": 0.15}
+
+
+@pytest.fixture(scope="module")
+def tables() -> dict[str, pd.DataFrame]:
+    return {name: make(42)[0] for name, make in generate_data.GENERATORS.items()}
+
+
+@pytest.mark.parametrize("name", list(SHAPES))
+def test_shapes_no_missing_values_and_seeds(name: str, tables: dict[str, pd.DataFrame]) -> None:
+    assert tables[name].shape == SHAPES[name]
+    assert not tables[name].isna().any().any()
+    again, other = (generate_data.GENERATORS[name](seed)[0] for seed in (42, 43))
+    pd.testing.assert_frame_equal(again, tables[name])
+    assert not other.equals(tables[name])
+
+
+def test_housing_columns(tables: dict[str, pd.DataFrame]) -> None:
+    frame = tables["california_housing"]
+    assert list(frame) == [
+        "MedInc", "HouseAge", "AveRooms", "AveBedrms", "Population", "AveOccup", "Latitude", "Longitude",
+        "rooms_per_household", "bedrooms_per_room", "population_per_household", "MedHouseVal",
+    ]  # fmt: skip
+    np.testing.assert_allclose(frame["bedrooms_per_room"], frame["AveBedrms"] / frame["AveRooms"], atol=1e-6)
+    np.testing.assert_allclose(frame["rooms_per_household"], frame["AveRooms"] / frame["AveOccup"], atol=1e-6)
+    assert frame["Latitude"].between(32, 43).all()
+    assert frame["Longitude"].between(-125, -114).all()
+    assert frame["MedHouseVal"].gt(0).all()
+
+
+def test_credit_columns(tables: dict[str, pd.DataFrame]) -> None:
+    frame = tables["credit_fraud"]
+    assert list(frame) == ["Time", *(f"V{i}" for i in range(1, 29)), "Amount", "Class"]
+    assert frame["Class"].sum() == 20
+    assert set(frame["Class"]) == {0, 1}
+    assert frame["Time"].is_monotonic_increasing
+    assert frame["Amount"].gt(0).all()
+
+
+def test_churn_columns_agree_with_each_other(tables: dict[str, pd.DataFrame]) -> None:
+    frame = tables["customer_churn"]
+    assert list(frame) == [
+        "customerID", "gender", "SeniorCitizen", "Partner", "Dependents", "tenure", "PhoneService", "MultipleLines",
+        "InternetService", "OnlineSecurity", "OnlineBackup", "DeviceProtection", "TechSupport", "StreamingTV",
+        "StreamingMovies", "Contract", "PaperlessBilling", "PaymentMethod", "MonthlyCharges", "TotalCharges", "Churn",
+    ]  # fmt: skip
+    assert frame["customerID"].is_unique
+    assert round((frame["Churn"] == "Yes").mean(), 3) == 0.378
+    offline = frame["InternetService"] == "No"
+    for column in (
+        "OnlineSecurity",
+        "OnlineBackup",
+        "DeviceProtection",
+        "TechSupport",
+        "StreamingTV",
+        "StreamingMovies",
+    ):
+        assert ((frame[column] == "No internet service") == offline).all()
+    assert ((frame["MultipleLines"] == "No phone service") == (frame["PhoneService"] == "No")).all()
+    ratio = frame["TotalCharges"] / (frame["tenure"] * frame["MonthlyCharges"])
+    assert ratio.between(0.7, 1.3).mean() > 0.99
+    assert pd.api.types.is_float_dtype(frame["TotalCharges"])
+
+
+def test_same_seed_same_bytes_and_committed_facts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    assert generate_data.main(["--dataset", "all"]) == 0
+    for name in SHAPES:
+        committed = json.loads((ROOT / "metrics/data" / f"{name}.json").read_text())
+        assert json.loads(Path(f"metrics/data/{name}.json").read_text()) == committed
+        assert file_sha256(Path(committed["file"])) == committed["sha256"]
+        assert 0.5 < committed["ceiling"]["value"] < 1
+    assert generate_data.main(["--dataset", "customer_churn", "--seed", "1"]) == 0
+    assert json.loads(Path("metrics/data/customer_churn.json").read_text())["sha256"] != committed["sha256"]
+
+
+def test_own_table_is_taken_in(project: Path) -> None:
+    Path("x.csv").write_text(Path("data/houses.csv").read_text())
+    assert generate_data.main(["--dataset", "houses"]) == 0
+    facts = json.loads(Path("metrics/data/houses.json").read_text())
+    assert (facts["rows"], facts["ceiling"]) == (240, None)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "x.csv: not found"),
+        ("", "x.csv: cannot be read"),
+        ("size,price\n", "x.csv: has no rows"),
+        ("size,cost\n1,2\n", "no column 'price'"),
+        ("size,price\n1,2\n3,2\n", "only one value"),
+    ],
+)
+def test_bad_own_table_exits_2(
+    project: Path, capsys: pytest.CaptureFixture[str], content: str | None, message: str
+) -> None:
+    if content is not None:
+        Path("x.csv").write_text(content)
+    before = Path("data/houses.csv").read_text()
+    assert generate_data.main(["--dataset", "houses"]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.splitlines()) == 1
+    assert Path("data/houses.csv").read_text() == before
+
+
+def test_a_calibrated_name_without_generator_exits_2(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    params = {**PARAMS, "datasets": {"houses": {**PARAMS["datasets"]["houses"], "source": "generate_data.py"}}}
+    Path("params.yaml").write_text(yaml.safe_dump({**params, "gates": {}}))
+    assert generate_data.main([]) == 2
+    assert "no generator" in capsys.readouterr().err
+
+
+def held_to_the_published_table(name: str, shuffled: bool) -> bool:
+    """Train at the default seed: is every published baseline near ours, and at most at our interval's upper end?"""
+    config = load_config(ROOT / "params.yaml")
+    dataset = config.dataset(name)
+    parts = assessment.load_parts(dataset, config)
+    if shuffled:
+        rng = np.random.default_rng(0)
+        parts = dataclasses.replace(
+            parts,
+            y=rng.permutation(parts.y),
+            y_train=rng.permutation(parts.y_train),
+            y_test=rng.permutation(parts.y_test),
+        )
+    models = ("gradient_boosting",) if shuffled else tuple(config.models)
+    for model in models:
+        found = assessment.assess(dataset, config, model, parts)
+        for (published_name, metric), published in PUBLISHED.items():
+            if published_name != name:
+                continue
+            near = abs(found.score[metric] - published[model]) <= TOLERANCE[metric]
+            if not near or published[model] > found.interval[metric][1]:
+                return False
+    return True
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", list(SHAPES))
+def test_honest_training_holds_the_published_table(
+    name: str, tables: dict[str, pd.DataFrame], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = Path(load_config(ROOT / "params.yaml").dataset(name).file)
+    path.parent.mkdir()
+    tables[name].to_csv(path, index=False)
+    assert held_to_the_published_table(name, shuffled=False)
+    assert not held_to_the_published_table(name, shuffled=True)

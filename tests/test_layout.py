@@ -1,0 +1,65 @@
+"""The rules that keep the project readable: imports run one way, and scripts start fast."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+SCRIPTS = sorted(path.stem for path in ROOT.glob("*.py"))
+MODULES = sorted(path.stem for path in (ROOT / "pipeline").glob("*.py") if path.stem != "__init__")
+HEAVY = {"numpy", "pandas", "sklearn", "scipy", "mlflow", "optuna", "evidently", "matplotlib", "plotly"}
+
+
+def imported(path: Path) -> set[str]:
+    """Every module that a file imports, anywhere in it."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{name.name}" for name in node.names)}
+    return found
+
+
+def test_the_six_scripts_are_there() -> None:
+    assert SCRIPTS == ["compare_results", "detect_drift", "generate_data", "train", "tune_hyperparameters", "validate"]
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_no_script_imports_a_script(script: str) -> None:
+    assert not imported(ROOT / f"{script}.py") & set(SCRIPTS)
+
+
+def test_the_package_imports_no_script_and_has_no_circle() -> None:
+    needs = {}
+    for module in MODULES:
+        names = imported(ROOT / "pipeline" / f"{module}.py")
+        assert not names & set(SCRIPTS)
+        needs[module] = {other for other in MODULES if f"pipeline.{other}" in names} - {module}
+    ordered: set[str] = set()
+    while len(ordered) < len(MODULES):
+        ready = {module for module in MODULES if module not in ordered and needs[module] <= ordered}
+        assert ready, f"a circle among {set(MODULES) - ordered}"
+        ordered |= ready
+
+
+def test_only_tracking_imports_mlflow() -> None:
+    files = [*ROOT.glob("*.py"), *(ROOT / "pipeline").glob("*.py")]
+    users = [path.name for path in files if any(name.split(".")[0] == "mlflow" for name in imported(path))]
+    assert users == ["tracking.py"]
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--nonsense"]])
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_help_and_usage_errors_import_nothing_heavy(script: str, words: list[str]) -> None:
+    code = (
+        f"import sys, {script}\n"
+        f"try: {script}.main({words!r})\n"
+        "except SystemExit as stop: status = stop.code\n"
+        f"print(status, sorted({HEAVY!r} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == f"{0 if words == ['--help'] else 2} []"
