@@ -50,7 +50,8 @@ def make_housing(seed: int) -> tuple[pd.DataFrame, float]:
     """Districts (20,640 x 12) and the Bayes ceiling of R².
 
     The target is a linear part, a smooth random surface over income, age, place and population (random Fourier
-    features, Rahimi & Recht 2007) without its own linear part, and Gaussian noise, in fixed shares of the variance. The
+    features, Rahimi & Recht 2007) without its own linear part, and Laplace noise (heavy tails, as prices have), in fixed shares of
+    the variance. The
     ceiling is one minus the noise's share of the target's variance in the very rows drawn.
     """
     import numpy as np
@@ -98,7 +99,7 @@ def make_housing(seed: int) -> tuple[pd.DataFrame, float]:
     )
     curved = _standardise(_without_linear_part(surface, np.column_stack([frame.to_numpy(), inputs])))
     linear = _standardise(inputs @ np.array([0.8, 0.2, -0.3, 0.0, 0.0]))
-    noise = rng.normal(0, np.sqrt(NOISE_SHARE), n)
+    noise = rng.laplace(0, np.sqrt(NOISE_SHARE / 2), n)
     signal = np.sqrt(LINEAR_SHARE) * linear + np.sqrt(1 - LINEAR_SHARE - NOISE_SHARE) * curved
     target = signal + noise
     frame["MedHouseVal"] = (TARGET_MEAN + TARGET_STD * target).round(4)

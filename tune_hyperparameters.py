@@ -2,8 +2,8 @@
 
     python tune_hyperparameters.py --dataset california_housing --n-trials 100
 
-Forests grow step by step and report their out-of-bag score after each step; other models report the running mean of
-their folds. The study lives in mlruns/optuna/<dataset>.db: a killed search goes on where it was. Writes an MLflow run
+Forests without class weights grow step by step and report their out-of-bag score after each step; other models report
+the running mean of their folds. The study lives in mlruns/optuna/<dataset>.db: a killed search goes on where it was. Writes an MLflow run
 a trial, reports/<dataset>/tuning/<model>/ and metrics/tune/<dataset>.json.
 """
 
@@ -51,6 +51,9 @@ def tune_dataset(dataset: Dataset, config: Config, model: str, n_trials: int, ti
     print(f"{dataset.name} {model}: scoring the baseline and the winner on the same folds", flush=True)
     baseline = assessment.assess(dataset, config, model, parts)
     winner = assessment.assess(dataset, config, model, parts, best)
+    if winner.cv[dataset.metric] < baseline.cv[dataset.metric]:
+        print(f"{dataset.name} {model}: the winner of the search is no better than the baseline, which stays")
+        winner, best = baseline, {name: baseline.params[name] for name in space if name in baseline.params}
     [(difference, difference_interval)] = evaluation.paired_differences(
         dataset.metric, winner.predictions, [baseline.predictions], config.seed
     )
@@ -189,7 +192,9 @@ def make_objective(dataset: Dataset, config: Config, model: str, parts: Parts, s
             X, y, train_size=config.tuning.search_rows, random_state=config.seed, stratify=strata
         )
     baseline = build_estimator(dataset, config, model, None)
-    grows = hasattr(baseline, "oob_score") and hasattr(baseline, "warm_start")
+    # class weights steer the bootstrap: a rare class is then in every tree, and never out of bag
+    weighted = getattr(baseline, "class_weight", None) is not None or "class_weight" in space
+    grows = hasattr(baseline, "oob_score") and hasattr(baseline, "warm_start") and not weighted
     preprocessing = build_preprocessing(config.models[model], dataset, X)
     score = (
         forest_objective(preprocessing, X, y, dataset)

@@ -15,7 +15,7 @@ from pipeline.config import load_config
 from pipeline.data import file_sha256
 
 SHAPES = {"california_housing": (20_640, 12), "credit_fraud": (10_000, 31), "customer_churn": (7_043, 21)}
-TOLERANCE = {"r2": 0.02, "accuracy": 0.025, "roc_auc": 0.03, "f1": 0.15}
+TOLERANCE = {"r2": 0.03, "accuracy": 0.025, "roc_auc": 0.03, "f1": 0.15}
 
 
 @pytest.fixture(scope="module")

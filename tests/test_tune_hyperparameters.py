@@ -65,6 +65,22 @@ def test_the_baseline_is_the_first_trial(project: Path) -> None:
     assert first.user_attrs["settings"] == {"n_estimators": 20, "max_depth": 6}
 
 
+def test_a_weighted_forest_is_searched_on_folds_not_out_of_bag(project: Path) -> None:
+    # a rare class that class weights draw into every bootstrap would have no out-of-bag votes at all
+    forest = {**PARAMS["models"]["forest"], "classification_params": {"class_weight": "balanced"}}
+    Path("params.yaml").write_text(yaml.safe_dump({**PARAMS, "models": {**PARAMS["models"], "forest": forest}}))
+    tune.main(["--dataset", "customers", "--n-trials", "2"])
+    assert (
+        max(max(trial.intermediate_values) for trial in tune.finished_trials(study_of("customers"))) == PARAMS["folds"]
+    )
+
+
+def test_the_baseline_stays_where_the_winner_is_no_better(project: Path) -> None:
+    assert tune.main(["--dataset", "customers", "--n-trials", "12"]) == 0
+    found = json.loads(Path("metrics/tune/customers.json").read_text())["models"]["forest"]
+    assert found["cv"]["accuracy"] >= found["baseline_cv"]
+
+
 def test_changed_settings_start_a_new_study_and_say_so(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tune.main(["--dataset", "customers", "--n-trials", "2"])
     assert "a new study starts" not in capsys.readouterr().out
