@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 # like the other constants: every data seed has the same surface.
 HOUSING_ROWS = 20_640
 LINEAR_SHARE = 0.22
-NOISE_SHARE = 0.133
+NOISE_SHARE = 0.1373
 SURFACE_SEED = 2026
 SURFACE_WAVES = 200
 SURFACE_FREQUENCY = 0.25
@@ -50,9 +50,9 @@ def make_housing(seed: int) -> tuple[pd.DataFrame, float]:
     """Districts (20,640 x 12) and the Bayes ceiling of R².
 
     The target is a linear part, a smooth random surface over income, age, place and population (random Fourier
-    features, Rahimi & Recht 2007) without its own linear part, and Laplace noise (heavy tails, as prices have), in fixed shares of
-    the variance. The
-    ceiling is one minus the noise's share of the target's variance in the very rows drawn.
+    features, Rahimi & Recht 2007) without its own linear part, and Laplace noise (heavy tails, as prices
+    have), in fixed shares of the variance. The ceiling is one minus the noise's share of the target's variance in the
+    very rows drawn.
     """
     import numpy as np
     import pandas as pd

@@ -3,8 +3,8 @@
     python tune_hyperparameters.py --dataset california_housing --n-trials 100
 
 Forests without class weights grow step by step and report their out-of-bag score after each step; other models report
-the running mean of their folds. The study lives in mlruns/optuna/<dataset>.db: a killed search goes on where it was. Writes an MLflow run
-a trial, reports/<dataset>/tuning/<model>/ and metrics/tune/<dataset>.json.
+the running mean of their folds. The study lives in mlruns/optuna/<dataset>.db: a killed search goes on where it was.
+Writes an MLflow run a trial, reports/<dataset>/tuning/<model>/ and metrics/tune/<dataset>.json.
 """
 
 from __future__ import annotations

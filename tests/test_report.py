@@ -51,7 +51,7 @@ def make_comparison(name: str, task: str) -> Comparison:
         naive=0.0,
         entries=entries,
         chosen="forest",
-        tests={model: (0.01, (-0.01, 0.02), "no difference shown") for model in ("forest_tuned", "linear")},
+        tests=dict.fromkeys(("forest_tuned", "linear"), (0.01, (-0.01, 0.02), "no difference shown")),
         studies={"forest": trials},
         drift=None,
         verdicts=(),

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import make_customers
+import yaml
+from conftest import PARAMS, make_customers
 
 import train
 from pipeline import tracking
@@ -53,6 +54,19 @@ def test_same_seed_same_metrics_and_one_model_keeps_the_others(project: Path) ->
     before = Path("metrics/train/houses.json").read_text()
     train.main(["--dataset", "houses", "--model", "forest"])
     assert Path("metrics/train/houses.json").read_text() == before
+
+
+def test_a_fourth_model_is_one_entry(project: Path) -> None:
+    more = {
+        "regression": "sklearn.ensemble.ExtraTreesRegressor",
+        "classification": "sklearn.ensemble.ExtraTreesClassifier",
+        "params": {"n_estimators": 10},
+    }
+    Path("params.yaml").write_text(yaml.safe_dump({**PARAMS, "models": {**PARAMS["models"], "extra_trees": more}}))
+    assert train.main(["--model", "extra_trees"]) == 0
+    for name, estimator in (("houses", "ExtraTreesRegressor"), ("customers", "ExtraTreesClassifier")):
+        found = json.loads(Path(f"metrics/train/{name}.json").read_text())["models"]["extra_trees"]
+        assert found["estimator"] == estimator
 
 
 def test_missing_table_exits_2_with_the_command(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

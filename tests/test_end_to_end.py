@@ -1,0 +1,85 @@
+"""The whole DAG with `dvc repro` on a small table, in a copy of the project's own files."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import PARAMS, ROOT, make_customers
+
+pytestmark = pytest.mark.slow
+
+
+def run(*words: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "DVC_NO_ANALYTICS": "1"}
+    return subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+
+
+def change(edit: dict) -> None:
+    Path("params.yaml").write_text(
+        yaml.safe_dump(yaml.safe_load(Path("params.yaml").read_text()) | edit, sort_keys=False)
+    )
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository with the project's code, one small table and no outputs."""
+    folder = tmp_path / "checkout"
+    ignored = shutil.ignore_patterns("__pycache__", "tmp", "cache")
+    for name in ("pipeline", ".dvc"):
+        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+    for path in [*ROOT.glob("*.py"), ROOT / "dvc.yaml", ROOT / ".gitignore"]:
+        shutil.copy(path, folder)
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    run("git", "init", "-q")
+    customers = PARAMS["datasets"]["customers"]
+    params = {**PARAMS, "datasets": {"customers": customers}, "search_spaces": PARAMS["search_spaces"], "drift": {}}
+    Path("params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    make_customers().to_csv(customers["source"], index=False)
+    return folder
+
+
+def test_repro_runs_all_stages_then_none_then_only_what_changed(checkout: Path) -> None:
+    first = run("dvc", "repro")
+    assert first.returncode == 0, first.stdout + first.stderr
+    for name in (
+        "data/customers.csv",
+        "mlruns/db.sqlite",
+        "reports/customers/train/forest/predictions_plot.png",
+        "reports/customers/tuning/forest/optimization_history.html",
+        "reports/customers/drift_report.html",
+        "reports/comparison_report.html",
+        "metrics/comparison_results.json",
+        "logs/validation.log",
+    ):
+        assert Path(name).stat().st_size > 0
+    assert json.loads(Path("metrics/validation.json").read_text())["passed"] is True
+
+    again = run("dvc", "repro")
+    assert "Running stage" not in again.stdout
+    assert "up to date" in again.stdout
+
+    change({"gates": {"customers": [{"metric": "accuracy", "above": 0.999}]}})
+    failed = run("dvc", "repro")
+    assert failed.returncode != 0
+    assert [line for line in failed.stdout.splitlines() if "Running stage" in line] == ["Running stage 'validate':"]
+    assert "FAIL " in failed.stdout
+    assert json.loads(Path("metrics/validation.json").read_text())["passed"] is False
+
+
+def test_tables_travel_through_a_folder_remote(checkout: Path, tmp_path: Path) -> None:
+    assert run("dvc", "repro", "generate").returncode == 0
+    table = Path("data/customers.csv").read_text()
+    assert run("dvc", "remote", "add", "--default", "team", str(tmp_path / "remote")).returncode == 0
+    assert run("dvc", "push").returncode == 0
+    Path("data/customers.csv").unlink()
+    shutil.rmtree(".dvc/cache")
+    assert run("dvc", "checkout").returncode != 0
+    pulled = run("dvc", "pull", "generate")
+    assert pulled.returncode == 0, pulled.stderr
+    assert Path("data/customers.csv").read_text() == table
