@@ -90,7 +90,9 @@ def open_study(
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    facts = json.dumps([model, space, config.tuning.search_rows, config.tuning.startup_trials, hashes], sort_keys=True)
+    objective = "out-of-bag" if searches_out_of_bag(dataset, config, model, space) else "folds"
+    tuning = [config.tuning.search_rows, config.tuning.startup_trials]
+    facts = json.dumps([model, objective, space, *tuning, hashes], sort_keys=True)
     name = f"{model}-{hashlib.sha256(facts.encode()).hexdigest()[:12]}"
     database = Path("mlruns/optuna") / f"{dataset.name}.db"
     database.parent.mkdir(parents=True, exist_ok=True)
@@ -191,14 +193,10 @@ def make_objective(dataset: Dataset, config: Config, model: str, parts: Parts, s
         X, _, y, _ = train_test_split(
             X, y, train_size=config.tuning.search_rows, random_state=config.seed, stratify=strata
         )
-    baseline = build_estimator(dataset, config, model, None)
-    # class weights steer the bootstrap: a rare class is then in every tree, and never out of bag
-    weighted = getattr(baseline, "class_weight", None) is not None or "class_weight" in space
-    grows = hasattr(baseline, "oob_score") and hasattr(baseline, "warm_start") and not weighted
     preprocessing = build_preprocessing(config.models[model], dataset, X)
     score = (
         forest_objective(preprocessing, X, y, dataset)
-        if grows
+        if searches_out_of_bag(dataset, config, model, space)
         else fold_objective(preprocessing, X, y, dataset, config)
     )
 
@@ -213,6 +211,18 @@ def make_objective(dataset: Dataset, config: Config, model: str, parts: Parts, s
         return score(trial, estimator, estimator.get_params().get("n_estimators", 0))
 
     return objective
+
+
+def searches_out_of_bag(dataset: Dataset, config: Config, model: str, space: Mapping[str, Any]) -> bool:
+    """Whether the model is a forest that can be scored out of bag.
+
+    Class weights steer the bootstrap: a rare class is then in every tree, and has no out-of-bag votes at all.
+    """
+    from pipeline.models import build_estimator
+
+    baseline = build_estimator(dataset, config, model, None)
+    weighted = getattr(baseline, "class_weight", None) is not None or "class_weight" in space
+    return hasattr(baseline, "oob_score") and hasattr(baseline, "warm_start") and not weighted
 
 
 def forest_objective(preprocessing: Any, X: Any, y: Any, dataset: Dataset) -> Callable[..., float]:

@@ -166,7 +166,7 @@ def score_bars(comparison: Comparison) -> Plot:
                     "mode": "lines",
                     "x": bars["x"],
                     "y": [level] * len(values),
-                    "name": f"{label} {level:.3f}",
+                    "name": f"{label} {round(level, 3) + 0.0:.3f}",
                     "line": {"dash": dash, "color": "#333333", "width": 1.5},
                 }
             )
@@ -194,7 +194,8 @@ def metric_heatmap(comparison: Comparison) -> Plot:
         "text": [[f"{value:.3f}" for value in row] for row in values],
         "texttemplate": "%{text}",
         "hovertemplate": "%{y}, %{x}: %{text}<extra></extra>",
-        "colorscale": [[0, "#ffffff"], [1, "#5b8db8"]],
+        "colorscale": [[0, "#ffffff"], [1, "#9dc3e0"]],
+        "textfont": {"color": "#111111"},
         "showscale": False,
     }
     layout = _layout() | {"yaxis": {"autorange": "reversed", "automargin": True}}

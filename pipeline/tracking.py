@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import pickle
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse
 
 from pipeline.config import PipelineError
+from pipeline.data import file_sha256
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,6 +84,27 @@ class StoredRun:
                 raise PipelineError(f"{path}: not found; the store {self.store} is incomplete, train again")
             return path
         return Path(self._client.download_artifacts(self.run_id, name))
+
+    def load_model(self) -> Pipeline:
+        """The run's fitted model, after its file is checked against the hash recorded when it was logged.
+
+        Raises:
+            PipelineError: there is no model, or its file is not the one that was logged.
+        """
+        model_id = self.tags.get("model_id", "")
+        if not model_id:
+            raise PipelineError(f"run {self.run_id}: no model was logged; train again")
+        location = self._client.get_logged_model(model_id).artifact_location
+        path = Path(unquote(urlparse(location).path)) / "model.pkl"
+        if not path.exists() and self.store.startswith("sqlite:///"):
+            folder = Path(self.store.removeprefix("sqlite:///")).parent / "artifacts" / self.experiment / "models"
+            path = folder / model_id / "artifacts" / "model.pkl"
+        if not path.exists():
+            raise PipelineError(f"{path}: not found; train again")
+        if file_sha256(path) != self.tags["model_sha256"]:
+            raise PipelineError(f"{path}: is not the file that was logged (its SHA-256 differs); train again")
+        with path.open("rb") as file:
+            return pickle.load(file)
 
 
 def default_uri() -> str:
@@ -173,6 +196,59 @@ def newest_runs(
     return runs
 
 
+def run_with_alias(client: MlflowClient, name: str, alias: str) -> tuple[str, StoredRun] | None:
+    """The version of a registered model that carries the alias, and its run; None where there is none."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        version = client.get_model_version_by_alias(name, alias)
+    except MlflowException:
+        return None
+    assert version.run_id is not None
+    return str(version.version), StoredRun(client, client.get_run(version.run_id), name)
+
+
+def register(client: MlflowClient, name: str, run: StoredRun, tags: Mapping[str, str]) -> str:
+    """The version of the registered model `name` that is this run's model; a new one where it has none yet."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    quoted = name.replace("'", "")
+    for version in client.search_model_versions(f"name = '{quoted}'"):
+        if version.run_id == run.run_id:
+            return str(version.version)
+    model_id = run.tags["model_id"]
+    source = client.get_logged_model(model_id).artifact_location
+    created = client.create_model_version(name, source, run_id=run.run_id, model_id=model_id, tags=dict(tags))
+    return str(created.version)
+
+
+def set_champion(client: MlflowClient, name: str, version: str) -> None:
+    """Move the alias `champion`; the version that had it is remembered for a rollback."""
+    former = run_with_alias(client, name, "champion")
+    if former is not None and former[0] != version:
+        client.set_registered_model_tag(name, "former_champion", former[0])
+    client.set_registered_model_alias(name, "champion", version)
+
+
+def set_challenger(client: MlflowClient, name: str, version: str) -> None:
+    client.set_registered_model_alias(name, "challenger", version)
+
+
+def former_champion(client: MlflowClient, name: str) -> str | None:
+    """The version that was champion before the present one."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.get_registered_model(name).tags.get("former_champion")
+    except MlflowException:
+        return None
+
+
 def child_runs(client: MlflowClient, run: StoredRun) -> list[StoredRun]:
     """The runs under a parent run, oldest first."""
     found = _search(client, run.experiment_id, f"tags.`mlflow.parentRunId` = '{run.run_id}'")
@@ -260,7 +336,7 @@ def _log_model(client: MlflowClient, run_id: str, model: Pipeline, example: pd.D
     mlflow.set_tracking_uri(client.tracking_uri)
     try:
         with mlflow.start_run(run_id=run_id):
-            mlflow.sklearn.log_model(
+            logged = mlflow.sklearn.log_model(
                 model,
                 name="model",
                 serialization_format="pickle",
@@ -268,6 +344,12 @@ def _log_model(client: MlflowClient, run_id: str, model: Pipeline, example: pd.D
                 input_example=example,
                 pip_requirements=[f"{name}=={version(name)}" for name in ("scikit-learn", "numpy", "scipy", "pandas")],
             )
+        location = client.get_logged_model(logged.model_id).artifact_location
+        file = Path(unquote(urlparse(location).path)) / "model.pkl"
+        if not file.exists():
+            file = Path(mlflow.artifacts.download_artifacts(f"models:/{logged.model_id}")) / "model.pkl"
+        client.set_tag(run_id, "model_id", logged.model_id)
+        client.set_tag(run_id, "model_sha256", file_sha256(file))
     finally:
         mlflow.set_tracking_uri(before)  # type: ignore[arg-type]  # None brings the default back
 
