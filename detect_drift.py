@@ -4,8 +4,9 @@
     python detect_drift.py --dataset customer_churn --current new_rows.csv --fail-on-drift
 
 Without files the train and test parts are compared. Drift is called where a corrected p-value and an effect size both
-say so, or where missing values or new categories appear. Writes reports/<dataset>/drift_report.html,
-quality_report.html and target_drift_report.html, and metrics/drift/<dataset>.json.
+say so, or where missing values or new categories appear. Where a current file has the target and a trained model
+exists, its score there is set beside its test score. Writes reports/<dataset>/drift_report.html, quality_report.html
+and target_drift_report.html, and metrics/drift/<dataset>.json.
 """
 
 from __future__ import annotations
@@ -18,7 +19,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.config import Config, Dataset, Drift, PipelineError, load_config
-from pipeline.data import file_sha256, load_dataset, read_table, split, write_json, write_text
+from pipeline.data import (
+    features_and_target,
+    file_sha256,
+    load_dataset,
+    read_table,
+    split,
+    write_json,
+    write_text,
+)
+from pipeline.gates import read_results, select_model
 
 if TYPE_CHECKING:
     import numpy as np
@@ -204,7 +214,7 @@ def recommend(columns: Sequence[ColumnDrift], target: ColumnDrift | None) -> str
         words.append(f"the target {describe(target)}")
     if not words:
         return "No drift was found: the tables agree within the set thresholds. There is no reason here to retrain."
-    return f"Drift was found: {'; '.join(words)}. Check where the data comes from, then retrain on current rows."
+    return f"Drift was found: {'; '.join(words)}. Check where the data comes from before retraining on current rows."
 
 
 def describe(column: ColumnDrift) -> str:
@@ -231,6 +241,51 @@ def quality(frame: pd.DataFrame) -> tuple[list[dict[str, Any]], str]:
     verdict = "good" if duplicates < 0.01 and missing < 0.05 else "needs a look"
     words = f"{duplicates:.1%} duplicate rows, at most {missing:.1%} missing in a column"
     return rows, f"Data quality is {verdict}: {words}."
+
+
+def score_on_current(dataset: Dataset, config: Config, current: pd.DataFrame) -> dict[str, Any] | None:
+    """The chosen model's main metric on the current rows beside its judged one, each with a 95 % interval.
+
+    None where the current table lacks the target or a feature, or where no model was trained on the present settings.
+    """
+    from pipeline import evaluation, tracking
+
+    results = read_results(dataset, config)
+    chosen = select_model(results.models, dataset.metric)
+    if chosen is None or dataset.target not in current:
+        return None
+    try:
+        client = tracking.open_store()
+        stage = "tuned" if chosen.endswith("_tuned") else "baseline"
+        runs = tracking.newest_runs(client, dataset.name, stage, results.data_sha256, results.params_sha256)
+        model = runs[chosen.removesuffix("_tuned")].load_model()
+    except (PipelineError, KeyError):
+        return None
+    X, y = features_and_target(current[current[dataset.target].notna()], dataset)
+    if not set(model.feature_names_in_) <= set(X):
+        return None
+    predictions = evaluation.predict(model, X[list(model.feature_names_in_)], y, dataset.task)
+    interval = evaluation.bootstrap_intervals(dataset.task, predictions, config.seed)[dataset.metric]
+    return {
+        "model": chosen,
+        "metric": dataset.metric,
+        "current": round(evaluation.metric_value(dataset.metric, predictions), 6),
+        "current_interval": [round(bound, 6) for bound in interval],
+        "test": results.models[chosen]["score"][dataset.metric],
+        "test_interval": results.models[chosen]["interval"][dataset.metric],
+    }
+
+
+def score_words(score: dict[str, Any]) -> str:
+    """What the drift costs, in one sentence or two."""
+    (low, high), (test_low, test_high) = score["current_interval"], score["test_interval"]
+    words = (
+        f"{score['model']} reaches {score['metric']} {score['current']:.4f} [{low:.4f}, {high:.4f}] here, "
+        f"after {score['test']:.4f} [{test_low:.4f}, {test_high:.4f}] when it was judged."
+    )
+    if high < test_low:
+        return f"{words} It has lost: retrain."
+    return f"{words} No loss is shown: the drift alone is no reason to retrain."
 
 
 def write_reports(
@@ -321,6 +376,9 @@ def detect(dataset: Dataset, config: Config, reference_file: Path | None, curren
     print(f"{dataset.name}: comparing {len(reference):,} reference rows with {len(current):,} current rows", flush=True)
     columns, target = compare_tables(reference, current, dataset, config.drift)
     recommendation = recommend(columns, target)
+    score = score_on_current(dataset, config, current) if current_file else None
+    if score is not None:
+        recommendation = f"{recommendation} {score_words(score)}"
     paths = write_reports(reference, current, dataset, columns, target, recommendation, config)
     drift = any(column.drift for column in columns) or (target is not None and target.drift)
     metrics = Path("metrics/drift") / f"{dataset.name}.json"
@@ -334,6 +392,7 @@ def detect(dataset: Dataset, config: Config, reference_file: Path | None, curren
             "drift": drift,
             "columns": [rounded(column) for column in columns],
             "target": rounded(target) if target is not None else None,
+            "score": score,
             "recommendation": recommendation,
         },
     )

@@ -8,6 +8,8 @@ from conftest import make_customers, make_houses
 from scipy import stats
 
 import detect_drift
+import generate_data
+import train
 from pipeline.config import Drift, load_config
 
 
@@ -125,6 +127,23 @@ def test_a_drifted_file_without_target_fails_on_request(project: Path, capsys: p
     assert "tenure moved" in capsys.readouterr().out
     assert json.loads(Path("metrics/drift/customers.json").read_text())["target"] is None
     assert "cannot be tested" in Path("reports/customers/target_drift_report.html").read_text()
+
+
+def test_the_models_score_on_current_rows_says_what_the_drift_costs(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("y.csv").write_text(Path("data/customers.csv").read_text())
+    assert generate_data.main(["--dataset", "customers"]) == 0
+    assert train.main(["--dataset", "customers", "--model", "linear"]) == 0
+    harmless = make_customers(2000, 5).assign(extra=1.0)
+    harmful = harmless.assign(left=np.where(harmless["left"] == "Yes", "No", "Yes"))
+    for frame, words, low, high in ((harmless, "No loss is shown", 0.6, 0.9), (harmful, "It has lost", 0.1, 0.4)):
+        frame.to_csv("now.csv", index=False)
+        assert detect_drift.main(["--dataset", "customers", "--current", "now.csv"]) == 0
+        assert words in capsys.readouterr().out
+        score = json.loads(Path("metrics/drift/customers.json").read_text())["score"]
+        assert low < score["current"] < high
+        assert score["current_interval"][0] < score["current"] < score["current_interval"][1]
 
 
 @pytest.mark.parametrize(
