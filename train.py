@@ -14,10 +14,9 @@ import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from pipeline.config import Config, Dataset, PipelineError, load_config, settings_sha256
-from pipeline.data import file_sha256, read_json, write_json
+from pipeline.data import earlier_models, file_sha256, write_json
 
 
 def train_dataset(dataset: Dataset, config: Config, models: Sequence[str]) -> Path:
@@ -27,7 +26,7 @@ def train_dataset(dataset: Dataset, config: Config, models: Sequence[str]) -> Pa
     parts = assessment.load_parts(dataset, config)
     hashes = {"data_sha256": file_sha256(Path(dataset.file)), "params_sha256": settings_sha256(config, dataset)}
     metrics_file = Path("metrics/train") / f"{dataset.name}.json"
-    results: dict[str, Any] = {} if len(models) == len(config.models) else earlier_results(metrics_file, hashes)
+    results = {} if len(models) == len(config.models) else earlier_models(metrics_file, hashes, "python train.py")
     client = tracking.open_store(create=True)
     naive = assessment.naive_scores(dataset, parts)
     for position, name in enumerate(models, 1):
@@ -57,14 +56,6 @@ def train_dataset(dataset: Dataset, config: Config, models: Sequence[str]) -> Pa
 
 def show_step(label: str, step: str) -> None:
     print(f"{label}: {step}", flush=True)
-
-
-def earlier_results(path: Path, hashes: dict[str, str]) -> dict[str, Any]:
-    """Results of the other models from an earlier call with the same data and settings."""
-    if not path.exists():
-        return {}
-    earlier = read_json(path, "python train.py")
-    return earlier["models"] if all(earlier.get(key) == value for key, value in hashes.items()) else {}
 
 
 def build_parser(config: Config) -> argparse.ArgumentParser:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.config import Config, Dataset, PipelineError, load_config, settings_sha256
-from pipeline.data import file_sha256, read_json, write_atomic, write_json, write_text
+from pipeline.data import earlier_models, file_sha256, write_atomic, write_json, write_text
 
 if TYPE_CHECKING:
     import optuna
@@ -78,7 +78,7 @@ def tune_dataset(dataset: Dataset, config: Config, model: str, n_trials: int, ti
     result |= {"difference": round(difference, 6), "difference_interval": [round(v, 6) for v in difference_interval]}
     print_result(dataset, model, result, baseline, winner)
     path = Path("metrics/tune") / f"{dataset.name}.json"
-    others = earlier_results(path, hashes)
+    others = earlier_models(path, hashes, "python tune_hyperparameters.py")
     write_json(path, {"dataset": dataset.name, **hashes, "models": {**others, model: result}})
     return path
 
@@ -139,8 +139,6 @@ def run_trials(
             study.sampler = optuna.samplers.TPESampler(
                 seed=config.seed * 100_003 + count, n_startup_trials=config.tuning.startup_trials
             )
-            if count == 0:
-                study.enqueue_trial({}, user_attrs={"baseline": True})
             trial = study.ask()
             trial.set_user_attr("position", count + 1)
             try:
@@ -204,7 +202,7 @@ def make_objective(dataset: Dataset, config: Config, model: str, parts: Parts, s
         from pipeline.models import suggest
 
         own = model_params(dataset, config, model)
-        is_baseline = trial.user_attrs.get("baseline", False)
+        is_baseline = trial.user_attrs["position"] == 1
         settings = {key: own[key] for key in own if key in space} if is_baseline else suggest(trial, space)
         trial.set_user_attr("settings", settings)
         estimator = build_estimator(dataset, config, model, settings)
@@ -385,14 +383,6 @@ def print_result(
         f"difference {result['difference']:+.4f} [{low:+.4f}, {high:+.4f}]",
         flush=True,
     )
-
-
-def earlier_results(path: Path, hashes: Mapping[str, str]) -> dict[str, Any]:
-    """Results of other models tuned on the same data and settings."""
-    if not path.exists():
-        return {}
-    earlier = read_json(path, "python tune_hyperparameters.py")
-    return earlier["models"] if all(earlier.get(key) == value for key, value in hashes.items()) else {}
 
 
 def build_parser(config: Config) -> argparse.ArgumentParser:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +54,14 @@ def read_json(path: Path, made_by: str) -> Any:
         raise PipelineError(f"{path}: not found; make it with `{made_by}`") from None
     except (OSError, ValueError) as error:
         raise PipelineError(f"{path}: cannot be read ({error}); make it again with `{made_by}`") from None
+
+
+def earlier_models(path: Path, hashes: Mapping[str, str], made_by: str) -> dict[str, Any]:
+    """The models in a metrics file that an earlier call made with the same data and settings; empty without one."""
+    if not path.exists():
+        return {}
+    earlier = read_json(path, made_by)
+    return earlier["models"] if all(earlier.get(key) == value for key, value in hashes.items()) else {}
 
 
 def file_sha256(path: Path) -> str:

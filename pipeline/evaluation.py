@@ -46,11 +46,15 @@ def fit(model: Pipeline, X: pd.DataFrame, y: np.ndarray) -> Pipeline:
 
 
 def predict(model: Pipeline, X: pd.DataFrame, y: np.ndarray, task: str) -> Predictions:
-    """A fitted model's predictions for the rows of X (n rows each)."""
-    if task != "binary":
-        return Predictions(y, model.predict(X))
-    estimator, features = model[-1], model[:-1].transform(X)
-    score = estimator.predict_proba(features)[:, 1]
+    """A fitted model's predictions for the rows of X (n rows each), the same to the last digit in every call."""
+    from joblib import parallel_config
+
+    # the threads of a forest add up their trees in any order; one after another they do it in the same
+    with parallel_config(backend="sequential"):
+        if task != "binary":
+            return Predictions(y, model.predict(X))
+        estimator, features = model[-1], model[:-1].transform(X)
+        score = estimator.predict_proba(features)[:, 1]
     # a threshold wrapper decides elsewhere than at 0.5
     threshold = getattr(estimator, "best_threshold_", getattr(estimator, "threshold", 0.5))
     return Predictions(y, (score >= threshold).astype(int), score)

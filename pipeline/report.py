@@ -275,22 +275,18 @@ def predicted_against_actual(comparison: Comparison) -> Plot:
     return Plot("", f"Predicted against actual: {entry.name}", words, traces, layout)
 
 
+def _diagonal(name: str) -> dict[str, Any]:
+    line = {"color": "#777777", "width": 1}
+    return {"type": "scatter", "mode": "lines", "name": name, "x": [0, 1], "y": [0, 1], "line": line}
+
+
 def roc_curves(comparison: Comparison) -> Plot:
     traces: list[dict[str, Any]] = []
     for position, entry in enumerate(comparison.entries):
         hits, misses = _operating_points(entry.predictions)
         x, y = np.r_[0, misses / misses[-1]], np.r_[0, hits / hits[-1]]
         traces.append(_line(f"{entry.name} ({entry.metrics['roc_auc']:.3f})", x, y, position))
-    traces.append(
-        {
-            "type": "scatter",
-            "mode": "lines",
-            "name": "chance",
-            "x": [0, 1],
-            "y": [0, 1],
-            "line": {"color": "#777777", "width": 1},
-        }
-    )
+    traces.append(_diagonal("chance"))
     words = "; ".join(f"{entry.name} {entry.metrics['roc_auc']:.3f}" for entry in comparison.entries)
     layout = _layout(x="false positive rate", y="true positive rate")
     return Plot("", "ROC curves", f"Area under the curve: {words}.", traces, layout)
@@ -310,16 +306,7 @@ def precision_recall_curves(comparison: Comparison) -> Plot:
 
 def calibration_curves(comparison: Comparison) -> Plot:
     """Mean predicted probability against share of positives, in bins that hold the same number of rows."""
-    traces: list[dict[str, Any]] = [
-        {
-            "type": "scatter",
-            "mode": "lines",
-            "name": "perfect",
-            "x": [0, 1],
-            "y": [0, 1],
-            "line": {"color": "#777777", "width": 1},
-        }
-    ]
+    traces = [_diagonal("perfect")]
     for position, entry in enumerate(comparison.entries):
         score = entry.predictions.score
         assert score is not None
