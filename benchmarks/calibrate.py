@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from generate_data import GENERATORS
 from pipeline.config import load_config
 from pipeline.data import features_and_target, fold_indices, normalise_types, write_json
 from pipeline.evaluation import metric_value, out_of_fold
+from pipeline.generators import GENERATORS
 from pipeline.models import build_model
 
 PUBLISHED = {

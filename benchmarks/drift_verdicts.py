@@ -18,9 +18,9 @@ import pandas as pd
 from tqdm import tqdm
 
 from detect_drift import compare_tables
-from generate_data import GENERATORS
 from pipeline.config import load_config
 from pipeline.data import normalise_types, write_json
+from pipeline.generators import GENERATORS
 
 ROWS = (500, 5_000, 200_000)
 PLANTED_ROWS = 2_000

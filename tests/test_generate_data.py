@@ -13,6 +13,7 @@ from benchmarks.calibrate import PUBLISHED
 from pipeline import assessment
 from pipeline.config import load_config
 from pipeline.data import file_sha256
+from pipeline.generators import GENERATORS
 
 SHAPES = {"california_housing": (20_640, 12), "credit_fraud": (10_000, 31), "customer_churn": (7_043, 21)}
 TOLERANCE = {"r2": 0.03, "accuracy": 0.025, "roc_auc": 0.03, "f1": 0.15}
@@ -20,14 +21,14 @@ TOLERANCE = {"r2": 0.03, "accuracy": 0.025, "roc_auc": 0.03, "f1": 0.15}
 
 @pytest.fixture(scope="module")
 def tables() -> dict[str, pd.DataFrame]:
-    return {name: make(42)[0] for name, make in generate_data.GENERATORS.items()}
+    return {name: make(42)[0] for name, make in GENERATORS.items()}
 
 
 @pytest.mark.parametrize("name", list(SHAPES))
 def test_shapes_no_missing_values_and_seeds(name: str, tables: dict[str, pd.DataFrame]) -> None:
     assert tables[name].shape == SHAPES[name]
     assert not tables[name].isna().any().any()
-    again, other = (generate_data.GENERATORS[name](seed)[0] for seed in (42, 43))
+    again, other = (GENERATORS[name](seed)[0] for seed in (42, 43))
     pd.testing.assert_frame_equal(again, tables[name])
     assert not other.equals(tables[name])
 
@@ -123,7 +124,7 @@ def test_bad_own_table_exits_2(
 
 
 def test_a_calibrated_name_without_generator_exits_2(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    params = {**PARAMS, "datasets": {"houses": {**PARAMS["datasets"]["houses"], "source": "generate_data.py"}}}
+    params = {**PARAMS, "datasets": {"houses": {**PARAMS["datasets"]["houses"], "source": "pipeline/generators.py"}}}
     Path("params.yaml").write_text(yaml.safe_dump({**params, "gates": {}}))
     assert generate_data.main([]) == 2
     assert "no generator" in capsys.readouterr().err

@@ -11,11 +11,12 @@ import compare_results
 import generate_data
 import train
 import validate
+from pipeline.generators import GENERATORS
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("shuffled", [True, False])
-@pytest.mark.parametrize("name", list(generate_data.GENERATORS))
+@pytest.mark.parametrize("name", list(GENERATORS))
 def test_shuffled_labels_fail_every_gate(
     name: str, shuffled: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -25,7 +26,7 @@ def test_shuffled_labels_fail_every_gate(
     params["datasets"] = {name: params["datasets"][name] | {"source": "table.csv"}}
     params["gates"] = {name: params["gates"][name]}
     Path("params.yaml").write_text(yaml.safe_dump(params))
-    frame, _ = generate_data.GENERATORS[name](42)
+    frame, _ = GENERATORS[name](42)
     if shuffled:
         target = params["datasets"][name]["target"]
         frame[target] = np.random.default_rng(0).permutation(frame[target])
