@@ -22,9 +22,7 @@ $(BIN)/.installed-dev: $(BIN)/.installed requirements-dev.txt
 
 .PHONY: pipeline
 pipeline: $(BIN)/.installed ## Set up what is needed and run every stage that is out of date
-	@mkdir -p mlruns
-	@flock --nonblock mlruns/.pipeline true || echo "another pipeline is running in this folder; waiting for it"
-	@flock mlruns/.pipeline dvc repro
+	@python -m pipeline.lock mlruns/.pipeline dvc repro
 
 .PHONY: test
 test: $(BIN)/.installed-dev ## Run the tests

@@ -9,6 +9,7 @@ metrics/train/<dataset>.json.
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -26,7 +27,7 @@ def train_dataset(dataset: Dataset, config: Config, models: Sequence[str]) -> Pa
     parts = assessment.load_parts(dataset, config)
     hashes = {"data_sha256": file_sha256(Path(dataset.file)), "params_sha256": settings_sha256(config, dataset)}
     metrics_file = Path("metrics/train") / f"{dataset.name}.json"
-    results = {} if len(models) == len(config.models) else earlier_models(metrics_file, hashes, "python train.py")
+    results = {}
     client = tracking.open_store(create=True)
     naive = assessment.naive_scores(dataset, parts)
     for position, name in enumerate(models, 1):
@@ -47,10 +48,17 @@ def train_dataset(dataset: Dataset, config: Config, models: Sequence[str]) -> Pa
             f"cross-validated {fitted.cv[dataset.metric]:.4f}, {time.time() - started:.1f} s",
             flush=True,
         )
-    ordered = {name: results[name] for name in config.models if name in results}
-    selected = max(ordered, key=lambda name: ordered[name]["cv"][dataset.metric])
-    head = {"task": dataset.task, "metric": dataset.metric, "evaluation": dataset.evaluation, "selected": selected}
-    write_json(metrics_file, {"dataset": dataset.name, **hashes, **head, "models": ordered})
+    for former in (Path("reports") / dataset.name / "train").iterdir():
+        if former.name not in config.models:
+            shutil.rmtree(former)
+    with tracking.store_lock():
+        # read and written under one lock: a call for another model may end at the same time
+        if len(results) < len(config.models):
+            results = earlier_models(metrics_file, hashes, "python train.py") | results
+        ordered = {name: results[name] for name in config.models if name in results}
+        selected = max(ordered, key=lambda name: ordered[name]["cv"][dataset.metric])
+        head = {"task": dataset.task, "metric": dataset.metric, "evaluation": dataset.evaluation, "selected": selected}
+        write_json(metrics_file, {"dataset": dataset.name, **hashes, **head, "models": ordered})
     return metrics_file
 
 

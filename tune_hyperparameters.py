@@ -22,12 +22,15 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.config import Config, Dataset, PipelineError, load_config, settings_sha256
 from pipeline.data import earlier_models, file_sha256, write_atomic, write_json, write_text
+from pipeline.database import check_database, create_database, database_errors
+from pipeline.lock import hold
 
 if TYPE_CHECKING:
     import optuna
 
     from pipeline.assessment import Assessment, Parts
 
+STUDIES = Path("mlruns/optuna")
 # Trees grown before each report; a step means the same work in every trial, so that trials can be compared.
 FOREST_STEPS = (20, 40, 80, 160)
 Objective = Callable[["optuna.Trial"], float]
@@ -43,8 +46,12 @@ def tune_dataset(dataset: Dataset, config: Config, model: str, n_trials: int, ti
     parts = assessment.load_parts(dataset, config)
     hashes = {"data_sha256": file_sha256(Path(dataset.file)), "params_sha256": settings_sha256(config, dataset)}
     client = tracking.open_store(create=True)
-    study = open_study(dataset, config, model, space, hashes)
-    run_trials(study, make_objective(dataset, config, model, parts, space), n_trials, timeout, config, dataset)
+    objective = make_objective(dataset, config, model, parts, space)
+    # a second search of the same study waits, then finds the trials done
+    lock = STUDIES / f".{dataset.name}-{model}.lock"
+    with hold(lock, f"{dataset.name} {model}: another search goes on"), database_errors(study_database(dataset)):
+        study = open_study(dataset, config, model, space, hashes)
+        run_trials(study, objective, n_trials, timeout, config, dataset)
     done = finished_trials(study)
     best = best_settings(study)
 
@@ -78,15 +85,23 @@ def tune_dataset(dataset: Dataset, config: Config, model: str, n_trials: int, ti
     result |= {"difference": round(difference, 6), "difference_interval": [round(v, 6) for v in difference_interval]}
     print_result(dataset, model, result, baseline, winner)
     path = Path("metrics/tune") / f"{dataset.name}.json"
-    others = earlier_models(path, hashes, "python tune_hyperparameters.py")
-    write_json(path, {"dataset": dataset.name, **hashes, "models": {**others, model: result}})
+    with tracking.store_lock():
+        # read and written under one lock: a search of another model may end at the same time
+        others = earlier_models(path, hashes, "python tune_hyperparameters.py")
+        write_json(path, {"dataset": dataset.name, **hashes, "models": {**others, model: result}})
     return path
 
 
 def open_study(
     dataset: Dataset, config: Config, model: str, space: Mapping[str, Any], hashes: Mapping[str, str]
 ) -> optuna.Study:
-    """The study of exactly this data, space and seed; a new one, announced, where any of them changed."""
+    """The study of exactly this data, space and seed; a new one, announced, where any of them changed.
+
+    The caller holds the study's lock: a trial that is RUNNING was left by a killed process.
+
+    Raises:
+        PipelineError: the database is damaged, read-only or of another version.
+    """
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -94,11 +109,11 @@ def open_study(
     tuning = [config.tuning.search_rows, config.tuning.startup_trials]
     facts = json.dumps([model, objective, space, *tuning, hashes], sort_keys=True)
     name = f"{model}-{hashlib.sha256(facts.encode()).hexdigest()[:12]}"
-    database = Path("mlruns/optuna") / f"{dataset.name}.db"
-    database.parent.mkdir(parents=True, exist_ok=True)
-    storage = optuna.storages.RDBStorage(
-        f"sqlite:///{database.resolve()}", engine_kwargs={"connect_args": {"timeout": 60}}
-    )
+    database = study_database(dataset)
+    if not database.exists():
+        create_database(database, lambda path: open_storage(path).engine.dispose())
+    check_database(database, "an Optuna store", "studies")
+    storage = open_storage(database)
     known = [study.study_name for study in storage.get_all_studies()]
     if name not in known and any(other.startswith(f"{model}-") for other in known):
         print(f"{dataset.name} {model}: data, settings or search space changed; a new study starts", flush=True)
@@ -113,6 +128,22 @@ def open_study(
         study._storage.set_trial_user_attr(trial._trial_id, "interrupted", True)
         study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
     return study
+
+
+def study_database(dataset: Dataset) -> Path:
+    return STUDIES / f"{dataset.name}.db"
+
+
+def open_storage(database: Path) -> optuna.storages.RDBStorage:
+    import optuna
+
+    try:
+        return optuna.storages.RDBStorage(
+            f"sqlite:///{database.resolve()}", engine_kwargs={"connect_args": {"timeout": 60}}
+        )
+    except RuntimeError as error:
+        # of another version of Optuna
+        raise PipelineError(f"{database}: {error}") from None
 
 
 def run_trials(

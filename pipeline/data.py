@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,21 +16,45 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+TEMPORARY = ".writing-"
+
 
 def write_atomic(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a temporary file beside `path`, then move it into place: whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
+    """Let `write` fill a temporary file beside `path`, then move it into place: whole or not at all.
+
+    The temporary file bears the number of its process, and the ones of killed processes are removed on the way.
+
+    Raises:
+        PipelineError: the disk is full, or there is no permission.
+    """
+    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for left in abandoned_files(path.parent):
+            left.unlink(missing_ok=True)
         write(temporary)
-        temporary.chmod(0o644)
         os.replace(temporary, path)
     except OSError as error:
         raise PipelineError(f"{path}: cannot be written ({error.strerror or error})") from None
     finally:
-        temporary.unlink(missing_ok=True)
+        # where even this fails, the reason is on its way already
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def abandoned_files(folder: Path) -> list[Path]:
+    """Temporary files in a folder whose process is no more."""
+    return [path for path in folder.glob(f"{TEMPORARY}*") if not _is_alive(path.name.removeprefix(TEMPORARY))]
+
+
+def _is_alive(name: str) -> bool:
+    try:
+        os.kill(int(name.split("-")[0]), 0)
+    except PermissionError:
+        return True
+    except (ProcessLookupError, ValueError, OverflowError):
+        return False
+    return True
 
 
 def write_text(path: Path, text: str) -> None:

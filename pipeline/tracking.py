@@ -1,19 +1,25 @@
 """The MLflow store: the only module that imports mlflow.
 
-A run is written in one go under a lock on the store, after its work is done. So a run that is still RUNNING while the
-lock is held was left by a killed process, and is removed before the next one is written.
+A run is written in one go under a lock on the store, after its work is done. So a run of this pipeline that is still
+RUNNING while the lock is held was left by a killed process, and is removed with its files before the next is written.
+
+One result is one run: a call that reaches what the newest finished run of the same stage, model, data and settings says
+already adds none. So a call that was killed can be repeated, and processes can do the same work at once, without a run
+twice; a call that reaches something else, after a change of the code, adds its run and leaves the older one.
 """
 
 from __future__ import annotations
 
-import fcntl
 import logging
+import math
 import os
 import pickle
+import shutil
 import sqlite3
+import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +27,8 @@ from urllib.parse import unquote, urlparse
 
 from pipeline.config import PipelineError
 from pipeline.data import file_sha256
+from pipeline.database import check_database, create_database, database_errors
+from pipeline.lock import hold
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,6 +39,10 @@ if TYPE_CHECKING:
 STORE = Path("mlruns")
 DATABASE = STORE / "db.sqlite"
 PAGE = 1000
+# What two runs of the same result differ in.
+MEASURED = ("fit_seconds", "model_bytes")
+SAME = 1e-6
+LOCK_TIMEOUT = 600
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
@@ -86,7 +98,16 @@ class StoredRun:
         return Path(self._client.download_artifacts(self.run_id, name))
 
     def load_model(self) -> Pipeline:
-        """The run's fitted model, after its file is checked against the hash recorded when it was logged.
+        """The run's fitted model.
+
+        Raises:
+            PipelineError: as model_file.
+        """
+        with self.model_file().open("rb") as file:
+            return pickle.load(file)
+
+    def model_file(self) -> Path:
+        """The file of the run's model, checked against the hash recorded when it was logged.
 
         Raises:
             PipelineError: there is no model, or its file is not the one that was logged.
@@ -103,8 +124,7 @@ class StoredRun:
             raise PipelineError(f"{path}: not found; train again")
         if file_sha256(path) != self.tags["model_sha256"]:
             raise PipelineError(f"{path}: is not the file that was logged (its SHA-256 differs); train again")
-        with path.open("rb") as file:
-            return pickle.load(file)
+        return path
 
 
 def default_uri() -> str:
@@ -116,12 +136,14 @@ def open_store(uri: str | None = None, create: bool = False) -> MlflowClient:
     """A client of the store; `create` makes the project's own where there is none.
 
     Raises:
-        PipelineError: there is no store, or it cannot be read.
+        PipelineError: there is no store, or it is damaged, read-only, of another version or not reachable.
     """
     uri = uri or default_uri()
-    database = Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
+    database = database_of(uri)
     if database is not None and not database.exists() and not create:
         raise PipelineError(f"{database}: no MLflow store yet; make it with `python train.py`")
+    if database is not None and database.exists():
+        check_database(database, "an MLflow store", "experiments")
     # set before the import: its handlers announce migrations and the pickle format on every start
     for noisy in ("mlflow", "alembic"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
@@ -129,27 +151,60 @@ def open_store(uri: str | None = None, create: bool = False) -> MlflowClient:
     from mlflow.exceptions import MlflowException
 
     for noisy in ("mlflow.sklearn", "mlflow.store.db.utils"):
-        logging.getLogger(noisy).setLevel(logging.ERROR)
-    with store_lock():
+        logging.getLogger(noisy).setLevel(logging.CRITICAL)
+    with database_errors(database or uri):
+        if database is not None and not database.exists():
+            create_database(database, _make_tables)
+        elif database is not None:
+            _check_version(database)
         try:
-            if database is not None:
-                database.parent.mkdir(parents=True, exist_ok=True)
-                with sqlite3.connect(database) as connection:
-                    connection.execute("PRAGMA journal_mode=WAL")
             client = mlflow.MlflowClient(uri)
             client.search_experiments(max_results=1)
-        except (MlflowException, sqlite3.Error, OSError) as error:
-            raise PipelineError(f"{database or uri}: the MLflow store cannot be used ({_line(error)})") from None
+        except MlflowException as error:
+            if database is not None:
+                raise
+            raise PipelineError(
+                f"{uri}: the MLflow store cannot be used ({' '.join(str(error).split())[:200]})"
+            ) from None
     return client
 
 
-@contextmanager
-def store_lock() -> Iterator[None]:
-    """Only one process writes to the project's store at a time; the others wait."""
-    STORE.mkdir(exist_ok=True)
-    with (STORE / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+def database_of(uri: str) -> Path | None:
+    """The file of a store that is a SQLite database."""
+    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
+
+
+def _make_tables(database: Path) -> None:
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    SqlAlchemyStore(f"sqlite:///{database}", str(database.parent)).engine.dispose()
+    with closing(sqlite3.connect(database)) as connection:
+        # readers and a writer do not wait for each other; the mode stays in the file
+        connection.execute("PRAGMA journal_mode=WAL")
+
+
+def _check_version(database: Path) -> None:
+    import mlflow
+    from alembic.script import ScriptDirectory
+
+    with closing(sqlite3.connect(database)) as connection:
+        row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    scripts = ScriptDirectory(os.path.join(mlflow.__path__[0], "store", "db_migrations"))
+    if row is not None and row[0] == scripts.get_current_head():
+        return
+    if row is not None and row[0] in {script.revision for script in scripts.walk_revisions()}:
+        mend = f"copy it, then run `mlflow db upgrade sqlite:///{database}`"
+    else:
+        mend = "install the MLflow that made it, or move the file away and run the pipeline again"
+    version = f"of schema {row[0]}" if row else "of no known schema"
+    raise PipelineError(
+        f"{database}: is {version}, MLflow {mlflow.__version__} needs {scripts.get_current_head()}; {mend}"
+    )
+
+
+def store_lock() -> AbstractContextManager[int]:
+    """Only one process writes to the project's store and metrics at a time; the others wait."""
+    return hold(STORE / ".lock", f"another process is writing to {STORE}/")
 
 
 def write_runs(
@@ -162,13 +217,23 @@ def write_runs(
 ) -> list[str]:
     """Write runs, under a parent run where one is given; a model goes to the first of them. Returns the run ids.
 
-    A parent with the same tags `study` is taken up again, and children whose names it already has are not repeated.
+    A finished run that says the same as a record stands for it. A parent with the same tag `study` is taken up again,
+    and children whose names it already has are not repeated.
+
+    Raises:
+        PipelineError: the store or the disk refuses.
     """
-    with store_lock():
+    uri = str(client.tracking_uri)
+    with store_lock(), database_errors(database_of(uri) or uri):
+        _wait_until_writable(client)
         experiment_id = _experiment_id(client, experiment)
-        _remove_unfinished(client, experiment_id)
+        _remove_unfinished(client, experiment_id, experiment)
         if parent is None:
-            return [_write_run(client, experiment_id, record, None, model, example) for record in records]
+            return [
+                _run_that_says(client, experiment_id, experiment, record)
+                or _write_run(client, experiment_id, record, None, model, example)
+                for record in records
+            ]
         quoted = parent.tags["study"].replace("'", "")
         found = client.search_runs([experiment_id], f"tags.study = '{quoted}' and tags.stage = 'study'")
         parent_id = found[0].info.run_id if found else _write_run(client, experiment_id, parent, None, None, None)
@@ -277,9 +342,77 @@ def _experiment_id(client: MlflowClient, name: str) -> str:
     return client.create_experiment(name)
 
 
-def _remove_unfinished(client: MlflowClient, experiment_id: str) -> None:
-    for run in _search(client, experiment_id, "attributes.status = 'RUNNING'"):
-        client.delete_run(run.info.run_id)
+def _wait_until_writable(client: MlflowClient) -> None:
+    """Wait for a program that holds the database, such as a backup; MLflow itself would give up within seconds."""
+    database = database_of(str(client.tracking_uri))
+    if database is None:
+        return
+    for seconds in (1, LOCK_TIMEOUT):
+        try:
+            with closing(sqlite3.connect(database, timeout=seconds, isolation_level=None)) as connection:
+                connection.execute("BEGIN IMMEDIATE")
+                connection.execute("ROLLBACK")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or seconds == LOCK_TIMEOUT:
+                raise
+            print(f"{database}: another program holds it; waiting", file=sys.stderr, flush=True)
+        else:
+            return
+
+
+def _remove_unfinished(client: MlflowClient, experiment_id: str, experiment: str) -> None:
+    """Remove what a killed process left of its runs; the run itself last, so that a kill here leaves nothing behind.
+
+    Only this pipeline's runs have a stage from their first moment: a person's own run in the experiment stays.
+    """
+    for run in _search(client, experiment_id, "attributes.status = 'RUNNING' and tags.stage LIKE '%'"):
+        run_id = run.info.run_id
+        for model in client.search_logged_models([experiment_id], filter_string=f"source_run_id = '{run_id}'"):
+            _remove_files(model.artifact_location)
+            client.delete_logged_model(model.model_id)
+        _remove_files(run.info.artifact_uri)
+        client.delete_run(run_id)
+
+
+def _remove_files(uri: str) -> None:
+    address = urlparse(uri)
+    if address.scheme in ("", "file"):
+        folder = Path(unquote(address.path))
+        shutil.rmtree(folder.parent if folder.name == "artifacts" else folder, ignore_errors=True)
+
+
+def _run_that_says(client: MlflowClient, experiment_id: str, experiment: str, record: RunRecord) -> str | None:
+    """The newest finished run of the record's stage, model, data and settings, where it says what the record does and
+    its files are all there.
+    """
+    keys = ("stage", "model_type", "data_sha256", "params_sha256")
+    query = " and ".join(f"tags.{key} = '{record.tags[key]}'" for key in keys)
+    found = client.search_runs(
+        [experiment_id],
+        f"{query} and attributes.status = 'FINISHED'",
+        order_by=["attributes.start_time DESC"],
+        max_results=1,
+    )
+    if not found:
+        return None
+    run = StoredRun(client, found[0], experiment)
+    same = run.params == {name: str(value) for name, value in record.params.items()} and all(
+        name in MEASURED or _equal(run.metrics.get(name), value) for name, value in record.metrics.items()
+    )
+    if not same:
+        return None
+    if database_of(run.store) is not None:
+        try:
+            for name in [*(path.name for path in record.files), *record.texts]:
+                run.artifact(name)
+            run.model_file()
+        except PipelineError:
+            return None
+    return run.run_id
+
+
+def _equal(one: float | None, other: float) -> bool:
+    return one is not None and (math.isclose(one, other, abs_tol=SAME) or (math.isnan(one) and math.isnan(other)))
 
 
 def _write_run(
@@ -290,7 +423,7 @@ def _write_run(
     model: Pipeline | None,
     example: pd.DataFrame | None,
 ) -> str:
-    from mlflow.entities import Metric, Param, RunTag
+    from mlflow.entities import Metric, Param
 
     end = record.end or time.time()
     start = int((record.start or end) * 1000)
@@ -298,13 +431,12 @@ def _write_run(
     tags["timestamp"] = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(start / 1000))
     if parent_id:
         tags["mlflow.parentRunId"] = parent_id
-    run = client.create_run(experiment_id, start_time=start, run_name=record.name)
+    run = client.create_run(experiment_id, start_time=start, run_name=record.name, tags=tags)
     run_id = run.info.run_id
     client.log_batch(
         run_id,
         metrics=[Metric(key, value, int(end * 1000), 0) for key, value in record.metrics.items()],
         params=[Param(key, str(value)) for key, value in record.params.items()],
-        tags=[RunTag(key, value) for key, value in tags.items()],
     )
     for path in record.files:
         client.log_artifact(run_id, str(path))
@@ -352,7 +484,3 @@ def _log_model(client: MlflowClient, run_id: str, model: Pipeline, example: pd.D
         client.set_tag(run_id, "model_sha256", file_sha256(file))
     finally:
         mlflow.set_tracking_uri(before)  # type: ignore[arg-type]  # None brings the default back
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200]

@@ -1,0 +1,97 @@
+"""The SQLite files of MLflow and Optuna: looked at before they are opened, and told of in one line where they fail."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from pipeline.config import PipelineError
+from pipeline.lock import hold
+
+# What SQLite says, and what mends it.
+MENDS = {
+    "full": "free some disk space and run it again",
+    "readonly": "make the file and its folder writable",
+    "unable to open": "make the file and its folder writable",
+    "locked": "another program holds it; close that and run it again",
+    "malformed": "put a backup in its place, or move it away and run it again",
+    "not a database": "put a backup in its place, or move it away and run it again",
+}
+
+
+def check_database(path: Path, kind: str, table: str) -> None:
+    """Read a database through before a library opens it, which might change it.
+
+    Args:
+        kind: whose database it ought to be, for the message.
+        table: a table that every such database has.
+
+    Raises:
+        PipelineError: it is no file, not readable and writable, no database, damaged, or some other program's.
+    """
+    if not path.is_file():
+        raise PipelineError(f"{path}: is a folder or a device, not {kind}; move it away")
+    if not (os.access(path, os.R_OK | os.W_OK) and os.access(path.parent, os.W_OK | os.X_OK)):
+        raise PipelineError(f"{path}: is read-only; make the file and its folder writable (chmod u+w)")
+    with database_errors(path), closing(sqlite3.connect(path)) as connection:
+        problem = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if problem != "ok":
+        raise PipelineError(f"{path}: is damaged ({_line(problem)}); {MENDS['malformed']}")
+    if table not in tables:
+        raise PipelineError(f"{path}: is not {kind}: it has no table {table!r}; move it away")
+
+
+def create_database(path: Path, make: Callable[[Path], None]) -> None:
+    """Let `make` build a database beside its place, then move it there: a library cannot go on with tables that are
+    half made. Of several processes one makes it, and the others wait.
+
+    Raises:
+        PipelineError: the disk is full, or there is no permission.
+    """
+    with hold(path.with_name(f".{path.name}.lock"), f"another process is making {path}"), database_errors(path):
+        if path.exists():
+            return
+        new = path.with_name(f".{path.name}.new")
+        for left in path.parent.glob(f"{new.name}*"):
+            left.unlink()
+        make(new)
+        os.replace(new, path)
+
+
+@contextmanager
+def database_errors(path: Path | str) -> Iterator[None]:
+    """Turn what a database or the disk under it refuses into one line with the mend; a bug keeps its traceback.
+
+    Raises:
+        PipelineError: an error inside came from SQLite or from the operating system.
+    """
+    try:
+        yield
+    except PipelineError:
+        raise
+    except Exception as error:
+        source = _source(error)
+        if source is None:
+            raise
+        words = _line(source)
+        mend = next((mend for sign, mend in MENDS.items() if sign in words), "see `make doctor`")
+        raise PipelineError(f"{path}: cannot be used ({words}); {mend}") from None
+
+
+def _source(error: BaseException | None) -> BaseException | None:
+    """The SQLite or system error that a library's error was raised from."""
+    seen = 0
+    while error is not None and seen < 20:
+        if isinstance(error, sqlite3.Error | OSError):
+            return error
+        error = error.__cause__ or error.__context__
+        seen += 1
+    return None
+
+
+def _line(error: object) -> str:
+    return " ".join(str(error).split())[:200]
