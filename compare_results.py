@@ -368,9 +368,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         stores = args.tracking_uri or [None]
         earlier = read_json(args.against, "python compare_results.py") if args.against else None
         comparisons = []
-        for dataset in config.datasets.values():
-            print(f"comparing {dataset.name}", flush=True)
-            comparisons.append(compare_dataset(dataset, config, stores))
+        for name in config.datasets:
+            print(f"comparing {name}", flush=True)
+            comparisons.append(compare_dataset(config.dataset(name), config, stores))
         from pipeline.report import render
 
         summary = summarise(comparisons)

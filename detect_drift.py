@@ -71,7 +71,7 @@ def compare_tables(
     reference: pd.DataFrame, current: pd.DataFrame, dataset: Dataset, settings: Drift
 ) -> tuple[list[ColumnDrift], ColumnDrift | None]:
     """Every feature's comparison and the target's, p-values corrected over all of them (Holm 1979)."""
-    features = [str(name) for name in reference if name != dataset.target and name not in dataset.drop]
+    features = [str(name) for name in reference if name != dataset.target and name not in dataset.unused]
     raw = [compare_column(name, reference, current, settings) for name in features]
     raw += [
         ColumnDrift(str(name), "other", note="only in the current table") for name in current if name not in reference

@@ -29,7 +29,6 @@ def train_dataset(dataset: Dataset, config: Config, models: Sequence[str]) -> Pa
     metrics_file = Path("metrics/train") / f"{dataset.name}.json"
     results = {}
     client = tracking.open_store(create=True)
-    naive = assessment.naive_scores(dataset, parts)
     for position, name in enumerate(models, 1):
         started = time.time()
         label = f"{dataset.name} {name} ({position} of {len(models)})"
@@ -41,6 +40,7 @@ def train_dataset(dataset: Dataset, config: Config, models: Sequence[str]) -> Pa
         record = assessment.run_record(fitted, importance, name, tags, plots, started)
         example = parts.X_train.head(assessment.EXAMPLE_ROWS)
         tracking.write_runs(client, dataset.name, [record], model=fitted.model, example=example)
+        naive = assessment.naive_scores(dataset, parts, fitted.predictions.actual)
         results[name] = {**assessment.summary(fitted), "naive": {m: round(v, 6) for m, v in naive.items()}}
         low, high = fitted.interval[dataset.metric]
         print(

@@ -217,7 +217,9 @@ def make_objective(dataset: Dataset, config: Config, model: str, parts: Parts, s
     from pipeline.models import build_estimator, build_preprocessing, model_params
 
     X, y = parts.X_train, parts.y_train
-    if len(y) > config.tuning.search_rows:
+    if len(y) > config.tuning.search_rows and dataset.time:
+        X, y = X.tail(config.tuning.search_rows), y[-config.tuning.search_rows :]
+    elif len(y) > config.tuning.search_rows:
         strata = None if dataset.task == "regression" else y
         X, _, y, _ = train_test_split(
             X, y, train_size=config.tuning.search_rows, random_state=config.seed, stratify=strata
@@ -245,13 +247,15 @@ def make_objective(dataset: Dataset, config: Config, model: str, parts: Parts, s
 def searches_out_of_bag(dataset: Dataset, config: Config, model: str, space: Mapping[str, Any]) -> bool:
     """Whether the model is a forest that can be scored out of bag.
 
-    Class weights steer the bootstrap: a rare class is then in every tree, and has no out-of-bag votes at all.
+    Class weights steer the bootstrap: a rare class is then in every tree, and has no out-of-bag votes at all. Rows that
+    belong together or follow one another would be on both sides of a bootstrap sample.
     """
     from pipeline.models import build_estimator
 
     baseline = build_estimator(dataset, config, model, None)
     weighted = getattr(baseline, "class_weight", None) is not None or "class_weight" in space
-    return hasattr(baseline, "oob_score") and hasattr(baseline, "warm_start") and not weighted
+    random_rows = not dataset.group and not dataset.time
+    return hasattr(baseline, "oob_score") and hasattr(baseline, "warm_start") and not weighted and random_rows
 
 
 def forest_objective(preprocessing: Any, X: Any, y: Any, dataset: Dataset) -> Callable[..., float]:
@@ -296,7 +300,7 @@ def fold_objective(preprocessing: Any, X: Any, y: Any, dataset: Dataset, config:
     from pipeline.evaluation import Predictions, metric_value
 
     folds = []
-    for train, validation in fold_indices(y, dataset, config):
+    for train, validation in fold_indices(X, y, dataset, config):
         fitted = clone(preprocessing).fit(X.iloc[train], y[train])
         folds.append((fitted.transform(X.iloc[train]), y[train], fitted.transform(X.iloc[validation]), y[validation]))
 

@@ -37,7 +37,11 @@ def validate(names: Sequence[str], config: Config, confident: bool) -> list[Verd
     comparison, broken = read_comparison()
     verdicts = [] if broken is None else [_failure("", broken)]
     for name in names:
-        dataset = config.dataset(name)
+        try:
+            dataset = config.dataset(name)
+        except PipelineError as error:
+            verdicts.append(_failure(name, str(error)))
+            continue
         results = read_results(dataset, config)
         table = Path(dataset.file)
         if results.data_sha256 and table.is_file() and file_sha256(table) != results.data_sha256:

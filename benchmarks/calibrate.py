@@ -45,7 +45,7 @@ def figures(name: str, seed: int) -> dict[tuple[str, str, str], float]:
     dataset = config.dataset(name)
     frame, _ = GENERATORS[name](seed)
     X, y = features_and_target(normalise_types(frame), dataset)
-    folds = fold_indices(y, dataset, config)
+    folds = fold_indices(X, y, dataset, config)
     found = {}
     metrics = [metric for published, metric in PUBLISHED if published == name]
     for model in config.models:

@@ -108,7 +108,7 @@ def planted(job: tuple[int, str, int]) -> int:
 
 def _features(name: str, frame: pd.DataFrame, numeric: bool | None = None) -> list[str]:
     dataset = load_config().dataset(name)
-    names = [str(column) for column in frame if column != dataset.target and column not in dataset.drop]
+    names = [str(column) for column in frame if column != dataset.target and column not in dataset.unused]
     return [c for c in names if numeric is None or (frame[c].dtype == "float64") == numeric]
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline import evaluation
 from pipeline.config import Config, Dataset
-from pipeline.data import features_and_target, fold_indices, load_dataset, split, write_atomic
+from pipeline.data import features_and_target, fold_indices, in_order_of_time, load_dataset, split, write_atomic
 from pipeline.evaluation import Predictions
 from pipeline.models import build_estimator, build_model, model_params
 from pipeline.tracking import RunRecord
@@ -66,6 +66,8 @@ def load_parts(dataset: Dataset, config: Config) -> Parts:
         PipelineError: as load_dataset and split.
     """
     frame = load_dataset(dataset)
+    if dataset.time:
+        frame = in_order_of_time(frame, dataset)
     train, test = split(frame, dataset, config)
     return Parts(
         *features_and_target(frame, dataset),
@@ -90,7 +92,7 @@ def assess(
     task = dataset.task
     model = build_model(dataset, config, name, parts.X_train, overrides)
     progress("cross-validation")
-    folds = fold_indices(parts.y_train, dataset, config)
+    folds = fold_indices(parts.X_train, parts.y_train, dataset, config)
     cv = evaluation.scores(task, evaluation.out_of_fold(model, parts.X_train, parts.y_train, folds, task))
     progress("fit")
     started = time.perf_counter()
@@ -100,9 +102,10 @@ def assess(
     test = evaluation.scores(task, judged)
     if dataset.evaluation == "cross_validation":
         progress("cross-validation over all rows")
-        all_folds = fold_indices(parts.y, dataset, config)
+        all_folds = fold_indices(parts.X, parts.y, dataset, config)
         fresh = build_model(dataset, config, name, parts.X, overrides)
-        judged, rows = evaluation.out_of_fold(fresh, parts.X, parts.y, all_folds, task), parts.X.index
+        judged = evaluation.out_of_fold(fresh, parts.X, parts.y, all_folds, task)
+        rows = parts.X.index[evaluation.validated_rows(all_folds)]
     return Assessment(
         model=model,
         estimator=type(build_estimator(dataset, config, name, overrides)).__name__,
@@ -118,11 +121,10 @@ def assess(
     )
 
 
-def naive_scores(dataset: Dataset, parts: Parts) -> dict[str, float]:
-    """Scores of predicting the training mean or the majority class for every row that the models are judged on."""
+def naive_scores(dataset: Dataset, parts: Parts, y: np.ndarray) -> dict[str, float]:
+    """Scores of predicting the training mean or the majority class for the rows that are judged (targets y)."""
     import numpy as np
 
-    y = parts.y if dataset.evaluation == "cross_validation" else parts.y_test
     if dataset.task == "regression":
         return evaluation.scores(dataset.task, Predictions(y, np.full(len(y), parts.y_train.mean())))
     labels, counts = np.unique(parts.y_train, return_counts=True)
@@ -149,7 +151,7 @@ def importances(assessment: Assessment, dataset: Dataset, config: Config, parts:
     whole = evaluation.metric_value(dataset.metric, evaluation.predict(assessment.model, X, y, dataset.task))
     result = {}
     for column in X:
-        if column in dataset.drop:
+        if column in dataset.unused:
             continue
         # all repeats in one frame: one call of a forest costs more than its rows
         repeated = X.iloc[np.tile(np.arange(len(X)), IMPORTANCE_REPEATS)].copy()

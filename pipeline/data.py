@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.config import Config, Dataset, PipelineError
+from pipeline.config import Config, Dataset, PipelineError, nearest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -153,28 +153,90 @@ def features_and_target(frame: pd.DataFrame, dataset: Dataset) -> tuple[pd.DataF
 
 
 def split(frame: pd.DataFrame, dataset: Dataset, config: Config) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The train and test parts, the same in every stage; stratified by class where there are classes."""
-    from sklearn.model_selection import train_test_split
+    """The train and test parts, the same in every stage.
 
-    strata = None if dataset.task == "regression" else frame[dataset.target]
+    Random, stratified by class where there are classes; with `split: {group: column}` no group is in both parts; with
+    `split: {time: column}` the test part is the last one, and both are in order of time.
+
+    Raises:
+        PipelineError: there are too few rows, classes or groups, or the column is absent.
+    """
+    from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold, train_test_split
+
+    classes = None if dataset.task == "regression" else frame[dataset.target]
     try:
-        train, test = train_test_split(frame, test_size=config.test_size, random_state=config.seed, stratify=strata)
+        if dataset.time:
+            ordered = in_order_of_time(frame, dataset)
+            train, test = train_test_split(ordered, test_size=config.test_size, shuffle=False)
+        elif dataset.group:
+            groups = group_labels(frame, dataset)
+            if classes is None:
+                splits = GroupShuffleSplit(1, test_size=config.test_size, random_state=config.seed)
+            else:
+                parts = max(2, round(1 / config.test_size))
+                splits = StratifiedGroupKFold(parts, shuffle=True, random_state=config.seed)
+            first, second = next(splits.split(frame, classes, groups))
+            train, test = frame.iloc[first], frame.iloc[second]
+        else:
+            train, test = train_test_split(
+                frame, test_size=config.test_size, random_state=config.seed, stratify=classes
+            )
     except ValueError as error:
         raise PipelineError(f"{dataset.file}: cannot be split into train and test parts ({error})") from None
+    if classes is not None and train[dataset.target].nunique() < 2:
+        raise PipelineError(f"{dataset.file}: the train part has one class only; another `split` may help")
     return train, test
 
 
-def fold_indices(y: np.ndarray, dataset: Dataset, config: Config) -> list[tuple[np.ndarray, np.ndarray]]:
-    """(train, validation) positions of the cross-validation folds, shuffled with the seed, stratified for classes.
+def in_order_of_time(frame: pd.DataFrame, dataset: Dataset) -> pd.DataFrame:
+    """The rows sorted by the time column; rows of the same time keep their order.
 
     Raises:
-        PipelineError: a class has fewer rows than there are folds, or there are fewer rows than folds.
+        PipelineError: the column is absent or has missing values.
+    """
+    return frame.iloc[_split_column(frame, dataset, dataset.time).argsort(kind="stable")]
+
+
+def group_labels(frame: pd.DataFrame, dataset: Dataset) -> np.ndarray:
+    """Each row's group.
+
+    Raises:
+        PipelineError: the column is absent or has missing values.
+    """
+    return _split_column(frame, dataset, dataset.group).to_numpy()
+
+
+def _split_column(frame: pd.DataFrame, dataset: Dataset, name: str) -> pd.Series:
+    if name not in frame:
+        raise PipelineError(f"{dataset.file}: no column {name!r} to split by; {nearest(name, list(frame))}")
+    if frame[name].isna().any():
+        raise PipelineError(f"{dataset.file}: column {name} has missing values, so its rows cannot be split by it")
+    return frame[name]
+
+
+def fold_indices(
+    X: pd.DataFrame, y: np.ndarray, dataset: Dataset, config: Config
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """(train, validation) positions of the cross-validation folds of X (n x d) and y (n).
+
+    Shuffled with the seed and stratified for classes; no group is on both sides; in order of time (X sorted by it) each
+    fold is validated on the rows that follow its training rows, so the first rows are never validated.
+
+    Raises:
+        PipelineError: a class has fewer rows than there are folds, or there are fewer rows or groups than folds.
     """
     import numpy as np
-    from sklearn.model_selection import KFold, StratifiedKFold
+    from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold, TimeSeriesSplit
 
-    smallest = len(y) if dataset.task == "regression" else int(np.unique(y, return_counts=True)[1].min())
+    regression = dataset.task == "regression"
+    smallest = len(y) if regression else int(np.unique(y, return_counts=True)[1].min())
     if smallest < config.folds:
         raise PipelineError(f"{dataset.file}: {smallest} rows of the smallest class cannot fill {config.folds} folds")
-    kind = KFold if dataset.task == "regression" else StratifiedKFold
-    return list(kind(config.folds, shuffle=True, random_state=config.seed).split(np.zeros(len(y)), y))
+    if dataset.time:
+        return list(TimeSeriesSplit(config.folds).split(X))
+    groups = group_labels(X, dataset) if dataset.group else None
+    if groups is not None and len(np.unique(groups)) < config.folds:
+        raise PipelineError(f"{dataset.file}: fewer groups in {dataset.group} than {config.folds} folds")
+    kinds = {(True, False): KFold, (False, False): StratifiedKFold, (True, True): GroupKFold}
+    kind = kinds.get((regression, groups is not None), StratifiedGroupKFold)
+    return list(kind(config.folds, shuffle=True, random_state=config.seed).split(X, y, groups))

@@ -63,18 +63,27 @@ def predict(model: Pipeline, X: pd.DataFrame, y: np.ndarray, task: str) -> Predi
 def out_of_fold(
     model: Pipeline, X: pd.DataFrame, y: np.ndarray, folds: list[tuple[np.ndarray, np.ndarray]], task: str
 ) -> Predictions:
-    """Each row predicted by a clone fitted on the other folds; thresholds are chosen inside the training folds."""
+    """Each validated row predicted by a clone fitted on its fold's training rows, in the order of `validated_rows`.
+
+    Thresholds are chosen inside the training rows.
+    """
     from sklearn.base import clone
 
     parts = []
     for train, validation in folds:
         fitted = fit(clone(model), X.iloc[train], y[train])
         parts.append(predict(fitted, X.iloc[validation], y[validation], task))
-    order = np.argsort(np.concatenate([validation for _, validation in folds]))
+    rows = np.concatenate([validation for _, validation in folds])
+    order = np.argsort(rows)
     score = (
         np.concatenate([part.score for part in parts if part.score is not None])[order] if task == "binary" else None
     )
-    return Predictions(y, np.concatenate([part.predicted for part in parts])[order], score)
+    return Predictions(y[rows[order]], np.concatenate([part.predicted for part in parts])[order], score)
+
+
+def validated_rows(folds: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """Positions of the rows that any fold validates: all of them, but for folds in order of time."""
+    return np.sort(np.concatenate([validation for _, validation in folds]))
 
 
 def metric_value(metric: str, predictions: Predictions) -> float:

@@ -76,7 +76,7 @@ def build_preprocessing(spec: ModelSpec, dataset: Dataset, X: pd.DataFrame) -> C
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
-    used = [name for name in X if name not in dataset.drop and X[name].notna().any()]
+    used = [name for name in X if name not in dataset.unused and X[name].notna().any()]
     numeric = [name for name in used if X[name].dtype == "float64"]
     categorical = [name for name in used if name not in numeric]
     if spec.scale:

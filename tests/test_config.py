@@ -10,8 +10,8 @@ from pipeline.config import PipelineError, load_config, settings_sha256
 
 def test_defaults_are_filled_in(project: Path) -> None:
     config = load_config()
-    assert config.datasets["houses"].metric == "r2"
-    assert config.datasets["houses"].evaluation == "holdout"
+    assert config.dataset("houses").metric == "r2"
+    assert config.dataset("houses").evaluation == "holdout"
     assert config.gates["customers"][0].above == 0.6
 
 

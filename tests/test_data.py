@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from pathlib import Path
 
@@ -63,8 +64,8 @@ def test_split_is_shared_stratified_and_loses_no_row(project: Path) -> None:
 def test_folds_cover_each_row_once(project: Path) -> None:
     config = load_config()
     dataset = config.dataset("customers")
-    _, y = features_and_target(load_dataset(dataset), dataset)
-    folds = fold_indices(y, dataset, config)
+    X, y = features_and_target(load_dataset(dataset), dataset)
+    folds = fold_indices(X, y, dataset, config)
     assert sorted(np.concatenate([validation for _, validation in folds])) == list(range(len(y)))
     assert set(y) == {0, 1}
 
@@ -72,7 +73,7 @@ def test_folds_cover_each_row_once(project: Path) -> None:
 def test_a_class_smaller_than_the_folds_is_refused(project: Path) -> None:
     config = load_config()
     with pytest.raises(PipelineError, match="2 rows of the smallest class"):
-        fold_indices(np.array([1, 1, 0, 0, 0, 0]), config.dataset("customers"), config)
+        fold_indices(pd.DataFrame(index=range(6)), np.array([1, 1, 0, 0, 0, 0]), config.dataset("customers"), config)
 
 
 def test_missing_target_value_is_named_with_its_line(project: Path) -> None:
@@ -87,3 +88,47 @@ def test_missing_table_names_its_command(project: Path) -> None:
     Path("data/houses.csv").unlink()
     with pytest.raises(PipelineError, match=r"generate_data\.py --dataset houses"):
         load_dataset(load_config().dataset("houses"))
+
+
+def rows_by_group_and_time(rows: int = 120) -> pd.DataFrame:
+    rng = np.random.default_rng(5)
+    frame = pd.DataFrame({"patient": rng.integers(0, 12, rows).astype(str), "day": rng.permutation(rows)})
+    return normalise_types(frame.assign(y=np.where(rng.random(rows) < 0.4, "Yes", "No"), x=rng.normal(size=rows)))
+
+
+@pytest.mark.parametrize("task", ["regression", "binary"])
+def test_no_group_is_on_both_sides_of_the_split_or_of_a_fold(project: Path, task: str) -> None:
+    config = load_config()
+    target = "x" if task == "regression" else "y"
+    dataset = dataclasses.replace(
+        config.dataset("customers"), task=task, target=target, group="patient", positive="Yes"
+    )
+    frame = rows_by_group_and_time()
+    train, test = split(frame, dataset, config)
+    assert sorted([*train.index, *test.index]) == list(range(len(frame)))
+    assert not set(train["patient"]) & set(test["patient"])
+    X, y = features_and_target(train, dataset)
+    for fitted, validated in fold_indices(X, y, dataset, config):
+        assert not set(X["patient"].iloc[fitted]) & set(X["patient"].iloc[validated])
+    assert "patient" in dataset.unused
+
+
+def test_with_time_every_part_follows_what_it_is_learned_from(project: Path) -> None:
+    config = load_config()
+    dataset = dataclasses.replace(config.dataset("customers"), target="y", time="day", positive="Yes")
+    train, test = split(rows_by_group_and_time(), dataset, config)
+    assert train["day"].max() < test["day"].min()
+    X, y = features_and_target(train, dataset)
+    for fitted, validated in fold_indices(X, y, dataset, config):
+        assert X["day"].iloc[fitted].max() < X["day"].iloc[validated].min()
+
+
+def test_a_split_column_that_is_absent_or_has_gaps_is_named(project: Path) -> None:
+    config = load_config()
+    frame = rows_by_group_and_time()
+    dataset = dataclasses.replace(config.dataset("customers"), target="y", group="pateint")
+    with pytest.raises(PipelineError, match="did you mean 'patient'"):
+        split(frame, dataset, config)
+    frame.loc[3, "patient"] = None
+    with pytest.raises(PipelineError, match="patient has missing values"):
+        split(frame, dataclasses.replace(dataset, group="patient"), config)

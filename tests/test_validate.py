@@ -18,7 +18,7 @@ def write_results(accuracy: float = 0.78) -> None:
     """Metrics of every dataset as the stages write them, without training."""
     config = load_config()
     comparison = {}
-    for dataset in config.datasets.values():
+    for dataset in map(config.dataset, config.datasets):
         metric = dataset.metric
         sha256 = file_sha256(Path(dataset.file))
         model = {
@@ -29,7 +29,10 @@ def write_results(accuracy: float = 0.78) -> None:
             "naive": {metric: 0.5},
         }
         hashes = {"data_sha256": sha256, "params_sha256": settings_sha256(config, dataset)}
-        for stage, value in (("data", {"sha256": sha256}), ("train", {**hashes, "models": {"forest": model}})):
+        for stage, value in (
+            ("data", {"sha256": sha256, "target": dataset.target}),
+            ("train", {**hashes, "models": {"forest": model}}),
+        ):
             path = Path("metrics") / stage / f"{dataset.name}.json"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(value))
