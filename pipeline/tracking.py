@@ -476,11 +476,12 @@ def _log_model(client: MlflowClient, run_id: str, model: Pipeline, example: pd.D
                 input_example=example,
                 pip_requirements=[f"{name}=={version(name)}" for name in ("scikit-learn", "numpy", "scipy", "pandas")],
             )
-        location = client.get_logged_model(logged.model_id).artifact_location
-        file = Path(unquote(urlparse(location).path)) / "model.pkl"
-        if not file.exists():
-            file = Path(mlflow.artifacts.download_artifacts(f"models:/{logged.model_id}")) / "model.pkl"
-        client.set_tag(run_id, "model_id", logged.model_id)
-        client.set_tag(run_id, "model_sha256", file_sha256(file))
+            # the end of this block marks the run as finished: it has to be whole by then
+            location = client.get_logged_model(logged.model_id).artifact_location
+            file = Path(unquote(urlparse(location).path)) / "model.pkl"
+            if not file.exists():
+                file = Path(mlflow.artifacts.download_artifacts(f"models:/{logged.model_id}")) / "model.pkl"
+            client.set_tag(run_id, "model_id", logged.model_id)
+            client.set_tag(run_id, "model_sha256", file_sha256(file))
     finally:
         mlflow.set_tracking_uri(before)  # type: ignore[arg-type]  # None brings the default back
