@@ -44,6 +44,10 @@ lint: $(BIN)/.installed-dev ## Check style, types and the workflow
 docs: $(BIN)/.installed-dev ## Write the README's help texts and tables again
 	cog -r README.md
 
+.PHONY: doctor
+doctor: $(BIN)/.installed ## Check packages, tables, metrics and stores against each other
+	@python -m pipeline.doctor
+
 .PHONY: ui
 ui: $(BIN)/.installed ## Open MLflow on http://127.0.0.1:5000
 	mlflow ui --backend-store-uri sqlite:///mlruns/db.sqlite --port 5000

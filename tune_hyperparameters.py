@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.config import Config, Dataset, PipelineError, load_config, settings_sha256
 from pipeline.data import earlier_models, file_sha256, write_atomic, write_json, write_text
-from pipeline.database import check_database, create_database, database_errors
+from pipeline.database import STUDIES, check_database, create_database, database_errors
 from pipeline.lock import hold
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     from pipeline.assessment import Assessment, Parts
 
-STUDIES = Path("mlruns/optuna")
 # Trees grown before each report; a step means the same work in every trial, so that trials can be compared.
 FOREST_STEPS = (20, 40, 80, 160)
 Objective = Callable[["optuna.Trial"], float]

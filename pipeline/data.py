@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.config import Config, Dataset, PipelineError, nearest
+from pipeline.lock import is_alive
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,17 +45,8 @@ def write_atomic(path: Path, write: Callable[[Path], None]) -> None:
 
 def abandoned_files(folder: Path) -> list[Path]:
     """Temporary files in a folder whose process is no more."""
-    return [path for path in folder.glob(f"{TEMPORARY}*") if not _is_alive(path.name.removeprefix(TEMPORARY))]
-
-
-def _is_alive(name: str) -> bool:
-    try:
-        os.kill(int(name.split("-")[0]), 0)
-    except PermissionError:
-        return True
-    except (ProcessLookupError, ValueError, OverflowError):
-        return False
-    return True
+    found = [(path, path.name.removeprefix(TEMPORARY).split("-")[0]) for path in folder.glob(f"{TEMPORARY}*")]
+    return [path for path, pid in found if not (pid.isdecimal() and is_alive(int(pid)))]
 
 
 def write_text(path: Path, text: str) -> None:

@@ -11,10 +11,13 @@ from pathlib import Path
 from pipeline.config import PipelineError
 from pipeline.lock import hold
 
+# Optuna's databases, one a dataset: <dataset>.db
+STUDIES = Path("mlruns/optuna")
 # What SQLite says, and what mends it.
 MENDS = {
     "full": "free some disk space and run it again",
     "readonly": "make the file and its folder writable",
+    "I/O error": "free some disk space and run it again",
     "unable to open": "make the file and its folder writable",
     "locked": "another program holds it; close that and run it again",
     "malformed": "put a backup in its place, or move it away and run it again",

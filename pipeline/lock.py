@@ -54,6 +54,17 @@ def _take(handle: int, busy: str) -> None:
     fcntl.flock(handle, fcntl.LOCK_EX)
 
 
+def is_alive(pid: int) -> bool:
+    """Whether there is a process of that number on this machine."""
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except (ProcessLookupError, OverflowError):
+        return False
+    return True
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     path, *command = sys.argv[1:] if argv is None else argv
     try:

@@ -43,6 +43,7 @@ PAGE = 1000
 MEASURED = ("fit_seconds", "model_bytes")
 SAME = 1e-6
 LOCK_TIMEOUT = 600
+UNFINISHED = "attributes.status = 'RUNNING' and tags.stage LIKE '%'"
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
@@ -314,6 +315,14 @@ def former_champion(client: MlflowClient, name: str) -> str | None:
         return None
 
 
+def unfinished_runs(client: MlflowClient, experiment: str) -> list[str]:
+    """The ids of runs that killed processes left; runs that are being written are waited for."""
+    with store_lock():
+        found = client.get_experiment_by_name(experiment)
+        runs = [] if found is None else _search(client, found.experiment_id, UNFINISHED)
+    return [run.info.run_id for run in runs]
+
+
 def child_runs(client: MlflowClient, run: StoredRun) -> list[StoredRun]:
     """The runs under a parent run, oldest first."""
     found = _search(client, run.experiment_id, f"tags.`mlflow.parentRunId` = '{run.run_id}'")
@@ -365,7 +374,7 @@ def _remove_unfinished(client: MlflowClient, experiment_id: str, experiment: str
 
     Only this pipeline's runs have a stage from their first moment: a person's own run in the experiment stays.
     """
-    for run in _search(client, experiment_id, "attributes.status = 'RUNNING' and tags.stage LIKE '%'"):
+    for run in _search(client, experiment_id, UNFINISHED):
         run_id = run.info.run_id
         for model in client.search_logged_models([experiment_id], filter_string=f"source_run_id = '{run_id}'"):
             _remove_files(model.artifact_location)
