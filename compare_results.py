@@ -116,13 +116,9 @@ def find_runs(dataset: Dataset, results: Results, stores: Sequence[str | None]) 
 
 def read_entry(name: str, run: StoredRun, dataset: Dataset, results: Results) -> Entry:
     """What a run's metrics and artifacts say."""
-    import pandas as pd
-
-    from pipeline.evaluation import Predictions
+    from pipeline.assessment import read_predictions
     from pipeline.report import Entry
 
-    table = pd.read_csv(run.artifact("predictions.csv"))
-    score = table["score"].to_numpy() if dataset.task == "binary" else None
     model = name.removesuffix("_tuned")
     metrics = run.metrics
     return Entry(
@@ -138,7 +134,7 @@ def read_entry(name: str, run: StoredRun, dataset: Dataset, results: Results) ->
         run_id=run.run_id,
         experiment_id=run.experiment_id,
         store=run.store,
-        predictions=Predictions(table["actual"].to_numpy(), table["predicted"].to_numpy(), score),
+        predictions=read_predictions(run.artifact("predictions.csv"), dataset.task),
         importance=json.loads(run.artifact("feature_importance.json").read_text(encoding="utf-8")),
     )
 

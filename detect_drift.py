@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.config import Config, Dataset, Drift, PipelineError, load_config
+from pipeline.config import Config, Dataset, Drift, PipelineError, drift_sha256, load_config
 from pipeline.data import (
     features_and_target,
     file_sha256,
@@ -387,6 +387,7 @@ def detect(dataset: Dataset, config: Config, reference_file: Path | None, curren
         {
             "dataset": dataset.name,
             "data_sha256": file_sha256(Path(dataset.file)),
+            "params_sha256": drift_sha256(config, dataset),
             "reference": str(reference_file or ("train part" if current_file is None else dataset.file)),
             "current": str(current_file or "test part"),
             "drift": drift,

@@ -22,90 +22,68 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from pipeline.config import SCORES, Config, PipelineError, load_config
+from pipeline.config import SCORES, Config, Dataset, PipelineError, load_config
 from pipeline.data import file_sha256, write_json
-from pipeline.gates import METRICS_DIR, Verdict, judge, read_results, select_model
+from pipeline.gates import METRICS_DIR, Results, Verdict, failure, judge, read_object, read_results, select_model
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mlflow import MlflowClient
+    from sklearn.pipeline import Pipeline
+
+    from pipeline.assessment import Parts
+    from pipeline.tracking import StoredRun
 
 LOG = Path("logs/validation.log")
 COMPARISON = METRICS_DIR / "comparison_results.json"
+# An artifact of a promoted run: hashes of the rows that it was trained on.
+TRAINING_ROWS = "training_rows.txt"
 
 
 def validate(names: Sequence[str], config: Config, confident: bool) -> list[Verdict]:
-    """The verdicts of the named datasets, in the order of params.yaml and of its gates."""
-    comparison, broken = read_comparison()
-    verdicts = [] if broken is None else [_failure("", broken)]
+    """The verdicts of the named datasets, in the order of params.yaml and of its gates.
+
+    A table that is not there (a fresh clone has only its metrics) is not missed; the hashes among the metrics have to
+    agree all the same.
+    """
+    comparison, wrong = read_object(COMPARISON)
+    verdicts = [failure("all", f"{COMPARISON} {wrong}; run `python compare_results.py`")] if wrong else []
     for name in names:
         try:
             dataset = config.dataset(name)
         except PipelineError as error:
-            verdicts.append(_failure(name, str(error)))
+            verdicts.append(failure(name, str(error)))
             continue
         results = read_results(dataset, config)
         table = Path(dataset.file)
         if results.data_sha256 and table.is_file() and file_sha256(table) != results.data_sha256:
-            verdicts.append(
-                _failure(name, f"{table} has changed since; run `python generate_data.py --dataset {name}`")
-            )
+            verdicts.append(failure(name, f"{table} has changed since; run `python generate_data.py --dataset {name}`"))
         published = comparison.get(name)
-        verdicts += judge(dataset, config, results, published if isinstance(published, dict) else {}, confident)
+        if not isinstance(published, dict):
+            published = None if wrong else {}
+        verdicts += judge(dataset, config, results, published, confident)
     return verdicts
 
 
-def read_comparison() -> tuple[dict[str, Any], str | None]:
-    """comparison_results.json, and what is wrong with it."""
-    mend = "run `python compare_results.py`"
-    try:
-        value = json.loads(COMPARISON.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}, f"{COMPARISON} is missing; {mend}"
-    except (OSError, ValueError) as error:
-        return {}, f"{COMPARISON} cannot be read ({error}); {mend}"
-    return (value, None) if isinstance(value, dict) else ({}, f"{COMPARISON} holds no results; {mend}")
-
-
-def _failure(dataset: str, reason: str) -> Verdict:
-    return Verdict(dataset or "all", "", "", "", None, None, passed=False, uncertain=False, reason=reason)
-
-
 def promote(name: str, config: Config, confident: bool) -> str:
-    """Register a dataset's chosen model, as champion where it beats the present one on the same test rows, else as
+    """Register a dataset's chosen model, as champion where it beats the present one on the same held-out rows, else as
     challenger; returns what was done in words.
 
     Raises:
         PipelineError: the store, the run or the model file is missing or not what was logged.
     """
-    from pipeline import assessment, evaluation, tracking
+    from pipeline import assessment, tracking
 
     dataset = config.dataset(name)
     results = read_results(dataset, config)
     chosen = select_model(results.models, dataset.metric)
     assert chosen is not None
     client = tracking.open_store()
-    model = chosen.removesuffix("_tuned")
-    stage = "baseline" if chosen == model else "tuned"
-    run = tracking.newest_runs(client, name, stage, results.data_sha256, results.params_sha256).get(model)
-    if run is None:
-        script = "train.py" if stage == "baseline" else "tune_hyperparameters.py"
-        raise PipelineError(
-            f"{name}: no MLflow run of {chosen}; run `python {script} --dataset {name} --model {model}`"
-        )
+    run = find_run(client, results, chosen)
     candidate = run.load_model()
-    champion = tracking.run_with_alias(client, name, "champion")
-    if champion is not None and champion[1].run_id == run.run_id:
-        return f"{name}: {chosen} is champion already (version {champion[0]})"
-    words = "the first champion"
-    wins = True
-    if champion is not None:
-        parts = assessment.load_parts(dataset, config)
-        now, before = (
-            evaluation.predict(fitted, parts.X_test, parts.y_test, dataset.task)
-            for fitted in (candidate, champion[1].load_model())
-        )
-        [(difference, (low, high))] = evaluation.paired_differences(dataset.metric, now, [before], config.seed)
-        wins = (low if confident else difference) > 0
-        words = f"{dataset.metric} {difference:+.4f} [{low:+.4f}, {high:+.4f}] against version {champion[0]}"
+    parts = assessment.load_parts(dataset, config)
     facts = results.models[chosen]
     tags = {
         "model": chosen,
@@ -115,34 +93,106 @@ def promote(name: str, config: Config, confident: bool) -> str:
         **{metric: str(value) for metric, value in facts["score"].items()},
         **{f"{metric}_interval": json.dumps(bounds) for metric, bounds in facts["interval"].items()},
     }
-    version = tracking.register(client, name, run, tags)
-    if not wins:
-        tracking.set_challenger(client, name, version)
-        return f"{name}: {chosen} is challenger (version {version}): {words}"
-    tracking.set_champion(client, name, version)
-    mirror_champion(name, chosen, run.metrics)
+    with tracking.store_lock():
+        version = tracking.register(client, name, run, tags, {TRAINING_ROWS: "\n".join(row_hashes(parts.X_train))})
+        champion = tracking.run_with_alias(client, name, "champion")
+        if champion is not None and champion[0] == version:
+            mirror_champion(name, chosen, run.metrics)
+            return f"{name}: {chosen} is champion already (version {version})"
+        if tracking.was_rolled_back(client, name, version):
+            return f"{name}: {chosen} was rolled back (version {version}) and is not promoted again"
+        if champion is None:
+            wins, words = True, "the first champion"
+        else:
+            wins, words = contest(dataset, config, parts, (run, candidate), champion[1], confident)
+            words = f"{words} version {champion[0]}"
+        if not wins:
+            tracking.set_challenger(client, name, version)
+            return f"{name}: {chosen} is challenger (version {version}): {words}"
+        tracking.set_champion(client, name, version)
+        mirror_champion(name, chosen, run.metrics)
     return f"{name}: {chosen} is champion (version {version}): {words}"
 
 
-def roll_back(name: str, config: Config) -> str:
+def find_run(client: MlflowClient, results: Results, chosen: str) -> StoredRun:
+    """The MLflow run of the chosen model, of exactly the data and settings of the results."""
+    from pipeline import tracking
+
+    model = chosen.removesuffix("_tuned")
+    stage, script = ("baseline", "train.py") if chosen == model else ("tuned", "tune_hyperparameters.py")
+    runs = tracking.newest_runs(client, results.dataset, stage, results.data_sha256, results.params_sha256)
+    if model not in runs:
+        mend = f"run `python {script} --dataset {results.dataset} --model {model}`"
+        raise PipelineError(f"{results.dataset}: no MLflow run of {chosen}; {mend}")
+    return runs[model]
+
+
+def contest(
+    dataset: Dataset,
+    config: Config,
+    parts: Parts,
+    challenger: tuple[StoredRun, Pipeline],
+    champion: StoredRun,
+    confident: bool,
+) -> tuple[bool, str]:
+    """Whether the challenger beats the champion on the same rows, which neither was trained on, and that in words.
+
+    Where a dataset is judged by cross-validation and the champion has the same table, the out-of-fold predictions of
+    both are compared, which both runs hold for every row. Otherwise both models predict the rows of the test part,
+    without those that the champion was trained on: after a change of the data, its training rows can be among them.
+    """
+    import numpy as np
+
+    from pipeline import assessment, evaluation
+
+    try:
+        reigning = champion.load_model()
+    except PipelineError as error:
+        mend = f"`python validate.py --rollback {dataset.name}`, or take the alias off it in `make ui`"
+        raise PipelineError(f"{dataset.name}: the champion cannot be used; {mend}; {error}") from None
+    run, candidate = challenger
+    if dataset.evaluation == "cross_validation" and champion.tags["data_sha256"] == run.tags["data_sha256"]:
+        files = (found.artifact("predictions.csv") for found in (run, champion))
+        now, before = (assessment.read_predictions(file, dataset.task) for file in files)
+    else:
+        if not set(reigning.feature_names_in_) <= set(parts.X_test):
+            return True, "the table lacks columns of"
+        known = set(champion.artifact(TRAINING_ROWS).read_text(encoding="utf-8").split())
+        unseen = np.array([row not in known for row in row_hashes(parts.X_test)])
+        X, y = parts.X_test[unseen], parts.y_test[unseen]
+        if len(np.unique(y)) < 2:
+            return False, f"too few of the {len(parts.y_test)} test rows are new to"
+        now, before = (evaluation.predict(model, X, y, dataset.task) for model in (candidate, reigning))
+    [(difference, (low, high))] = evaluation.paired_differences(dataset.metric, now, [before], config.seed)
+    words = f"{dataset.metric} {difference:+.4f} [{low:+.4f}, {high:+.4f}] on {len(now.actual):,} rows against"
+    return (low if confident else difference) > 0, words
+
+
+def row_hashes(frame: pd.DataFrame) -> list[str]:
+    """A 64-bit hash of each row's values, as text."""
+    from pandas.util import hash_pandas_object
+
+    return [f"{value:016x}" for value in hash_pandas_object(frame, index=False)]
+
+
+def roll_back(name: str) -> str:
     """Put the former champion of a dataset back; returns what was done in words.
 
     Raises:
-        PipelineError: there is no store or no former champion.
+        PipelineError: there is no store, no former champion, or its model file is not what was logged.
     """
     from pipeline import tracking
 
     client = tracking.open_store()
-    former = tracking.former_champion(client, config.dataset(name).name)
-    if former is None:
-        raise PipelineError(f"{name}: no former champion to go back to; `python validate.py --promote` makes champions")
-    tracking.set_champion(client, name, former)
-    restored = tracking.run_with_alias(client, name, "champion")
-    assert restored is not None
-    run = restored[1]
-    ending = "_tuned" if run.tags["stage"] == "tuned" else ""
-    mirror_champion(name, run.tags["model_type"] + ending, run.metrics)
-    return f"{name}: version {former} is champion again"
+    with tracking.store_lock():
+        former = tracking.former_champion(client, name)
+        if former is None:
+            raise PipelineError(f"{name}: there is no former champion to go back to")
+        version, run = former
+        run.load_model()
+        tracking.restore_champion(client, name, version)
+        mirror_champion(name, run.tags["model_type"] + ("_tuned" if run.tags["stage"] == "tuned" else ""), run.metrics)
+    return f"{name}: version {version} is champion again"
 
 
 def mirror_champion(name: str, model: str, metrics: Mapping[str, float]) -> None:
@@ -152,38 +202,47 @@ def mirror_champion(name: str, model: str, metrics: Mapping[str, float]) -> None
 
 
 def append_log(verdicts: Sequence[Verdict]) -> None:
-    """Add the verdicts to the log with time and commit; one write, so that parallel runs do not mix."""
-    stamp = time.strftime("%Y-%m-%d %H:%M:%S%z")
-    LOG.parent.mkdir(exist_ok=True)
-    lines = "".join(f"{stamp} {current_commit()} {verdict.line()}\n" for verdict in verdicts)
-    with LOG.open("a", encoding="utf-8") as log:
-        log.write(lines)
+    """Add the verdicts to the log with time and commit; one write, so that parallel runs do not mix.
+
+    Raises:
+        PipelineError: the log cannot be written.
+    """
+    head = f"{time.strftime('%Y-%m-%d %H:%M:%S%z')} {current_commit()[:9]}"
+    try:
+        LOG.parent.mkdir(exist_ok=True)
+        with LOG.open("a", encoding="utf-8") as log:
+            log.write("".join(f"{head} {verdict.line()}\n" for verdict in verdicts))
+    except OSError as error:
+        raise PipelineError(f"{LOG}: cannot be written ({error.strerror})") from None
 
 
 def current_commit() -> str:
-    """The short hash of the checked out commit; `-` outside a repository."""
+    """The hash of the checked out commit; `-` outside a repository."""
     try:
-        done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
+        done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return "-"
     return done.stdout.strip()
 
 
-def annotate(verdicts: Sequence[Verdict]) -> None:
-    """GitHub Actions: an error line for each failure, and a table in the step's summary."""
+def annotate(verdicts: Sequence[Verdict], summary: str | None) -> None:
+    """GitHub Actions: an error line for each failure, and a table in the step's summary file."""
     for verdict in verdicts:
         if not verdict.passed:
             text = verdict.line().replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
             print(f"::error title=validation::{text}")
-    summary = os.environ.get("GITHUB_STEP_SUMMARY")
-    if summary:
-        rows = ["| verdict | gate |", "|---|---|"]
-        for verdict in verdicts:
-            word = ("PASS" if verdict.passed else "FAIL") + (" (uncertain)" if verdict.uncertain else "")
-            text = html.escape(f"{verdict.dataset}: {verdict.text()}").replace("|", "&#124;")
-            rows.append(f"| {word} | {text} |")
+    if not summary:
+        return
+    rows = ["| verdict | gate |", "|---|---|"]
+    for verdict in verdicts:
+        text = html.escape(f"{verdict.dataset}: {verdict.text()}").replace("|", "&#124;").replace("\n", " ")
+        rows.append(f"| {verdict.word()} | {text} |")
+    try:
         with Path(summary).open("a", encoding="utf-8") as file:
             file.write("\n".join(["### Validation", "", *rows, ""]))
+    except OSError as error:
+        # the verdict stands without its decoration
+        print(f"note: {summary}: the step summary cannot be written ({error.strerror})", file=sys.stderr)
 
 
 def build_parser(config: Config) -> argparse.ArgumentParser:
@@ -204,31 +263,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         config = load_config()
         args = build_parser(config).parse_args(argv)
         if args.rollback:
-            print(roll_back(args.rollback, config))
+            print(roll_back(args.rollback))
             return 0
-        verdicts = validate(list(config.datasets) if args.dataset == "all" else [args.dataset], config, args.confident)
+        names = list(config.datasets) if args.dataset == "all" else [args.dataset]
+        verdicts = validate(names, config, args.confident)
+        failed = [verdict for verdict in verdicts if not verdict.passed]
+        passed = bool(verdicts) and not failed
         append_log(verdicts)
-        passed = all(verdict.passed for verdict in verdicts)
         output = METRICS_DIR / "validation.json"
         write_json(output, {"passed": passed, "gates": [asdict(verdict) for verdict in verdicts]})
+        for verdict in verdicts:
+            print(verdict.line())
+        if os.environ.get("GITHUB_ACTIONS") == "true":
+            annotate(verdicts, os.environ.get("GITHUB_STEP_SUMMARY"))
+        blocked = {verdict.dataset for verdict in failed}
+        for name in names if args.promote else ():
+            fails = name in blocked or "all" in blocked
+            print(f"{name}: not promoted, it fails" if fails else promote(name, config, args.confident), flush=True)
     except PipelineError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    for verdict in verdicts:
-        print(verdict.line())
-    failing = {verdict.dataset for verdict in verdicts if not verdict.passed}
-    if args.promote:
-        try:
-            for name in dict.fromkeys(verdict.dataset for verdict in verdicts):
-                blocked = name in failing or "all" in failing
-                print(f"{name}: not promoted, it fails" if blocked else promote(name, config, args.confident))
-        except PipelineError as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 2
-    if os.environ.get("GITHUB_ACTIONS") == "true":
-        annotate(verdicts)
-    failed = sum(not verdict.passed for verdict in verdicts)
-    print(f"{'PASS' if passed else 'FAIL'}: {len(verdicts) - failed} of {len(verdicts)} gates passed")
+    print(f"{'PASS' if passed else 'FAIL'}: {len(verdicts) - len(failed)} of {len(verdicts)} gates passed")
     print(f"wrote {LOG} and {output}")
     return 0 if passed else 1
 

@@ -232,5 +232,14 @@ def _predictions_csv(assessment: Assessment) -> str:
     return text.getvalue()
 
 
+def read_predictions(path: Path, task: str) -> Predictions:
+    """The artifact predictions.csv of a run: its predictions for the rows that it was judged on."""
+    import pandas as pd
+
+    table = pd.read_csv(path)
+    score = table["score"].to_numpy() if task == "binary" else None
+    return Predictions(table["actual"].to_numpy(), table["predicted"].to_numpy(), score)
+
+
 def _rounded(values: Mapping[str, float]) -> dict[str, float]:
     return {metric: round(value, 6) for metric, value in values.items()}

@@ -205,13 +205,20 @@ def _config(raw: Any) -> Config:
 
 def settings_sha256(config: Config, dataset: Dataset) -> str:
     """SHA-256 of all settings that a dataset's baseline models depend on (not gates, tuning and drift settings)."""
-    facts = {
-        "seed": config.seed,
-        "folds": config.folds,
-        "test_size": config.test_size,
-        "dataset": asdict(dataset),
-        "models": {name: asdict(spec) for name, spec in config.models.items()},
-    }
+    models = {name: asdict(spec) for name, spec in config.models.items()}
+    return _sha256({**_shared_settings(config, dataset), "folds": config.folds, "models": models})
+
+
+def drift_sha256(config: Config, dataset: Dataset) -> str:
+    """SHA-256 of all settings that a dataset's drift verdicts depend on."""
+    return _sha256({**_shared_settings(config, dataset), "drift": asdict(config.drift)})
+
+
+def _shared_settings(config: Config, dataset: Dataset) -> dict[str, Any]:
+    return {"seed": config.seed, "test_size": config.test_size, "dataset": asdict(dataset)}
+
+
+def _sha256(facts: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from mlflow import MlflowClient
     from mlflow.entities import Run
+    from mlflow.entities.model_registry import RegisteredModel
     from sklearn.pipeline import Pipeline
 
 STORE = Path("mlruns")
@@ -264,29 +265,22 @@ def newest_runs(
 
 def run_with_alias(client: MlflowClient, name: str, alias: str) -> tuple[str, StoredRun] | None:
     """The version of a registered model that carries the alias, and its run; None where there is none."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        version = client.get_model_version_by_alias(name, alias)
-    except MlflowException:
-        return None
-    assert version.run_id is not None
-    return str(version.version), StoredRun(client, client.get_run(version.run_id), name)
+    model = _registered(client, name)
+    version = None if model is None else model.aliases.get(alias)
+    return None if version is None else (str(version), _run_of_version(client, name, str(version)))
 
 
-def register(client: MlflowClient, name: str, run: StoredRun, tags: Mapping[str, str]) -> str:
-    """The version of the registered model `name` that is this run's model; a new one where it has none yet."""
-    from mlflow.exceptions import MlflowException
-
-    try:
+def register(client: MlflowClient, name: str, run: StoredRun, tags: Mapping[str, str], texts: Mapping[str, str]) -> str:
+    """The version of the registered model `name` that is this run's model; a new one, with the tags, where it has none
+    yet. `texts` become artifacts of its run.
+    """
+    if _registered(client, name) is None:
         client.create_registered_model(name)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
-    quoted = name.replace("'", "")
-    for version in client.search_model_versions(f"name = '{quoted}'"):
+    for version in client.search_model_versions(f"name = '{name}'"):
         if version.run_id == run.run_id:
             return str(version.version)
+    for artifact, text in texts.items():
+        client.log_text(run.run_id, text, artifact)
     model_id = run.tags["model_id"]
     source = client.get_logged_model(model_id).artifact_location
     created = client.create_model_version(name, source, run_id=run.run_id, model_id=model_id, tags=dict(tags))
@@ -295,23 +289,49 @@ def register(client: MlflowClient, name: str, run: StoredRun, tags: Mapping[str,
 
 def set_champion(client: MlflowClient, name: str, version: str) -> None:
     """Move the alias `champion`; the version that had it is remembered for a rollback."""
-    former = run_with_alias(client, name, "champion")
-    if former is not None and former[0] != version:
-        client.set_registered_model_tag(name, "former_champion", former[0])
+    model = _registered(client, name)
+    assert model is not None
+    if "champion" in model.aliases:
+        former = [*model.tags.get("former_champions", "").split(), str(model.aliases["champion"])]
+        client.set_registered_model_tag(name, "former_champions", " ".join(former))
     client.set_registered_model_alias(name, "champion", version)
+    if str(model.aliases.get("challenger")) == version:
+        client.delete_registered_model_alias(name, "challenger")
 
 
 def set_challenger(client: MlflowClient, name: str, version: str) -> None:
     client.set_registered_model_alias(name, "challenger", version)
 
 
-def former_champion(client: MlflowClient, name: str) -> str | None:
-    """The version that was champion before the present one."""
+def former_champion(client: MlflowClient, name: str) -> tuple[str, StoredRun] | None:
+    """The version that was champion before the present one, and its run; None where there is none."""
+    model = _registered(client, name)
+    former = [] if model is None else model.tags.get("former_champions", "").split()
+    return (former[-1], _run_of_version(client, name, former[-1])) if former else None
+
+
+def restore_champion(client: MlflowClient, name: str, version: str) -> None:
+    """Put the former champion's alias back, and mark the version that had it, so that it is not promoted again."""
+    model = _registered(client, name)
+    assert model is not None
+    client.set_model_version_tag(name, str(model.aliases["champion"]), "rolled_back", "true")
+    client.set_registered_model_alias(name, "champion", version)
+    former = model.tags["former_champions"].split()[:-1]
+    client.set_registered_model_tag(name, "former_champions", " ".join(former))
+
+
+def was_rolled_back(client: MlflowClient, name: str, version: str) -> bool:
+    return "rolled_back" in client.get_model_version(name, version).tags
+
+
+def _registered(client: MlflowClient, name: str) -> RegisteredModel | None:
     from mlflow.exceptions import MlflowException
 
     try:
-        return client.get_registered_model(name).tags.get("former_champion")
-    except MlflowException:
+        return client.get_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise PipelineError(f"{name}: the registry cannot be read ({_line(error)})") from None
         return None
 
 
@@ -321,6 +341,17 @@ def unfinished_runs(client: MlflowClient, experiment: str) -> list[str]:
         found = client.get_experiment_by_name(experiment)
         runs = [] if found is None else _search(client, found.experiment_id, UNFINISHED)
     return [run.info.run_id for run in runs]
+
+
+def _run_of_version(client: MlflowClient, name: str, version: str) -> StoredRun:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        run_id = client.get_model_version(name, version).run_id
+        assert run_id is not None
+        return StoredRun(client, client.get_run(run_id), name)
+    except MlflowException as error:
+        raise PipelineError(f"{name}: version {version} has no run any more ({_line(error)})") from None
 
 
 def child_runs(client: MlflowClient, run: StoredRun) -> list[StoredRun]:

@@ -1,7 +1,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import yaml
 from conftest import PARAMS, ROOT
 
 import validate
-from pipeline.config import load_config, settings_sha256
+from pipeline.config import SCORES, drift_sha256, load_config, settings_sha256
 from pipeline.data import file_sha256
 
 
@@ -19,14 +19,14 @@ def write_results(accuracy: float = 0.78) -> None:
     config = load_config()
     comparison = {}
     for dataset in map(config.dataset, config.datasets):
-        metric = dataset.metric
+        metrics = SCORES[dataset.task]
         sha256 = file_sha256(Path(dataset.file))
         model = {
             "estimator": "Forest",
-            "cv": {metric: accuracy},
-            "score": {metric: accuracy},
-            "interval": {metric: [accuracy - 0.03, accuracy + 0.03]},
-            "naive": {metric: 0.5},
+            "cv": dict.fromkeys(metrics, accuracy),
+            "score": dict.fromkeys(metrics, accuracy),
+            "interval": {metric: [accuracy - 0.03, accuracy + 0.03] for metric in metrics},
+            "naive": dict.fromkeys(metrics, 0.5),
         }
         hashes = {"data_sha256": sha256, "params_sha256": settings_sha256(config, dataset)}
         for stage, value in (
@@ -36,7 +36,7 @@ def write_results(accuracy: float = 0.78) -> None:
             path = Path("metrics") / stage / f"{dataset.name}.json"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(value))
-        comparison[dataset.name] = {"forest": {metric: accuracy}}
+        comparison[dataset.name] = {"forest": model["score"]}
     Path("metrics/comparison_results.json").write_text(json.dumps(comparison))
 
 
@@ -69,62 +69,132 @@ def test_confident_needs_the_bound_to_pass(project: Path) -> None:
     assert validate.main(["--dataset", "customers", "--confident"]) == 1
 
 
-def drop_metric(models: Any) -> None:
-    del models["customers"]["forest"]["accuracy"]
-
-
-def rename_metric(models: Any) -> None:
-    models["customers"]["forest"] = {"accurracy": 0.78}
-
-
-def set_nan(models: Any) -> None:
-    models["customers"]["forest"]["accuracy"] = float("nan")
-
-
-def set_text(models: Any) -> None:
-    models["customers"]["forest"]["accuracy"] = "0.78"
-
-
-def drop_dataset(models: Any) -> None:
-    del models["customers"]
-
-
-@pytest.mark.parametrize("edit", [drop_metric, rename_metric, set_nan, set_text, drop_dataset])
-def test_tampered_comparison_fails(project: Path, edit: Callable[[Any], None]) -> None:
+def write_all_results() -> None:
+    """As write_results, with tuned models, drift verdicts and champions, and a gate on each of them."""
+    gates = [
+        {"metric": "accuracy", "above": 0.6},
+        {"metric": "accuracy", "above": 0.1, "over": "naive"},
+        {"metric": "accuracy", "above": -0.01, "over": "champion"},
+        {"metric": "drifted_columns", "below": 1},
+    ]
+    Path("params.yaml").write_text(yaml.safe_dump({**PARAMS, "gates": {"customers": gates}}))
     write_results()
-    change("metrics/comparison_results.json", edit)
-    assert validate.main([]) == 1
+    config = load_config()
+    comparison = json.loads(Path("metrics/comparison_results.json").read_text())
+    for name in config.datasets:
+        trained = json.loads(Path(f"metrics/train/{name}.json").read_text())
+        data_sha256 = trained["data_sha256"]
+        model = {key: trained["models"]["forest"][key] for key in ("cv", "score", "interval")}
+        column = {"column": "a", "drift": False}
+        drift = {"columns": [column], "target": column, "params_sha256": drift_sha256(config, config.dataset(name))}
+        for stage, value in (
+            ("tune", {**trained, "models": {"forest": model}}),
+            ("drift", {"data_sha256": data_sha256, **drift}),
+            ("champion", {"score": model["score"]}),
+        ):
+            path = Path("metrics") / stage / f"{name}.json"
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(json.dumps(value))
+        comparison[name]["forest_tuned"] = model["score"]
+    Path("metrics/comparison_results.json").write_text(json.dumps(comparison))
 
 
-@pytest.mark.parametrize("part", ["cv", "score", "interval"])
-@pytest.mark.parametrize("value", [None, "0.78", float("nan")])
-def test_tampered_training_metrics_fail(project: Path, part: str, value: Any) -> None:
-    write_results()
-    change("metrics/train/customers.json", lambda v: v["models"]["forest"][part].update(accuracy=value))
-    assert validate.main([]) == 1
+def places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The path of every key and position in a JSON value."""
+    for key in value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
+        yield (*at, key)
+        yield from places(value[key], (*at, key))
+
+
+# what a figure can be instead of a number; 10**400 is JSON, and no float
+BROKEN = (None, True, "0.78", "", float("nan"), float("inf"), 10**400, [], {}, [None, None], {"forest": 1})
+# keys that no gate depends on, and scores of a champion that no gate compares with
+FREE = {"estimator", "column"}
+FREE_OF_CHAMPION = {"f1", "roc_auc", "average_precision"}
 
 
 @pytest.mark.parametrize(
-    "name", ["data/customers.json", "train/customers.json", "train/houses.json", "comparison_results.json"]
+    "name",
+    ["comparison_results"] + [f"{stage}/customers" for stage in ("data", "train", "tune", "drift", "champion")],
 )
-@pytest.mark.parametrize("content", [None, "", "[1]", "not json"])
-def test_missing_or_unreadable_files_fail(project: Path, name: str, content: str | None) -> None:
-    write_results()
-    path = Path("metrics") / name
-    path.unlink() if content is None else path.write_text(content)
-    assert validate.main([]) == 1
+def test_no_place_in_a_metrics_file_can_be_broken_unseen(project: Path, name: str) -> None:
+    write_all_results()
+    config = load_config()
+    assert all(verdict.passed for verdict in validate.validate(list(config.datasets), config, confident=False))
+    path = Path(f"metrics/{name}.json")
+    original = path.read_text()
+    for at in places(json.loads(original)):
+        if at[-1] in (FREE | FREE_OF_CHAMPION if name.startswith("champion") else FREE):
+            continue
+        for broken in (*BROKEN, "deleted", "renamed"):
+            value = json.loads(original)
+            holder = value
+            for key in at[:-1]:
+                holder = holder[key]
+            if isinstance(broken, str) and broken in ("deleted", "renamed"):
+                kept = holder.pop(at[-1])
+                if broken == "renamed" and isinstance(holder, dict):
+                    holder["other"] = kept
+            else:
+                holder[at[-1]] = broken
+            path.write_text(json.dumps(value))
+            verdicts = validate.validate(["customers"], config, confident=False)
+            no_target_tested, other_dataset = at[-1] == "target" and broken is None, at[0] == "houses"
+            passed = all(verdict.passed for verdict in verdicts)
+            assert passed == (no_target_tested or other_dataset), (at, broken)
 
 
-def test_stale_results_fail(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_results()
-    with Path("data/customers.csv").open("a") as table:
-        table.write("c999,3,month,Yes\n")
+@pytest.mark.parametrize("stage", ["data", "train", "tune", "drift", "champion", ""])
+@pytest.mark.parametrize("content", [None, b"", b"{}", b"[1]", b"not json", b"\xff\x00", b"[" * 100_000])
+def test_missing_or_unreadable_files_fail_with_what_to_run(
+    project: Path, capsys: pytest.CaptureFixture[str], stage: str, content: bytes | None
+) -> None:
+    write_all_results()
+    path = Path("metrics") / stage / ("customers.json" if stage else "comparison_results.json")
+    path.unlink() if content is None else path.write_bytes(content)
+    # what was never tuned or has no champion yet lacks nothing, but then nothing may be published of it either
+    status = validate.main([])
+    out = capsys.readouterr().out
+    assert status == (0 if stage == "champion" and content is None else 1)
+    assert "`python " in out or status == 0
+
+
+@pytest.mark.parametrize(
+    ("edit", "stale"),
+    [
+        ({"seed": 8}, ("train", "tune", "drift")),
+        ({"folds": 4}, ("train", "tune")),
+        ({"drift": {"alpha": 0.01}}, ("drift",)),
+        ({"tuning": {"trials": 5}}, ()),
+        ({"gates": {}}, ()),
+    ],
+)
+def test_changed_settings_make_stale_what_depends_on_them(
+    project: Path, capsys: pytest.CaptureFixture[str], edit: dict[str, Any], stale: tuple[str, ...]
+) -> None:
+    write_all_results()
+    Path("params.yaml").write_text(yaml.safe_dump({**yaml.safe_load(Path("params.yaml").read_text()), **edit}))
+    assert validate.main([]) == (1 if stale else 0)
+    out = capsys.readouterr().out
+    for stage in ("train", "tune", "drift"):
+        assert (f"metrics/{stage}/customers.json is stale (of other settings)" in out) == (stage in stale)
+
+
+def test_a_changed_table_makes_results_stale_and_an_absent_one_does_not(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_all_results()
+    table = Path("data/customers.csv")
+    table.write_text(table.read_text() + "c999,3,month,Yes\n")
     assert validate.main([]) == 1
-    assert "data/customers.csv has changed since" in capsys.readouterr().out
-    write_results()
-    Path("params.yaml").write_text(yaml.safe_dump({**PARAMS, "seed": 8}))
+    assert "data/customers.csv has changed since; run `python generate_data.py" in capsys.readouterr().out
+    table.unlink()
+    assert validate.main([]) == 0
+    change("metrics/data/customers.json", lambda facts: facts.update(sha256="0" * 64))
     assert validate.main([]) == 1
-    assert "stale (of other settings)" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    for stage in ("train", "tune", "drift"):
+        assert f"metrics/{stage}/customers.json is stale (of other data)" in out
 
 
 def test_github_annotations_and_summary(
@@ -136,6 +206,19 @@ def test_github_annotations_and_summary(
     assert validate.main([]) == 1
     assert "::error title=validation::FAIL" in capsys.readouterr().out
     assert "| FAIL | customers: forest accuracy 0.3000" in (project / "summary.md").read_text()
+    # without a summary, or where it cannot be written, the exit code is the same
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(project))
+    assert validate.main([]) == 1
+    assert "the step summary cannot be written" in capsys.readouterr().err
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY")
+    assert validate.main([]) == 1
+
+
+def test_log_that_cannot_be_written_is_an_error(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_results()
+    Path("logs").write_text("no folder")
+    assert validate.main([]) == 2
+    assert capsys.readouterr().err.startswith("error: logs/validation.log: cannot be written")
 
 
 def test_needs_no_heavy_import(project: Path) -> None:
