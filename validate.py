@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
     from pipeline.assessment import Parts
+    from pipeline.evaluation import Predictions
     from pipeline.tracking import StoredRun
 
 LOG = Path("logs/validation.log")
@@ -93,7 +94,7 @@ def promote(name: str, config: Config, confident: bool) -> str:
         **{metric: str(value) for metric, value in facts["score"].items()},
         **{f"{metric}_interval": json.dumps(bounds) for metric, bounds in facts["interval"].items()},
     }
-    with tracking.store_lock():
+    with tracking.locked_registry(client):
         version = tracking.register(client, name, run, tags, {TRAINING_ROWS: "\n".join(row_hashes(parts.X_train))})
         champion = tracking.run_with_alias(client, name, "champion")
         if champion is not None and champion[0] == version:
@@ -143,21 +144,21 @@ def contest(
     """
     import numpy as np
 
-    from pipeline import assessment, evaluation
+    from pipeline import evaluation
 
     try:
         reigning = champion.load_model()
+        known = set(champion.artifact(TRAINING_ROWS).read_text(encoding="utf-8").split())
     except PipelineError as error:
         mend = f"`python validate.py --rollback {dataset.name}`, or take the alias off it in `make ui`"
         raise PipelineError(f"{dataset.name}: the champion cannot be used; {mend}; {error}") from None
     run, candidate = challenger
-    if dataset.evaluation == "cross_validation" and champion.tags["data_sha256"] == run.tags["data_sha256"]:
-        files = (found.artifact("predictions.csv") for found in (run, champion))
-        now, before = (assessment.read_predictions(file, dataset.task) for file in files)
+    recorded = recorded_predictions(dataset, run, champion)
+    if recorded is not None:
+        now, before = recorded
     else:
         if not set(reigning.feature_names_in_) <= set(parts.X_test):
             return True, "the table lacks columns of"
-        known = set(champion.artifact(TRAINING_ROWS).read_text(encoding="utf-8").split())
         unseen = np.array([row not in known for row in row_hashes(parts.X_test)])
         X, y = parts.X_test[unseen], parts.y_test[unseen]
         if len(np.unique(y)) < 2:
@@ -166,6 +167,21 @@ def contest(
     [(difference, (low, high))] = evaluation.paired_differences(dataset.metric, now, [before], config.seed)
     words = f"{dataset.metric} {difference:+.4f} [{low:+.4f}, {high:+.4f}] on {len(now.actual):,} rows against"
     return (low if confident else difference) > 0, words
+
+
+def recorded_predictions(
+    dataset: Dataset, run: StoredRun, champion: StoredRun
+) -> tuple[Predictions, Predictions] | None:
+    """The out-of-fold predictions of both runs for all rows; None where they are not of the same rows."""
+    from pipeline import assessment
+
+    if dataset.evaluation != "cross_validation" or champion.tags.get("data_sha256") != run.tags["data_sha256"]:
+        return None
+    now, before = (
+        assessment.read_predictions(found.artifact("predictions.csv"), dataset.task) for found in (run, champion)
+    )
+    # the champion may have been judged on the test part then
+    return (now, before) if len(now.actual) == len(before.actual) else None
 
 
 def row_hashes(frame: pd.DataFrame) -> list[str]:
@@ -184,14 +200,14 @@ def roll_back(name: str) -> str:
     from pipeline import tracking
 
     client = tracking.open_store()
-    with tracking.store_lock():
+    with tracking.locked_registry(client):
         former = tracking.former_champion(client, name)
         if former is None:
             raise PipelineError(f"{name}: there is no former champion to go back to")
         version, run = former
-        run.load_model()
+        run.model_file()
         tracking.restore_champion(client, name, version)
-        mirror_champion(name, run.tags["model_type"] + ("_tuned" if run.tags["stage"] == "tuned" else ""), run.metrics)
+        mirror_champion(name, run.name, run.metrics)
     return f"{name}: version {version} is champion again"
 
 

@@ -18,8 +18,8 @@ import shutil
 import sqlite3
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -124,7 +124,7 @@ class StoredRun:
             path = folder / model_id / "artifacts" / "model.pkl"
         if not path.exists():
             raise PipelineError(f"{path}: not found; train again")
-        if file_sha256(path) != self.tags["model_sha256"]:
+        if file_sha256(path) != self.tags.get("model_sha256"):
             raise PipelineError(f"{path}: is not the file that was logged (its SHA-256 differs); train again")
         return path
 
@@ -263,6 +263,18 @@ def newest_runs(
     return runs
 
 
+@contextmanager
+def locked_registry(client: MlflowClient) -> Iterator[None]:
+    """What is read and changed inside is one step for other processes of this project.
+
+    Raises:
+        PipelineError: the store or the disk refuses.
+    """
+    uri = str(client.tracking_uri)
+    with store_lock(), database_errors(database_of(uri) or uri):
+        yield
+
+
 def run_with_alias(client: MlflowClient, name: str, alias: str) -> tuple[str, StoredRun] | None:
     """The version of a registered model that carries the alias, and its run; None where there is none."""
     model = _registered(client, name)
@@ -281,9 +293,11 @@ def register(client: MlflowClient, name: str, run: StoredRun, tags: Mapping[str,
             return str(version.version)
     for artifact, text in texts.items():
         client.log_text(run.run_id, text, artifact)
-    model_id = run.tags["model_id"]
-    source = client.get_logged_model(model_id).artifact_location
-    created = client.create_model_version(name, source, run_id=run.run_id, model_id=model_id, tags=dict(tags))
+    # where the files are now, which is not what the database says of a project that was moved
+    source = run.model_file().parent.as_uri()
+    created = client.create_model_version(
+        name, source, run_id=run.run_id, model_id=run.tags["model_id"], tags=dict(tags)
+    )
     return str(created.version)
 
 
@@ -293,7 +307,8 @@ def set_champion(client: MlflowClient, name: str, version: str) -> None:
     assert model is not None
     if "champion" in model.aliases:
         former = [*model.tags.get("former_champions", "").split(), str(model.aliases["champion"])]
-        client.set_registered_model_tag(name, "former_champions", " ".join(former))
+        # a call that was killed after this line leaves a tag that the next call finds and does not lengthen
+        client.set_registered_model_tag(name, "former_champions", " ".join(dict.fromkeys(former)))
     client.set_registered_model_alias(name, "champion", version)
     if str(model.aliases.get("challenger")) == version:
         client.delete_registered_model_alias(name, "challenger")
@@ -331,7 +346,7 @@ def _registered(client: MlflowClient, name: str) -> RegisteredModel | None:
         return client.get_registered_model(name)
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise PipelineError(f"{name}: the registry cannot be read ({_line(error)})") from None
+            raise
         return None
 
 
@@ -350,8 +365,8 @@ def _run_of_version(client: MlflowClient, name: str, version: str) -> StoredRun:
         run_id = client.get_model_version(name, version).run_id
         assert run_id is not None
         return StoredRun(client, client.get_run(run_id), name)
-    except MlflowException as error:
-        raise PipelineError(f"{name}: version {version} has no run any more ({_line(error)})") from None
+    except MlflowException:
+        raise PipelineError(f"{name}: version {version} has no run any more; delete it in `make ui`") from None
 
 
 def child_runs(client: MlflowClient, run: StoredRun) -> list[StoredRun]:

@@ -4,32 +4,36 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+import yaml
 
 import compare_results
 import generate_data
 import train
 import validate
-from pipeline import tracking
+from pipeline import assessment, evaluation, tracking
+from pipeline.config import load_config
 
 
 def results_of(*models: str) -> None:
     """Train the models alone, and bring the metrics up to date."""
     Path("metrics/train/customers.json").unlink(missing_ok=True)
     for model in models:
-        assert train.main(["--dataset", "customers", "--model", model]) == 0
+        assert train.main(["--model", model]) == 0
     assert compare_results.main([]) == 0
 
 
 @pytest.fixture
 def promoted(project: Path) -> Path:
-    """Both tables taken in, and a linear model as the first champion of `customers`."""
-    for source, name in (("x.csv", "houses"), ("y.csv", "customers")):
-        Path(source).write_text(Path(f"data/{name}.csv").read_text())
+    """`customers` alone, its table taken in, and a linear model as its first champion."""
+    params = yaml.safe_load(Path("params.yaml").read_text())
+    del params["datasets"]["houses"]
+    Path("params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    Path("y.csv").write_text(Path("data/customers.csv").read_text())
     assert generate_data.main([]) == 0
-    assert train.main(["--dataset", "houses", "--model", "linear"]) == 0
     results_of("linear")
-    assert validate.main(["--dataset", "customers", "--promote"]) == 0
+    assert validate.main(["--promote"]) == 0
     return project
 
 
@@ -45,56 +49,138 @@ def test_first_champion_and_nothing_new(promoted: Path, capsys: pytest.CaptureFi
     trained = json.loads(Path("metrics/train/customers.json").read_text())["models"]["linear"]
     assert mirrored == {"dataset": "customers", "model": "linear", "score": trained["score"]}
     capsys.readouterr()
-    assert validate.main(["--dataset", "customers", "--promote"]) == 0
+    assert validate.main(["--promote"]) == 0
     assert "linear is champion already (version 1)" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("better", [True, False])
-def test_a_better_model_wins_a_worse_one_challenges_and_rollback_restores(
-    promoted: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], better: bool
-) -> None:
-    from pipeline import evaluation
-
-    results_of("gradient_boosting")
-    predict = evaluation.predict
+def test_the_version_says_what_it_is(promoted: Path) -> None:
     client = tracking.open_store()
-    former = tracking.run_with_alias(client, "customers", "champion")
-    assert former is not None
-    linear = type(former[1].load_model()[-1])
+    version = client.get_model_version_by_alias("customers", "champion")
+    trained = json.loads(Path("metrics/train/customers.json").read_text())
+    model = trained["models"]["linear"]
+    assert version.tags["data_sha256"] == trained["data_sha256"]
+    assert version.tags["params_sha256"] == trained["params_sha256"]
+    assert version.tags["git_commit"] == validate.current_commit()
+    for metric, value in model["score"].items():
+        assert float(version.tags[metric]) == value
+        assert json.loads(version.tags[f"{metric}_interval"]) == model["interval"][metric]
+    assert client.get_run(version.run_id).data.tags["model_type"] == "linear"
+
+
+def rig(monkeypatch: pytest.MonkeyPatch, loser: str, every: int = 2) -> None:
+    """The model of that class gets every n-th answer wrong, the other one none."""
+    predict = evaluation.predict
 
     def rigged(model, X, y, task):  # type: ignore[no-untyped-def]
-        # the loser's every second answer is turned around
         found = predict(model, X, y, task)
-        loses = (type(model[-1]) is linear) == better
-        turned = np.where(np.arange(len(y)) % 2 == 0, 1 - y, y) if loses else y
+        loses = type(model[-1]).__name__ == loser
+        turned = np.where(np.arange(len(y)) % every == 0, 1 - y, y) if loses else y
         return evaluation.Predictions(found.actual, turned, found.score)
 
     monkeypatch.setattr(evaluation, "predict", rigged)
+
+
+def test_a_better_model_wins_and_a_rollback_is_not_undone(
+    promoted: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results_of("gradient_boosting")
+    rig(monkeypatch, loser="LogisticRegression")
     capsys.readouterr()
-    assert validate.main(["--dataset", "customers", "--promote"]) == 0
-    out = capsys.readouterr().out
-    assert ("is champion (version 2)" if better else "is challenger (version 2)") in out
-    assert champion() == (("2", "gradient_boosting") if better else ("1", "linear"))
-    if better:
-        assert validate.main(["--rollback", "customers"]) == 0
-        assert champion() == ("1", "linear")
-        assert json.loads(Path("metrics/champion/customers.json").read_text())["model"] == "linear"
-    else:
-        assert validate.main(["--rollback", "customers"]) == 2
+    assert validate.main(["--promote"]) == 0
+    assert "gradient_boosting is champion (version 2): accuracy +0.5000 [+0." in capsys.readouterr().out
+    assert champion() == ("2", "gradient_boosting")
+
+    assert validate.main(["--rollback", "customers"]) == 0
+    assert champion() == ("1", "linear")
+    assert json.loads(Path("metrics/champion/customers.json").read_text())["model"] == "linear"
+    capsys.readouterr()
+    assert validate.main(["--promote"]) == 0
+    assert "was rolled back (version 2) and is not promoted again" in capsys.readouterr().out
+    assert champion() == ("1", "linear")
+    assert validate.main(["--rollback", "customers"]) == 2
+    assert "no former champion" in capsys.readouterr().err
+
+
+def test_a_worse_model_is_challenger(
+    promoted: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results_of("gradient_boosting")
+    rig(monkeypatch, loser="HistGradientBoostingClassifier")
+    capsys.readouterr()
+    assert validate.main(["--promote"]) == 0
+    assert "gradient_boosting is challenger (version 2): accuracy -0.5000 [-0." in capsys.readouterr().out
+    assert champion() == ("1", "linear")
+    challenger = tracking.run_with_alias(tracking.open_store(), "customers", "challenger")
+    assert challenger is not None
+    assert challenger[0] == "2"
+
+
+def test_confident_promotion_needs_the_interval_above_zero(
+    promoted: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results_of("gradient_boosting")
+    # the champion gets one row of 60 wrong
+    rig(monkeypatch, loser="LogisticRegression", every=60)
+    Path("params.yaml").write_text(Path("params.yaml").read_text().replace("above: 0.6", "above: 0.1"))
+    for words, alias in (["--confident"], "challenger"), ([], "champion"):
+        capsys.readouterr()
+        assert validate.main(["--promote", *words]) == 0
+        assert f"is {alias} (version 2): accuracy +0.0167 [+0.0000, " in capsys.readouterr().out
+
+
+def test_rows_that_the_champion_was_trained_on_do_not_count(promoted: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = load_config()
+    before = assessment.load_parts(config.dataset("customers"), config)
+    source = pd.read_csv("y.csv")
+    more = source.tail(40).assign(id=[f"new{i}" for i in range(40)])
+    pd.concat([source, more]).to_csv("y.csv", index=False)
+    assert generate_data.main([]) == 0
+    results_of("linear")
+    capsys.readouterr()
+    assert validate.main(["--promote"]) == 0
+    after = assessment.load_parts(config.dataset("customers"), config)
+    seen = after.X_test["id"].isin(before.X_train["id"])
+    assert seen.any()
+    assert f"on {(~seen).sum()} rows against version 1" in capsys.readouterr().out
+
+
+def test_out_of_fold_predictions_decide_where_a_dataset_is_judged_by_them(
+    promoted: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    params = yaml.safe_load(Path("params.yaml").read_text())
+    params["datasets"]["customers"]["evaluation"] = "cross_validation"
+    Path("params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    assert generate_data.main([]) == 0
+    results_of("linear")
+    capsys.readouterr()
+    assert validate.main(["--promote"]) == 0
+    # the champion was judged on the test part, so both predict it
+    assert "linear is challenger (version 2): accuracy +0.0000 [+0.0000, +0.0000] on 60 rows" in capsys.readouterr().out
+    tracking.set_champion(tracking.open_store(), "customers", "2")
+    results_of("gradient_boosting")
+    capsys.readouterr()
+    assert validate.main(["--promote"]) == 0
+    assert "on 240 rows against version 2" in capsys.readouterr().out
 
 
 def test_a_failing_gate_is_not_promoted(promoted: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = Path("params.yaml").read_text()
     Path("params.yaml").write_text(text.replace("above: 0.6", "above: 0.999"))
-    assert validate.main(["--dataset", "customers", "--promote"]) == 1
+    assert validate.main(["--promote"]) == 1
     assert "customers: not promoted" in capsys.readouterr().out
 
 
-def test_a_changed_model_file_is_refused(promoted: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for path in Path("mlruns").glob("**/model.pkl"):
+@pytest.mark.parametrize("broken", ["champion", "candidate"])
+def test_a_changed_model_file_is_not_loaded(
+    promoted: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], broken: str
+) -> None:
+    first = set(Path("mlruns").glob("**/model.pkl"))
+    results_of("gradient_boosting")
+    files = set(Path("mlruns").glob("**/model.pkl"))
+    for path in first if broken == "champion" else files - first:
         path.write_bytes(path.read_bytes() + b"x")
-    results_of("forest")
-    for path in Path("mlruns").glob("**/model.pkl"):
-        path.write_bytes(path.read_bytes() + b"x")
-    assert validate.main(["--dataset", "customers", "--promote"]) == 2
-    assert "SHA-256 differs" in capsys.readouterr().err
+    assert validate.main(["--promote"]) == 2
+    err = capsys.readouterr().err
+    assert "SHA-256 differs" in err
+    assert ("the champion cannot be used; `python validate.py --rollback customers`" in err) == (broken == "champion")
+    assert champion() == ("1", "linear")

@@ -1,5 +1,6 @@
 """The workflow file itself, run by act on this machine: each job in a fresh folder with its checkout and downloads."""
 
+import json
 import os
 import re
 import shutil
@@ -11,13 +12,25 @@ import pytest
 import yaml
 from conftest import PARAMS, ROOT, make_customers, make_houses
 
-pytestmark = pytest.mark.slow
 BIN = Path(sys.executable).parent
 WORKFLOW = ROOT / ".github/workflows/ml-pipeline.yml"
+COMMENT = "<!-- ml-pipeline -->"
 
 
-def make_repository(folder: Path, gate: float) -> None:
-    """The project's code with two small tables, committed on main."""
+def run(folder: Path, *words: str, **environment: str) -> None:
+    subprocess.run(words, cwd=folder, env=os.environ | environment, check=True, capture_output=True)
+
+
+def commit(folder: Path) -> None:
+    run(folder, "git", "add", "-A")
+    run(folder, "git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-q", "-m", "all")
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """The project's code with two small tables and their facts, committed on main."""
+    folder = tmp_path / "repository"
+    folder.mkdir()
     ignored = shutil.ignore_patterns("__pycache__", "tmp", "cache")
     for name in ("pipeline", ".dvc", ".github"):
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
@@ -25,47 +38,56 @@ def make_repository(folder: Path, gate: float) -> None:
         shutil.copy(path, folder)
     make_houses().to_csv(folder / "x.csv", index=False)
     make_customers().to_csv(folder / "y.csv", index=False)
-    gates = {"customers": [{"metric": "accuracy", "above": gate}]}
-    params = {**PARAMS, "tuning": {**PARAMS["tuning"], "trials": 4}, "gates": gates}
+    params = {**PARAMS, "tuning": {**PARAMS["tuning"], "trials": 4}}
     params["datasets"] = {name: {**facts, "tune": "forest"} for name, facts in PARAMS["datasets"].items()}
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
-    identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
-    for words in (["init", "-q", "-b", "main"], ["add", "-A"], [*identity, "commit", "-q", "-m", "all"]):
-        subprocess.run(["git", *words], cwd=folder, check=True)
+    run(folder, sys.executable, "generate_data.py")
+    run(folder, "git", "init", "-q", "-b", "main")
+    run(folder, "git", "remote", "add", "origin", "https://github.com/owner/project")
+    commit(folder)
+    return folder
 
 
-def act(folder: Path, event: str = "push") -> tuple[int, str, Path]:
+def act(folder: Path, event: str, payload: object) -> tuple[int, str, Path]:
     """Run the workflow; returns act's exit code, its log, and the folder of the artifacts."""
-    artifacts = folder.parent / "artifacts"
+    artifacts, github = folder.parent / "artifacts", folder.parent / "github"
     artifacts.mkdir()
+    github.mkdir()
+    (github / "comment").write_text("41\n")
+    (folder.parent / "event.json").write_text(json.dumps(payload))
     uses = set(re.findall(r"uses: (actions/([a-z-]+)@[0-9a-f]+)", WORKFLOW.read_text()))
     stubs = [word for name, short in uses for word in ("--local-repository", f"{name}={ROOT}/tests/actions/{short}")]
-    values = {"STUB_SOURCE": folder, "STUB_BIN": BIN, "STUB_ARTIFACTS": artifacts}
+    values = {"STUB_SOURCE": folder, "STUB_BIN": BIN, "STUB_ARTIFACTS": artifacts, "STUB_GITHUB": github}
     variables = [word for key, value in values.items() for word in ("--env", f"{key}={value}")]
     command = [str(BIN / "act"), event, "-P", "ubuntu-latest=-self-hosted", "--no-cache-server", "--no-skip-checkout"]
     done = subprocess.run(
-        [*command, *stubs, *variables],
+        [*command, "--eventpath", str(folder.parent / "event.json"), *stubs, *variables],
         cwd=folder,
-        env=os.environ | {"HOME": str(folder.parent / "home"), "XDG_CACHE_HOME": str(folder.parent / "cache")},
+        env=os.environ
+        | {
+            "HOME": str(folder.parent / "home"),
+            "XDG_CACHE_HOME": str(folder.parent / "cache"),
+            "PATH": f"{ROOT}/tests/actions/bin:{os.environ['PATH']}",
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
         timeout=900,
     )
+    (folder.parent / "act.log").write_text(done.stdout)
     return done.returncode, done.stdout, artifacts
 
 
-def test_green_on_main(tmp_path: Path) -> None:
-    folder = tmp_path / "repository"
-    folder.mkdir()
-    make_repository(folder, gate=0.6)
-    status, log, artifacts = act(folder)
+@pytest.mark.slow
+def test_green_on_main(repository: Path) -> None:
+    status, log, artifacts = act(repository, "push", {})
     assert status == 0, log[-6000:]
     names = {path.name for path in artifacts.iterdir()}
     stages = ("data", "train", "tune", "drift")
     each = {f"{stage}-{dataset}" for stage in stages for dataset in ("houses", "customers")}
     assert names == each | {"comparison", "validation", "summary"}
+    # a job has its checkout and its downloads, and nothing else
     assert not (artifacts / "train-houses/metrics/train/customers.json").exists()
     for path in (
         "data-houses/data/houses.csv",
@@ -79,18 +101,73 @@ def test_green_on_main(tmp_path: Path) -> None:
         assert (artifacts / path).is_file(), path
     assert "forest_tuned" in (artifacts / "comparison/metrics/comparison_results.json").read_text()
     summary = (artifacts / "summary/summary.md").read_text()
+    assert "## Pipeline: PASS" in summary
     for job in ("setup", "data", "train", "tune", "drift", "compare", "validate"):
         assert f"| {job} | success |" in summary
+    assert "MLflow runs: 6 models, 8 trials." in summary
     assert "| houses |" in summary
+    assert "### Validation" in log or "PASS" in log
 
 
-def test_a_broken_gate_turns_the_run_red(tmp_path: Path) -> None:
-    folder = tmp_path / "repository"
-    folder.mkdir()
-    make_repository(folder, gate=0.999)
-    status, log, artifacts = act(folder)
+@pytest.mark.slow
+def test_a_broken_gate_turns_a_pull_request_red_and_its_comment_says_what_changed(repository: Path) -> None:
+    earlier = {"houses": {}, "customers": {"linear": {"accuracy": 0.125}}}
+    (repository / "metrics/comparison_results.json").write_text(json.dumps(earlier))
+    commit(repository)
+    run(repository, "git", "checkout", "-q", "-b", "change")
+    params = (repository / "params.yaml").read_text()
+    (repository / "params.yaml").write_text(params.replace("above: 0.6", "above: 0.999"))
+    (repository / "metrics/comparison_results.json").unlink()
+    commit(repository)
+    request = {"number": 7, "head": {"ref": "change", "repo": {"full_name": "owner/project"}}, "base": {"ref": "main"}}
+    status, log, artifacts = act(repository, "pull_request", {"number": 7, "pull_request": request})
     assert status != 0
-    assert "FAIL" in (artifacts / "validation/logs/validation.log").read_text(), log[-6000:]
+    names = {path.name for path in artifacts.iterdir()}
+    each = {f"{stage}-{dataset}" for stage in ("data", "train") for dataset in ("houses", "customers")}
+    assert names == each | {"comparison", "validation", "summary"}, log[-6000:]
+    assert "FAIL" in (artifacts / "validation/logs/validation.log").read_text()
     summary = (artifacts / "summary/summary.md").read_text()
+    assert "## Pipeline: FAIL" in summary
+    for job, result in (("train", "success"), ("tune", "skipped"), ("compare", "success"), ("validate", "failure")):
+        assert f"| {job} | {result} |" in summary
+    assert "| customers | linear | accuracy | 0.1250 |" in summary
+    github = repository.parent / "github"
+    assert "--method PATCH repos/owner/project/issues/comments/41" in (github / "calls").read_text()
+    assert (github / "body.md").read_text() == summary
+
+
+@pytest.mark.slow
+def test_a_table_that_differs_stops_its_own_dataset_alone(repository: Path) -> None:
+    facts = repository / "metrics/data/houses.json"
+    facts.write_text(facts.read_text().replace('"sha256": "', '"sha256": "0'))
+    commit(repository)
+    status, log, artifacts = act(repository, "workflow_dispatch", {"inputs": {"tune": "false"}})
+    assert status != 0
+    names = {path.name for path in artifacts.iterdir()}
+    assert names == {"data-customers", "train-customers", "validation", "summary"}, log[-6000:]
+    assert "the table of houses is not the one of the committed metrics" in log
+    summary = (artifacts / "summary/summary.md").read_text()
+    for job, result in (("setup", "success"), ("data", "failure"), ("tune", "skipped"), ("compare", "skipped")):
+        assert f"| {job} | {result} |" in summary
     assert "| validate | failure |" in summary
-    assert "| compare | success |" in summary
+
+
+@pytest.mark.parametrize(
+    ("there", "call"),
+    [
+        ("", "api --method POST repos/owner/project/issues/7/comments --field body=@summary.md"),
+        ("41\n42\n", "api --method PATCH repos/owner/project/issues/comments/41 --field body=@summary.md"),
+    ],
+)
+def test_one_comment_is_made_and_then_updated(tmp_path: Path, there: str, call: str) -> None:
+    steps = yaml.safe_load(WORKFLOW.read_text())["jobs"]["notify"]["steps"]
+    [step] = [step for step in steps if "COMMENTS" in step.get("env", {})]
+    (tmp_path / "comment").write_text(there)
+    (tmp_path / "summary.md").write_text(COMMENT)
+    variables = {"COMMENTS": "repos/owner/project/issues/7/comments", "REPOSITORY": "repos/owner/project"}
+    path = f"{ROOT}/tests/actions/bin:{os.environ['PATH']}"
+    run(tmp_path, "bash", "-e", "-c", step["run"], PATH=path, STUB_GITHUB=str(tmp_path), **variables)
+    listing, posted = (tmp_path / "calls").read_text().splitlines()
+    assert COMMENT in listing
+    assert posted == call
+    assert (tmp_path / "body.md").read_text() == COMMENT
