@@ -256,10 +256,8 @@ def score_on_current(dataset: Dataset, config: Config, current: pd.DataFrame) ->
         return None
     try:
         client = tracking.open_store()
-        stage = "tuned" if chosen.endswith("_tuned") else "baseline"
-        runs = tracking.newest_runs(client, dataset.name, stage, results.data_sha256, results.params_sha256)
-        model = runs[chosen.removesuffix("_tuned")].load_model()
-    except (PipelineError, KeyError):
+        model = tracking.run_of(client, dataset.name, chosen, results.data_sha256, results.params_sha256).load_model()
+    except PipelineError:
         return None
     X, y = features_and_target(current[current[dataset.target].notna()], dataset)
     if not set(model.feature_names_in_) <= set(X):

@@ -26,11 +26,10 @@ from typing import TYPE_CHECKING
 
 from pipeline.config import SCORES, Config, Dataset, PipelineError, load_config
 from pipeline.data import file_sha256, write_json
-from pipeline.gates import METRICS_DIR, Results, Verdict, failure, judge, read_object, read_results, select_model
+from pipeline.gates import METRICS_DIR, Verdict, failure, judge, read_object, read_results, select_model
 
 if TYPE_CHECKING:
     import pandas as pd
-    from mlflow import MlflowClient
     from sklearn.pipeline import Pipeline
 
     from pipeline.assessment import Parts
@@ -82,7 +81,7 @@ def promote(name: str, config: Config, confident: bool) -> str:
     chosen = select_model(results.models, dataset.metric)
     assert chosen is not None
     client = tracking.open_store()
-    run = find_run(client, results, chosen)
+    run = tracking.run_of(client, name, chosen, results.data_sha256, results.params_sha256)
     candidate = run.load_model()
     parts = assessment.load_parts(dataset, config)
     facts = results.models[chosen]
@@ -113,19 +112,6 @@ def promote(name: str, config: Config, confident: bool) -> str:
         tracking.set_champion(client, name, version)
         mirror_champion(name, chosen, run.metrics)
     return f"{name}: {chosen} is champion (version {version}): {words}"
-
-
-def find_run(client: MlflowClient, results: Results, chosen: str) -> StoredRun:
-    """The MLflow run of the chosen model, of exactly the data and settings of the results."""
-    from pipeline import tracking
-
-    model = chosen.removesuffix("_tuned")
-    stage, script = ("baseline", "train.py") if chosen == model else ("tuned", "tune_hyperparameters.py")
-    runs = tracking.newest_runs(client, results.dataset, stage, results.data_sha256, results.params_sha256)
-    if model not in runs:
-        mend = f"run `python {script} --dataset {results.dataset} --model {model}`"
-        raise PipelineError(f"{results.dataset}: no MLflow run of {chosen}; {mend}")
-    return runs[model]
 
 
 def contest(

@@ -232,7 +232,7 @@ def _complete(dataset: Dataset, path: Path) -> Dataset:
         if needed:
             raise PipelineError(f"{path}: not found; {mend}") from None
         facts = {"target": dataset.target}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise PipelineError(f"{path}: cannot be read ({error}); {mend}") from None
     if not isinstance(facts, dict) or not isinstance(facts.get("types", {}), dict):
         raise PipelineError(f"{path}: holds no facts of a table; {mend}")

@@ -263,6 +263,21 @@ def newest_runs(
     return runs
 
 
+def run_of(client: MlflowClient, experiment: str, name: str, data_sha256: str, params_sha256: str) -> StoredRun:
+    """The newest finished run of a model, tuned ones named `<model>_tuned`, with these hashes.
+
+    Raises:
+        PipelineError: there is none; the message names the command that makes it.
+    """
+    model = name.removesuffix("_tuned")
+    stage, script = ("baseline", "train.py") if name == model else ("tuned", "tune_hyperparameters.py")
+    runs = newest_runs(client, experiment, stage, data_sha256, params_sha256)
+    if model not in runs:
+        mend = f"run `python {script} --dataset {experiment} --model {model}`"
+        raise PipelineError(f"{experiment}: no MLflow run of {name}; {mend}")
+    return runs[model]
+
+
 @contextmanager
 def locked_registry(client: MlflowClient) -> Iterator[None]:
     """What is read and changed inside is one step for other processes of this project.
