@@ -23,12 +23,12 @@ from pipeline.data import (
     features_and_target,
     file_sha256,
     load_dataset,
-    read_table,
     split,
     write_json,
     write_text,
 )
 from pipeline.gates import read_results, select_model
+from pipeline.tables import read_table
 
 if TYPE_CHECKING:
     import numpy as np

@@ -300,8 +300,10 @@ def fold_objective(preprocessing: Any, X: Any, y: Any, dataset: Dataset, config:
 
     folds = []
     for train, validation in fold_indices(X, y, dataset, config):
-        fitted = clone(preprocessing).fit(X.iloc[train], y[train])
-        folds.append((fitted.transform(X.iloc[train]), y[train], fitted.transform(X.iloc[validation]), y[validation]))
+        fitted = clone(preprocessing)
+        # fit_transform, as target encoding is cross-fitted only there
+        learned = fitted.fit_transform(X.iloc[train], y[train])
+        folds.append((learned, y[train], fitted.transform(X.iloc[validation]), y[validation]))
 
     def score(trial: optuna.Trial, estimator: Any, size: int) -> float:
         values: list[float] = []

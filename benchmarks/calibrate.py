@@ -17,10 +17,11 @@ import numpy as np
 from tqdm import tqdm
 
 from pipeline.config import load_config
-from pipeline.data import features_and_target, fold_indices, normalise_types, write_json
+from pipeline.data import features_and_target, fold_indices, write_json
 from pipeline.evaluation import metric_value, out_of_fold
 from pipeline.generators import GENERATORS
 from pipeline.models import build_model
+from pipeline.tables import normalise_types
 
 PUBLISHED = {
     ("california_housing", "r2"): {"random_forest": 0.8129, "gradient_boosting": 0.8297, "logistic_regression": 0.2045},

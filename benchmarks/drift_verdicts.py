@@ -19,8 +19,9 @@ from tqdm import tqdm
 
 from detect_drift import compare_tables
 from pipeline.config import load_config
-from pipeline.data import normalise_types, write_json
+from pipeline.data import write_json
 from pipeline.generators import GENERATORS
+from pipeline.tables import normalise_types
 
 ROWS = (500, 5_000, 200_000)
 PLANTED_ROWS = 2_000

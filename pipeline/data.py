@@ -1,4 +1,4 @@
-"""Read and write tables and JSON files; the split and the folds that all stages share."""
+"""Files written whole or not at all; a dataset's table, and the split and folds that all stages share."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.config import Config, Dataset, PipelineError, nearest
 from pipeline.lock import is_alive
+from pipeline.tables import read_table, value_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -85,54 +86,41 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def read_table(path: Path, made_by: str) -> pd.DataFrame:
-    """A CSV or Parquet table; numbers as float64 (so that a missing value is never another type), the rest as objects.
-
-    Raises:
-        PipelineError: the file is missing, unreadable or has no rows.
-    """
-    import pandas as pd
-
-    try:
-        frame = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
-    except FileNotFoundError:
-        raise PipelineError(f"{path}: not found; make it with `{made_by}`") from None
-    except (OSError, ValueError) as error:
-        raise PipelineError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
-    if frame.empty:
-        raise PipelineError(f"{path}: has no rows")
-    return normalise_types(frame)
-
-
-def normalise_types(frame: pd.DataFrame) -> pd.DataFrame:
-    """Numeric columns as float64, all others as object with None for missing."""
-    import pandas as pd
-
-    columns = {}
-    for name in frame:
-        column = frame[name]
-        if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
-            columns[name] = column.astype("float64")
-        else:
-            columns[name] = column.astype(object).where(column.notna(), None)
-    return pd.DataFrame(columns, index=frame.index)
-
-
 def load_dataset(dataset: Dataset) -> pd.DataFrame:
     """The table of a dataset, its target checked.
 
     Raises:
-        PipelineError: as read_table, or the target is absent or has missing values.
+        PipelineError: as read_table, or the target is absent, has missing values or is of another kind than the task.
     """
-    frame = read_table(Path(dataset.file), f"python generate_data.py --dataset {dataset.name}")
-    if dataset.target not in frame:
-        raise PipelineError(f"{dataset.file}: no column {dataset.target!r}; columns: {', '.join(map(str, frame))}")
-    if frame[dataset.target].isna().any():
-        row = int(frame[dataset.target].isna().to_numpy().argmax()) + 2
-        raise PipelineError(
-            f"{dataset.file}: target {dataset.target} is missing in line {row}; remove or fill such rows"
-        )
+    frame = read_table(Path(dataset.file), f"python generate_data.py --dataset {dataset.name}", dataset.types)
+    check_target(frame, dataset, Path(dataset.file))
     return frame
+
+
+def check_target(frame: pd.DataFrame, dataset: Dataset, path: Path) -> None:
+    """
+    Raises:
+        PipelineError: the target is absent, has missing values, or does not fit the task.
+    """
+    if dataset.target not in frame:
+        raise PipelineError(f"{path}: no column {dataset.target!r}; {nearest(dataset.target, list(frame))}")
+    y = frame[dataset.target]
+    if y.isna().any():
+        line = int(y.isna().to_numpy().argmax()) + 2
+        raise PipelineError(f"{path}: target {dataset.target} is missing in line {line}; remove or fill such rows")
+    classes = y.unique()
+    if len(classes) < 2:
+        raise PipelineError(
+            f"{path}: target {dataset.target} is always {value_text(classes[0])}; there is nothing to learn"
+        )
+    if dataset.task == "regression" and y.dtype != "float64":
+        raise PipelineError(f"{path}: target {dataset.target} holds text, so the task is no regression")
+    if dataset.task == "binary":
+        known = ", ".join(map(value_text, classes[:10]))
+        if len(classes) > 2:
+            raise PipelineError(f"{path}: target {dataset.target} has {len(classes)} classes, binary has two: {known}")
+        if dataset.positive not in classes:
+            raise PipelineError(f"{path}: {dataset.positive!r} is no value of target {dataset.target}; values: {known}")
 
 
 def features_and_target(frame: pd.DataFrame, dataset: Dataset) -> tuple[pd.DataFrame, np.ndarray]:
@@ -141,6 +129,8 @@ def features_and_target(frame: pd.DataFrame, dataset: Dataset) -> tuple[pd.DataF
     X = frame.drop(columns=dataset.target)
     if dataset.task == "binary":
         return X, (y == dataset.positive).to_numpy().astype(int)
+    if dataset.task == "multiclass" and y.dtype == "float64":
+        return X, y.to_numpy().astype(int)
     return X, y.to_numpy()
 
 

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
 THRESHOLD_FOLDS = 3
+# More categories than this are told apart by their mean target, not by a rank of their own.
+MANY_CATEGORIES = 30
+MOST_ONE_HOT = 50
+TEXT_COMPONENTS = 10
 
 
 def build_model(
@@ -68,24 +72,51 @@ def model_params(dataset: Dataset, config: Config, name: str) -> dict[str, Any]:
 
 
 def build_preprocessing(spec: ModelSpec, dataset: Dataset, X: pd.DataFrame) -> ColumnTransformer:
-    """Scaled: median-filled standardised numbers and one-hot categories. Otherwise: numbers as they are (missing
-    values too), categories as ordinals with -1 for unseen ones. Dropped and all-empty columns stay out.
+    """Columns of X -> numbers (n x k), by the kind of column; unused and all-empty columns stay out.
+
+    Scaled: median-filled standardised numbers and one-hot categories. Otherwise: numbers as they are (missing values
+    too); categories as ordinals with -1 for unseen ones, and where there are many of them, as the cross-fitted mean of
+    the target (Micci-Barreca 2001). Dates become their parts, text the leading components of its character n-grams.
     """
     from sklearn.compose import ColumnTransformer
     from sklearn.impute import SimpleImputer
     from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
+    from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler, TargetEncoder
 
-    used = [name for name in X if name not in dataset.unused and X[name].notna().any()]
-    numeric = [name for name in used if X[name].dtype == "float64"]
-    categorical = [name for name in used if name not in numeric]
+    columns: dict[str, list[str]] = {"numbers": [], "categories": [], "many_categories": [], "dates": [], "texts": []}
+    for name in X:
+        if name not in dataset.unused and X[name].notna().any():
+            columns[_kind(X[name], dataset.types.get(str(name), ""), spec)].append(name)
+    steps: dict[str, Any] = {
+        "numbers": "passthrough",
+        "categories": OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1),
+        "many_categories": TargetEncoder(
+            target_type="continuous" if dataset.task == "regression" else dataset.task, random_state=0
+        ),
+    }
     if spec.scale:
-        numbers = make_pipeline(SimpleImputer(strategy="median"), StandardScaler())
-        categories = OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=50, sparse_output=False)
-    else:
-        numbers = "passthrough"
-        categories = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
-    return ColumnTransformer([("numbers", numbers, numeric), ("categories", categories, categorical)])
+        steps["numbers"] = make_pipeline(SimpleImputer(strategy="median"), StandardScaler())
+        steps["categories"] = OneHotEncoder(
+            handle_unknown="infrequent_if_exist", max_categories=MOST_ONE_HOT, sparse_output=False
+        )
+    if columns["dates"] or columns["texts"]:
+        from skrub import ApplyToCols, DatetimeEncoder, StringEncoder, ToDatetime
+
+        steps["dates"] = make_pipeline(ApplyToCols(ToDatetime(format="ISO8601")), ApplyToCols(DatetimeEncoder()))
+        steps["texts"] = ApplyToCols(StringEncoder(TEXT_COMPONENTS, random_state=0))
+        if spec.scale:
+            for kind in ("dates", "texts"):
+                steps[kind] = make_pipeline(steps[kind], SimpleImputer(strategy="median"), StandardScaler())
+    return ColumnTransformer([(kind, steps[kind], names) for kind, names in columns.items() if names])
+
+
+def _kind(column: pd.Series, declared: str, spec: ModelSpec) -> str:
+    """The preprocessing that a column gets."""
+    if column.dtype == "float64":
+        return "numbers"
+    if declared in ("date", "text"):
+        return f"{declared}s"
+    return "many_categories" if not spec.scale and column.nunique() > MANY_CATEGORIES else "categories"
 
 
 def search_space(dataset: Dataset, config: Config, name: str) -> dict[str, Any]:

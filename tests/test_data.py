@@ -11,12 +11,12 @@ from pipeline.data import (
     features_and_target,
     fold_indices,
     load_dataset,
-    normalise_types,
     read_json,
     split,
     write_atomic,
     write_json,
 )
+from pipeline.tables import normalise_types
 
 
 def test_failed_write_keeps_the_old_file_and_leaves_nothing_beside_it(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from pipeline.config import Drift, load_config
 
 
 def verdicts(reference: pd.DataFrame, current: pd.DataFrame, name: str = "customers") -> dict[str, bool]:
-    from pipeline.data import normalise_types
+    from pipeline.tables import normalise_types
 
     columns, target = detect_drift.compare_tables(
         normalise_types(reference), normalise_types(current), load_config().dataset(name), Drift()
@@ -76,7 +76,7 @@ def test_a_significant_but_tiny_shift_is_no_drift(project: Path) -> None:
     ],
 )
 def test_odd_columns_get_a_plain_note(project: Path, old: list, new: list, note: str, drift: bool) -> None:
-    from pipeline.data import normalise_types
+    from pipeline.tables import normalise_types
 
     frames = [
         normalise_types(pd.DataFrame({"size": side, "left": ["Yes", "No"] * (len(side) // 2)})) for side in (old, new)

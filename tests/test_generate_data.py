@@ -104,10 +104,10 @@ def test_own_table_is_taken_in(project: Path) -> None:
     ("content", "message"),
     [
         (None, "x.csv: not found"),
-        ("", "x.csv: cannot be read"),
+        ("", "x.csv: is empty"),
         ("size,price\n", "x.csv: has no rows"),
         ("size,cost\n1,2\n", "no column 'price'"),
-        ("size,price\n1,2\n3,2\n", "only one value"),
+        ("size,price\n1,2\n3,2\n", "target price is always 2"),
     ],
 )
 def test_bad_own_table_exits_2(
