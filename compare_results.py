@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.config import SCORES, Config, Dataset, PipelineError, load_config
+from pipeline.console import exit_code
 from pipeline.data import read_json, write_json, write_text
 from pipeline.gates import SAME, Results, judge, read_results, select_model
 
@@ -394,4 +395,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(exit_code(main))

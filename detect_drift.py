@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.config import Config, Dataset, Drift, PipelineError, drift_sha256, load_config
+from pipeline.console import exit_code
 from pipeline.data import (
     features_and_target,
     file_sha256,
@@ -429,4 +430,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(exit_code(main))

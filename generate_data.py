@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from pipeline.config import METRICS, Config, Dataset, PipelineError, load_config, nearest
+from pipeline.console import exit_code
 from pipeline.data import (
     check_target,
     features_and_target,
@@ -371,4 +372,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(exit_code(main))

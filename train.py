@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from pipeline.config import Config, Dataset, PipelineError, load_config, settings_sha256
+from pipeline.console import exit_code
 from pipeline.data import earlier_models, file_sha256, write_json
 
 
@@ -89,4 +90,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(exit_code(main))

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.config import Config, Dataset, PipelineError, load_config, settings_sha256
+from pipeline.console import exit_code
 from pipeline.data import earlier_models, file_sha256, write_atomic, write_json, write_text
 from pipeline.database import STUDIES, check_database, create_database, database_errors
 from pipeline.lock import hold
@@ -471,4 +472,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(exit_code(main))

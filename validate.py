@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.config import SCORES, Config, Dataset, PipelineError, load_config
+from pipeline.console import exit_code
 from pipeline.data import file_sha256, write_json
 from pipeline.gates import METRICS_DIR, Verdict, failure, judge, read_object, read_results, select_model
 
@@ -291,4 +292,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(exit_code(main))

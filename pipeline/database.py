@@ -13,15 +13,25 @@ from pipeline.lock import hold
 
 # Optuna's databases, one a dataset: <dataset>.db
 STUDIES = Path("mlruns/optuna")
-# What SQLite says, and what mends it.
+# What SQLite and the system say, and what mends it.
+FREE_SPACE, ALLOW, RESTORE = (
+    "free some disk space and run it again",
+    "make the file and its folder writable",
+    "put a backup in its place, or move it away and run it again",
+)
 MENDS = {
-    "full": "free some disk space and run it again",
-    "readonly": "make the file and its folder writable",
-    "I/O error": "free some disk space and run it again",
-    "unable to open": "make the file and its folder writable",
+    "is full": FREE_SPACE,
+    "I/O error": FREE_SPACE,
+    "No space left": FREE_SPACE,
+    "File too large": FREE_SPACE,
+    "quota exceeded": FREE_SPACE,
+    "readonly": ALLOW,
+    "unable to open": ALLOW,
+    "Permission denied": ALLOW,
+    "Read-only": ALLOW,
     "locked": "another program holds it; close that and run it again",
-    "malformed": "put a backup in its place, or move it away and run it again",
-    "not a database": "put a backup in its place, or move it away and run it again",
+    "malformed": RESTORE,
+    "not a database": RESTORE,
 }
 
 
@@ -37,13 +47,11 @@ def check_database(path: Path, kind: str, table: str) -> None:
     """
     if not path.is_file():
         raise PipelineError(f"{path}: is a folder or a device, not {kind}; move it away")
-    if not (os.access(path, os.R_OK | os.W_OK) and os.access(path.parent, os.W_OK | os.X_OK)):
-        raise PipelineError(f"{path}: is read-only; make the file and its folder writable (chmod u+w)")
-    with database_errors(path), closing(sqlite3.connect(path)) as connection:
+    with database_errors(path), path.open("r+b"), closing(sqlite3.connect(path)) as connection:
         problem = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if problem != "ok":
-        raise PipelineError(f"{path}: is damaged ({_line(problem)}); {MENDS['malformed']}")
+        raise PipelineError(f"{path}: is damaged ({_line(problem)}); {RESTORE}")
     if table not in tables:
         raise PipelineError(f"{path}: is not {kind}: it has no table {table!r}; move it away")
 
@@ -77,19 +85,18 @@ def database_errors(path: Path | str) -> Iterator[None]:
     except PipelineError:
         raise
     except Exception as error:
-        source = _source(error)
-        if source is None:
+        words = _line(_source(error))
+        mend = next((mend for sign, mend in MENDS.items() if sign in words), None)
+        if mend is None:
             raise
-        words = _line(source)
-        mend = next((mend for sign, mend in MENDS.items() if sign in words), "see `make doctor`")
         raise PipelineError(f"{path}: cannot be used ({words}); {mend}") from None
 
 
 def _source(error: BaseException | None) -> BaseException | None:
-    """The SQLite or system error that a library's error was raised from."""
+    """The SQLite or system error that a library's error was raised from; None where there is none."""
     seen = 0
     while error is not None and seen < 20:
-        if isinstance(error, sqlite3.Error | OSError):
+        if isinstance(error, sqlite3.DatabaseError | OSError):
             return error
         error = error.__cause__ or error.__context__
         seen += 1

@@ -26,9 +26,7 @@ from pipeline.gates import SAME, Results, read_results
 from pipeline.lock import is_alive
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
-
-    from pipeline.tracking import StoredRun
+    from pipeline.tracking import MlflowClient, StoredRun
 
 OUTPUTS = ("data", "metrics", "reports", "logs", "mlruns")
 REQUIREMENTS = Path(__file__).parent.parent / "requirements.txt"

@@ -29,6 +29,12 @@ def test_the_six_scripts_are_there() -> None:
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
+def test_a_script_ends_in_one_way(script: str) -> None:
+    ending = 'if __name__ == "__main__":\n    raise SystemExit(exit_code(main))\n'
+    assert (ROOT / f"{script}.py").read_text().endswith(ending)
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
 def test_no_script_imports_a_script(script: str) -> None:
     assert not imported(ROOT / f"{script}.py") & set(SCRIPTS)
 

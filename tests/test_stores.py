@@ -1,0 +1,168 @@
+"""A store that cannot be used: one line that names it and the mend, exit code 2, and nothing touched."""
+
+import ctypes
+import os
+import shutil
+import sqlite3
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import compare_results
+import generate_data
+import train
+import tune_hyperparameters
+import validate
+from pipeline.database import ALLOW, RESTORE
+
+MLFLOW, OPTUNA = Path("mlruns/db.sqlite"), Path("mlruns/optuna/customers.db")
+WORDS = ["--dataset", "customers", "--model", "linear"]
+# Every script that opens a store; --promote opens it once the gates have passed.
+SCRIPTS: dict[str, tuple[ModuleType, list[str], Path]] = {
+    "train": (train, WORDS, MLFLOW),
+    "tune": (tune_hyperparameters, [*WORDS, "--n-trials", "2"], MLFLOW),
+    "tune, its study": (tune_hyperparameters, [*WORDS, "--n-trials", "3"], OPTUNA),
+    "compare": (compare_results, [], MLFLOW),
+    "promote": (validate, ["--dataset", "customers", "--promote"], MLFLOW),
+    "rollback": (validate, ["--rollback", "customers"], MLFLOW),
+}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project after every stage."""
+    import yaml
+    from conftest import PARAMS, make_customers
+
+    folder = tmp_path_factory.mktemp("stores") / "project"
+    folder.mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        customers = PARAMS["datasets"]["customers"]
+        Path("params.yaml").write_text(yaml.safe_dump({**PARAMS, "datasets": {"customers": customers}}))
+        make_customers().to_csv(customers["source"], index=False)
+        assert generate_data.main([]) == train.main(WORDS) == compare_results.main([]) == 0
+        assert tune_hyperparameters.main([*WORDS, "--n-trials", "2"]) == 0
+        execute(MLFLOW, "PRAGMA wal_checkpoint(TRUNCATE)")
+    return folder
+
+
+@pytest.fixture
+def project(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it, which is the current folder."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    # without SQLite's side files, which are empty by now
+    shutil.copytree(whole, tmp_path / "project", ignore=shutil.ignore_patterns("*-wal", "*-shm"))
+    monkeypatch.chdir(tmp_path / "project")
+    return tmp_path / "project"
+
+
+def execute(database: Path, statement: str) -> None:
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute(statement)
+
+
+def overwrite_middle(database: Path) -> None:
+    size = database.stat().st_size
+    with database.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * (size - 4096))
+
+
+def make_folder(database: Path) -> None:
+    database.unlink()
+    database.mkdir()
+
+
+def make_foreign(database: Path) -> None:
+    database.unlink()
+    execute(database, "CREATE TABLE recipes (name)")
+
+
+DEFECTS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "not a database": (lambda database: database.write_bytes(b"no database" * 1000), RESTORE),
+    "cut off": (lambda database: os.truncate(database, database.stat().st_size // 2), RESTORE),
+    "damaged": (overwrite_middle, RESTORE),
+    "a folder": (make_folder, "is a folder or a device"),
+    "another program's": (make_foreign, "it has no table"),
+    "of a newer version": (
+        lambda database: execute(database, "UPDATE alembic_version SET version_num = 'ffffffffffff'"),
+        "install",
+    ),
+    "a read-only file": (lambda database: database.chmod(0o444), ALLOW),
+    "in a read-only folder": (lambda database: database.parent.chmod(0o555), ALLOW),
+}
+
+
+@contextmanager
+def permissions_count() -> Iterator[None]:
+    """Root may write everywhere: its capabilities to do so are given up for a while."""
+    if os.geteuid() != 0:
+        yield
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)
+    held = (ctypes.c_uint32 * 6)()
+    assert libc.capget(header, held) == 0
+    fewer = (ctypes.c_uint32 * 6)(*held)
+    fewer[0] &= ~0b1110  # effective CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH and CAP_FOWNER
+    assert libc.capset(header, fewer) == 0
+    try:
+        yield
+    finally:
+        assert libc.capset(header, held) == 0
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """All files; SQLite's own side files and lock files may come and go."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and not path.name.endswith(("-wal", "-shm", ".lock"))
+    }
+
+
+@pytest.mark.parametrize("defect", DEFECTS)
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_one_line_and_nothing_touched(
+    project: Path, script: str, defect: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module, words, database = SCRIPTS[script]
+    plant, sign = DEFECTS[defect]
+    plant(database)
+    before = contents(project)
+    capsys.readouterr()
+    try:
+        with permissions_count():
+            assert module.main(words) == 2
+    finally:
+        database.parent.chmod(0o755)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("error: ")
+    assert str(database) in lines[0]
+    assert sign in lines[0]
+    ignored = {"logs/validation.log", "metrics/validation.json"}  # the gates were decided before
+    after = contents(project)
+    assert {name for name in before | after if before.get(name) != after.get(name)} <= ignored
+
+
+def test_a_store_that_is_locked_for_long_is_waited_for(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    import subprocess
+
+    hold = (
+        "import sqlite3, sys, time\n"
+        f"connection = sqlite3.connect({str(MLFLOW)!r}, isolation_level=None)\n"
+        "connection.execute('BEGIN EXCLUSIVE')\nprint('held', flush=True)\ntime.sleep(float(sys.argv[1]))\n"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", hold, "25"], stdout=subprocess.PIPE)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == b"held\n"
+    assert train.main(["--dataset", "customers", "--model", "gradient_boosting"]) == 0
+    assert "db.sqlite: another program holds it; waiting" in capfd.readouterr().err
+    assert holder.wait() == 0
