@@ -161,7 +161,7 @@ def judge(
         confident: the bound of the 95 % interval decides, not the value.
     """
     reasons = list(results.problems)
-    if published is not None and (wrong := _difference(results.models, published)):
+    if published is not None and not reasons and (wrong := _difference(results.models, published)):
         reasons.append(f"comparison_results.json {wrong}; run `python compare_results.py`")
     name = select_model(results.models, dataset.metric)
     if name is None and not reasons:

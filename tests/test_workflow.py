@@ -106,7 +106,9 @@ def test_green_on_main(repository: Path) -> None:
         assert f"| {job} | success |" in summary
     assert "MLflow runs: 6 models, 8 trials." in summary
     assert "| houses |" in summary
-    assert "### Validation" in log or "PASS" in log
+    lines = (artifacts / "validation/logs/validation.log").read_text().splitlines()
+    assert len(lines) == 2
+    assert all(" PASS " in line for line in lines)
 
 
 @pytest.mark.slow

@@ -1,0 +1,85 @@
+"""The README's example of the champion: its commands are run as they stand, and give the answers that stand there."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import pytest
+import yaml
+from conftest import ROOT
+
+import compare_results
+import generate_data
+import train
+import validate
+
+
+def readme_commands() -> list[tuple[str, str]]:
+    """Each command of the Promotion section's example, and what it prints."""
+    section = (ROOT / "README.md").read_text().split("### Promotion")[1]
+    [block] = re.findall(r"```\n(\$ export MLFLOW.*?)```", section.split("\n## ")[0], flags=re.S)
+    commands = block.removeprefix("$ ").split("\n$ ")
+    return [(command.split("\n")[0], "\n".join(command.split("\n")[1:])) for command in commands]
+
+
+def wait_for(port: int, server: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 180
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            with urlopen(f"http://127.0.0.1:{port}/ping"):
+                return
+        except (URLError, OSError):
+            time.sleep(0.3)
+    raise AssertionError("the model server does not answer")
+
+
+@pytest.mark.slow
+def test_readme_predicts_and_serves_the_champion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    name = "california_housing"
+    params["datasets"] = {name: params["datasets"][name]}
+    params["gates"] = {name: params["gates"][name]}
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+    assert generate_data.main([]) == 0
+    assert train.main(["--model", "gradient_boosting"]) == 0
+    assert compare_results.main([]) == 0
+    assert validate.main(["--promote"]) == 0
+
+    commands = readme_commands()
+    assert len(commands) == 5
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    server = None
+    try:
+        for command, answer in commands:
+            words = command.replace("5001", str(port))
+            if words.startswith("export "):
+                key, _, value = words.removeprefix("export ").partition("=")
+                environment[key] = value
+            elif words.endswith(" &"):
+                server = subprocess.Popen(["bash", "-c", words[:-2]], env=environment, start_new_session=True)
+                wait_for(port, server)
+            else:
+                done = subprocess.run(
+                    ["bash", "-c", words], env=environment, capture_output=True, text=True, check=True
+                )
+                if answer:
+                    found, expected = json.loads(done.stdout), json.loads(answer)
+                    assert found["predictions"] == pytest.approx(expected["predictions"], rel=1e-6)
+    finally:
+        if server is not None:
+            os.killpg(server.pid, signal.SIGTERM)
+            server.wait()
