@@ -2,8 +2,10 @@
 
     .venv/bin/python -m benchmarks.drift_verdicts --tables 200
 
-Same source: a generated table of many rows is split at random into a reference part (80 %) and a current part (20 %).
-Planted: the current part has 2,000 rows and one change. Writes benchmarks/results/drift_verdicts.json.
+Same source: rows of the dataset's generator are split at random into a reference part and a current part; 80 to 20, and
+at 1,000 rows also 20 to 80. "With gaps and rare categories": every feature has 10 % missing values, and the table a
+column more, of some hundred categories of which most are rare. Planted: the current part has 2,000 rows and one change,
+the reference is the rest of the table. Writes benchmarks/results/drift_verdicts.json.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import argparse
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,13 +26,22 @@ from pipeline.data import write_json
 from pipeline.generators import GENERATORS
 from pipeline.tables import normalise_types
 
-ROWS = (500, 5_000, 200_000)
+# situation, rows of the table, share of them in the current part, whether gaps and rare categories are added
+SAME_SOURCE = (
+    ("same source", 500, 0.2, False),
+    ("same source", 5_000, 0.2, False),
+    ("same source", 200_000, 0.2, False),
+    ("same source, small reference", 1_000, 0.8, False),
+    ("same source with gaps and rare categories", 500, 0.2, True),
+    ("same source with gaps and rare categories", 5_000, 0.2, True),
+)
+SPLITS_A_POOL = 20
 PLANTED_ROWS = 2_000
 OUTPUT = Path("benchmarks/results/drift_verdicts.json")
 
 
 def pool_of_rows(name: str, rows: int, seed: int) -> pd.DataFrame:
-    """At least `rows` rows from the dataset's own generator, fresh seeds appended, shuffled."""
+    """That many rows from the dataset's own generator, fresh seeds appended, shuffled."""
     tables: list[pd.DataFrame] = []
     total = 0
     while total < rows:
@@ -37,6 +49,12 @@ def pool_of_rows(name: str, rows: int, seed: int) -> pd.DataFrame:
         total += len(tables[-1])
     table = normalise_types(pd.concat(tables, ignore_index=True))
     return table.sample(rows, random_state=seed).reset_index(drop=True)
+
+
+def add_gaps_and_rare_categories(name: str, frame: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
+    gaps = {column: frame[column].where(rng.random(len(frame)) >= 0.1) for column in _features(name, frame)}
+    rare = [f"place {number}" for number in rng.zipf(1.5, len(frame)).clip(max=300)]
+    return frame.assign(**gaps, place=np.array(rare, dtype=object))
 
 
 def shift(name: str, frame: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
@@ -81,30 +99,32 @@ def called(reference: pd.DataFrame, current: pd.DataFrame, name: str) -> bool:
     return any(column.drift for column in columns) or (target is not None and target.drift)
 
 
-def same_source(job: tuple[str, int, int, int]) -> int:
+def same_source(job: tuple[str, int, float, bool, int, int]) -> int:
     """Drift calls over random splits of one pool."""
-    name, rows, tables, seed = job
+    name, rows, share, hard, splits, seed = job
     pool = pool_of_rows(name, rows, seed)
+    if hard:
+        pool = add_gaps_and_rare_categories(name, pool, np.random.default_rng(seed))
     count = 0
-    for draw in range(tables):
+    for draw in range(splits):
         order = np.random.default_rng([seed, draw]).permutation(rows)
-        current, reference = order[: rows // 5], order[rows // 5 :]
+        current, reference = np.split(order, [round(rows * share)])
         count += called(pool.iloc[reference], pool.iloc[current], name)
     return count
 
 
-def planted(job: tuple[int, str, int]) -> int:
-    """Drift calls over tables with one planted change."""
-    kind, name, tables = job
-    change = PLANTED[kind][1]
-    count = 0
-    for draw in range(tables):
-        rng = np.random.default_rng([kind, draw])
-        table = normalise_types(GENERATORS[name](5000 + draw)[0])
-        order = rng.permutation(len(table))
-        current = change(name, table.iloc[order[:PLANTED_ROWS]].reset_index(drop=True), rng)
-        count += called(table.iloc[order[PLANTED_ROWS:]], current, name)
-    return count
+def planted(job: tuple[int, str, int]) -> bool:
+    """Whether drift is called on a table with one planted change."""
+    kind, name, draw = job
+    rng = np.random.default_rng([kind, draw])
+    table = normalise_types(GENERATORS[name](5000 + draw)[0])
+    order = rng.permutation(len(table))
+    current = PLANTED[kind][1](name, table.iloc[order[:PLANTED_ROWS]].reset_index(drop=True), rng)
+    return called(table.iloc[order[PLANTED_ROWS:]], current, name)
+
+
+def row_of(words: str, name: str, rows: int, tables: int, calls: int) -> dict[str, Any]:
+    return {"situation": words, "dataset": name, "rows": rows, "tables": tables, "called": round(calls / tables, 4)}
 
 
 def _features(name: str, frame: pd.DataFrame, numeric: bool | None = None) -> list[str]:
@@ -119,26 +139,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     table = []
     with ProcessPoolExecutor() as pool:
-        bar = tqdm(total=len(GENERATORS) * len(ROWS) + sum(len(names) for _, _, names in PLANTED))
         alarms = {}
-        for rows in ROWS:
+        for words, rows, share, hard in SAME_SOURCE:
             for name in GENERATORS:
-                # several pools, so that no single table decides
-                jobs = [(name, rows, args.tables // 4, seed) for seed in range(4)]
-                alarms[name, rows] = pool.map(same_source, jobs)
+                # many pools, so that no single table decides
+                starts = range(0, args.tables, SPLITS_A_POOL)
+                splits = [min(SPLITS_A_POOL, args.tables - start) for start in starts]
+                jobs = [(name, rows, share, hard, count, seed) for seed, count in enumerate(splits)]
+                alarms[words, name, rows] = pool.map(same_source, jobs)
         found = {
-            (kind, name): pool.map(planted, [(kind, name, args.tables)])
-            for kind, (_, _, names) in enumerate(PLANTED)
+            (words, name): pool.map(planted, [(kind, name, draw) for draw in range(args.tables)], chunksize=10)
+            for kind, (words, _, names) in enumerate(PLANTED)
             for name in names
         }
-        for (name, rows), counts in alarms.items():
-            total = 4 * (args.tables // 4)
-            row = {"situation": "same source", "dataset": name, "rows": rows, "tables": total}
-            table.append({**row, "called": round(sum(counts) / total, 4)})
+        bar = tqdm(total=len(alarms) + len(found))
+        for (words, name, rows), counts in alarms.items():
+            table.append(row_of(words, name, rows, args.tables, sum(counts)))
             bar.update()
-        for (kind, name), counts in found.items():
-            row = {"situation": PLANTED[kind][0], "dataset": name, "rows": PLANTED_ROWS, "tables": args.tables}
-            table.append({**row, "called": round(sum(counts) / args.tables, 4)})
+        for (words, name), counts in found.items():
+            table.append(row_of(words, name, PLANTED_ROWS, args.tables, sum(counts)))
             bar.update()
         bar.close()
     for row in table:

@@ -93,8 +93,9 @@ class Drift:
     alpha: float = 0.05
     min_wasserstein: float = 0.1
     min_psi: float = 0.1
-    min_target_shift: float = 0.05
+    min_target_shift: float = 0.1
     min_missing_change: float = 0.05
+    min_new_share: float = 0.005
 
 
 @dataclass(frozen=True)
