@@ -13,6 +13,7 @@ in MLflow and makes it champion where it beats the present one, mirrored in metr
 from __future__ import annotations
 
 import argparse
+import contextlib
 import html
 import json
 import os
@@ -211,11 +212,15 @@ def append_log(verdicts: Sequence[Verdict]) -> None:
         PipelineError: the log cannot be written.
     """
     head = f"{time.strftime('%Y-%m-%d %H:%M:%S%z')} {current_commit()[:9]}"
+    size = LOG.stat().st_size if LOG.is_file() else 0
     try:
         LOG.parent.mkdir(exist_ok=True)
         with LOG.open("a", encoding="utf-8") as log:
             log.write("".join(f"{head} {verdict.line()}\n" for verdict in verdicts))
     except OSError as error:
+        # no half line stays where the disk was full
+        with contextlib.suppress(OSError):
+            os.truncate(LOG, size)
         raise PipelineError(f"{LOG}: cannot be written ({error.strerror})") from None
 
 

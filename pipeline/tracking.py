@@ -44,7 +44,12 @@ PAGE = 1000
 MEASURED = ("fit_seconds", "model_bytes")
 SAME = 1e-6
 LOCK_TIMEOUT = 600
-UNFINISHED = "attributes.status = 'RUNNING' and tags.stage LIKE '%'"
+# What a killed call leaves, and what MLflow makes of a run where the disk is full. Only this pipeline's runs have a
+# stage, from their first moment: a person's own run in the experiment stays. Trials may fail.
+UNFINISHED = (
+    "attributes.status = 'RUNNING' and tags.stage LIKE '%'",
+    "attributes.status = 'FAILED' and tags.stage != 'trial'",
+)
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
@@ -229,7 +234,7 @@ def write_runs(
     with store_lock(), database_errors(database_of(uri) or uri):
         _wait_until_writable(client)
         experiment_id = _experiment_id(client, experiment)
-        _remove_unfinished(client, experiment_id, experiment)
+        _remove_unfinished(client, experiment_id)
         if parent is None:
             return [
                 _run_that_says(client, experiment_id, experiment, record)
@@ -369,8 +374,7 @@ def unfinished_runs(client: MlflowClient, experiment: str) -> list[str]:
     """The ids of runs that killed processes left; runs that are being written are waited for."""
     with store_lock():
         found = client.get_experiment_by_name(experiment)
-        runs = [] if found is None else _search(client, found.experiment_id, UNFINISHED)
-    return [run.info.run_id for run in runs]
+        return [] if found is None else [run.info.run_id for run in _unfinished(client, found.experiment_id)]
 
 
 def _run_of_version(client: MlflowClient, name: str, version: str) -> StoredRun:
@@ -430,18 +434,19 @@ def _wait_until_writable(client: MlflowClient) -> None:
             return
 
 
-def _remove_unfinished(client: MlflowClient, experiment_id: str, experiment: str) -> None:
-    """Remove what a killed process left of its runs; the run itself last, so that a kill here leaves nothing behind.
-
-    Only this pipeline's runs have a stage from their first moment: a person's own run in the experiment stays.
-    """
-    for run in _search(client, experiment_id, UNFINISHED):
+def _remove_unfinished(client: MlflowClient, experiment_id: str) -> None:
+    """Remove what a killed process left of its runs; the run itself last, so that a kill here leaves nothing behind."""
+    for run in _unfinished(client, experiment_id):
         run_id = run.info.run_id
         for model in client.search_logged_models([experiment_id], filter_string=f"source_run_id = '{run_id}'"):
             _remove_files(model.artifact_location)
             client.delete_logged_model(model.model_id)
         _remove_files(run.info.artifact_uri)
         client.delete_run(run_id)
+
+
+def _unfinished(client: MlflowClient, experiment_id: str) -> list[Run]:
+    return [run for query in UNFINISHED for run in _search(client, experiment_id, query)]
 
 
 def _remove_files(uri: str) -> None:
