@@ -77,6 +77,12 @@ def test_what_is_no_number_fails(value: Any) -> None:
     assert not outcome(Gate("accuracy", above=0.1), models={"forest": forest}).passed
 
 
+@pytest.mark.parametrize("interval", [None, "x", [0.7], [0.82, 0.74], [0.74, float("nan")]])
+def test_what_is_no_interval_fails(interval: Any) -> None:
+    forest = {**MODELS["forest"], "interval": {"accuracy": interval}}
+    assert not outcome(Gate("accuracy", above=0.1), models={"forest": forest}).passed
+
+
 def test_published_figures_have_to_agree_in_every_model() -> None:
     config = load_config()
     dataset = config.dataset("customers")
