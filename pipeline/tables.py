@@ -11,7 +11,7 @@ import gzip
 import io
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +28,8 @@ DECORATED = re.compile(
     r"(?P<open>\()?\s*(?P<sign>[-+])?\s*[$€£¥]?\s*(?P<number>\d{1,3}(?:[,']\d{3})+(?:\.\d+)?|\d+(?:\.\d*)?|\.\d+)"
     r"\s*(?P<percent>%)?\s*[$€£¥]?\s*(?P<close>\))?"
 )
+# pandas takes a number beyond float64 for text
+OVERFLOW = re.compile(r"[-+]?\d+(\.\d*)?[eE]\+?\d+|[-+]?\d{300,}(\.\d*)?")
 DATE = re.compile(
     r"(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}"
     r"|\d{1,2}[ -][A-Za-z]{3,9}\.?,?[ -]\d{4}|[A-Za-z]{3,9}\.? \d{1,2},? \d{4})([T ]\d{1,2}:\d{2}.*)?"
@@ -268,14 +270,13 @@ def _read(path: Path, made_by: str, delimiter: str, as_text: set[str] | None) ->
             text = _decode(path, path.read_bytes())
             header = check_csv(path, text, delimiter)
             kinds = dict.fromkeys(header if as_text is None else as_text & set(header), str)
-            names = [name or f"column_{position}" for position, name in enumerate(header, 1)]
+            names = [name or f"column_{position}" for position, name in enumerate(distinct_names(path, header), 1)]
             frame = pd.read_csv(io.StringIO(text), sep=delimiter, names=names, header=0, dtype=kinds, index_col=False)
     except FileNotFoundError:
         raise PipelineError(f"{path}: not found; make it with `{made_by}`") from None
     except (OSError, ValueError, EOFError, zlib.error) as error:
         raise PipelineError(f"{path}: cannot be read ({' '.join(str(error).split())[:200]})") from None
-    frame.columns = [str(name).strip() for name in frame.columns]
-    _check_names(path, list(frame.columns))
+    frame.columns = distinct_names(path, frame.columns)
     if frame.empty:
         raise PipelineError(f"{path}: has no rows")
     return frame
@@ -328,18 +329,27 @@ def check_csv(path: Path, text: str, delimiter: str) -> list[str]:
         raise PipelineError(
             f"{path}: one column only; the delimiter looks like {others[0]!r}: set `delimiter: {others[0]!r}` for it"
         )
-    return [name.strip() for name in header]
+    return header
 
 
-def _check_names(path: Path, names: list[str]) -> None:
+def distinct_names(path: Path, columns: Iterable[object]) -> list[str]:
+    """The names of columns without surrounding white space.
+
+    Raises:
+        PipelineError: two columns have the same name.
+    """
+    names = [str(name).strip() for name in columns]
     seen: dict[str, int] = {}
     for position, name in enumerate(names, 1):
         if name in seen:
             raise PipelineError(f"{path}: columns {seen[name]} and {position} are both called {name!r}; rename one")
         seen[name] = position
+    return names
 
 
 def _decorated_number(text: str) -> float:
+    if OVERFLOW.fullmatch(text):
+        return float(text)
     match = DECORATED.fullmatch(text)
     if match is None or bool(match["open"]) != bool(match["close"]):
         return float("nan")
