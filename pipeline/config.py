@@ -36,6 +36,10 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 class PipelineError(Exception):
     """A mistake in the input or the configuration: one line that names it and its mend; exit code 2."""
 
+    def __init__(self, words: str) -> None:
+        # names from data may hold line breaks of any kind
+        super().__init__(" ".join(words.split()))
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -190,7 +194,7 @@ def _config(raw: Any) -> Config:
     for name, space in spaces.items():
         if name not in models:
             raise _SettingError(f"search_spaces.{name}", f"unknown name; {nearest(name, models)}")
-        _mapping(space, f"search_spaces.{name}")
+        _plain(space, f"search_spaces.{name}")
     return Config(
         seed=_number(top.get("seed", 42), "seed", int, 0, 2**32 - 1),
         folds=_number(top.get("folds", 5), "folds", int, 2),
@@ -305,7 +309,6 @@ def _dataset(name: str, raw: Any, models: Mapping[str, ModelSpec]) -> Dataset:
         _number(threshold, f"{key}.threshold", float, 0.0, 1.0)
     for column, kind in _mapping(values.get("types", {}), f"{key}.types").items():
         _one_of(kind, f"{key}.types.{column}", TYPES)
-    values["types"] = {str(column): kind for column, kind in values.get("types", {}).items()}
     values |= _split_columns(values.pop("split", {}), key)
     if threshold == "tuned" and (values["group"] or values["time"]):
         raise _SettingError(f"{key}.threshold", "tuned does not keep to `split`; give a number")
@@ -315,7 +318,7 @@ def _dataset(name: str, raw: Any, models: Mapping[str, ModelSpec]) -> Dataset:
     _one_of(values.get("tune", Dataset.tune), f"{key}.tune", models)
     for model, overrides in _mapping(values.get("models", {}), f"{key}.models").items():
         _one_of(model, f"{key}.models.{model}", models)
-        _mapping(overrides, f"{key}.models.{model}")
+        _plain(overrides, f"{key}.models.{model}")
     values["drop"] = tuple(str(column) for column in _list(values.get("drop", []), f"{key}.drop"))
     if values["target"] in values["drop"]:
         raise _SettingError(f"{key}.drop", f"{values['target']} is the target")
@@ -353,7 +356,7 @@ def _model(name: str, raw: Any) -> ModelSpec:
         if not isinstance(values.get(needed), str) or "." not in values[needed]:
             raise _SettingError(f"{key}.{needed}", "give the estimator's import path, module.Class")
     for part in ("params", "classification_params"):
-        _mapping(values.get(part, {}), f"{key}.{part}")
+        _plain(values.get(part, {}), f"{key}.{part}")
     if not isinstance(values.get("scale", False), bool):
         raise _SettingError(f"{key}.scale", f"expected true or false, found {values['scale']!r}")
     return ModelSpec(name=name, **values)
@@ -391,7 +394,26 @@ def _section(raw: Any, key: str, known: Collection[str]) -> dict[str, Any]:
 def _mapping(raw: Any, key: str) -> dict[str, Any]:
     if not isinstance(raw, dict):
         raise _SettingError(key, f"expected `name: value` lines, found {type(raw).__name__}")
+    for name in raw:
+        if not isinstance(name, str):
+            raise _SettingError(key, f"name {name!r} is no text; put it in quotes")
     return raw
+
+
+def _plain(raw: Any, key: str) -> dict[str, Any]:
+    """`name: value` lines for an estimator or a search: numbers, text, true or false, null, and lists of them."""
+    for name, value in _mapping(raw, key).items():
+        if not _is_plain(value):
+            raise _SettingError(f"{key}.{name}", f"{value!r} is neither number nor text; put it in quotes")
+    return raw
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(isinstance(name, str) and _is_plain(inner) for name, inner in value.items())
+    if isinstance(value, list):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, (str, int, float))
 
 
 def _list(raw: Any, key: str) -> list[Any]:

@@ -24,6 +24,8 @@ DELIMITERS = ",;\t|"
 # Categories that a contract lists; a column with more distinct values is not held to them.
 LISTED_CATEGORIES = 100
 TEXT_WORDS = 4
+# Trees hold features as 32-bit floats.
+LARGEST = 3e38
 DECORATED = re.compile(
     r"(?P<open>\()?\s*(?P<sign>[-+])?\s*[$€£¥]?\s*(?P<number>\d{1,3}(?:[,']\d{3})+(?:\.\d+)?|\d+(?:\.\d*)?|\.\d+)"
     r"\s*(?P<percent>%)?\s*[$€£¥]?\s*(?P<close>\))?"
@@ -83,7 +85,7 @@ def convert(frame: pd.DataFrame, types: Mapping[str, str], path: Path, strict: b
     """Numbers from text with currency, percent and thousands signs; dates as ISO 8601; the rest as trimmed text.
 
     Raises:
-        PipelineError: a value is no number, no date, or beyond what a float64 holds; with strict only the latter.
+        PipelineError: a value is no number, no date, or too large; without strict only the latter.
     """
     import numpy as np
 
@@ -101,10 +103,11 @@ def convert(frame: pd.DataFrame, types: Mapping[str, str], path: Path, strict: b
         elif kind:
             column = as_trimmed_text(column)
         if _is_number(column):
-            beyond = np.isinf(column.to_numpy(dtype="float64", na_value=np.nan))
+            beyond = np.abs(column.to_numpy(dtype="float64", na_value=np.nan)) > LARGEST
             if beyond.any():
                 raise PipelineError(
-                    f"{path}: column {name!r}: {_at(frame[name], beyond)} is infinite or beyond a 64-bit float; mend it"
+                    f"{path}: column {name!r}: {_at(frame[name], beyond)} is infinite or too large for a model; "
+                    "mend it, or set its type to ignore"
                 )
         columns[name] = column
     return frame.assign(**columns)

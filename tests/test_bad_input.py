@@ -64,8 +64,8 @@ FILES: dict[str, tuple[Callable[[Path], None], str]] = {
     "NUL byte": (text(GOOD.encode() + b"1,a\0,2\n"), "NUL byte in line 42"),
     "directory": (directory, "is no file"),
     "socket": (unix_socket, "is no file"),
-    "infinity": (with_line("inf,a,2"), "'inf' in line 42 is infinite or beyond a 64-bit float"),
-    "beyond float64": (with_line("1e999,a,2"), "in line 42 is infinite or beyond a 64-bit float"),
+    "infinity": (with_line("inf,a,2"), "'inf' in line 42 is infinite or too large"),
+    "beyond float64": (with_line("1e999,a,2"), "in line 42 is infinite or too large"),
 }
 # what only the ingest of a table can say
 TARGETS: dict[str, tuple[Callable[[Path], None], str]] = {
