@@ -536,6 +536,9 @@ def _log_model(client: MlflowClient, run_id: str, model: Pipeline, example: pd.D
         ColSpec("double" if example[name].dtype == "float64" else "string", str(name), required=False)
         for name in example
     ]
+    libraries = ["scikit-learn", "numpy", "scipy", "pandas"]
+    if b"skrub" in pickle.dumps(model[:-1]):
+        libraries.append("skrub")
     output = model.predict(example)
     kind = {"f": "double", "i": "long"}.get(output.dtype.kind, "string")
     # logging a model knows only the global store, which mlflow puts into the environment too
@@ -549,7 +552,7 @@ def _log_model(client: MlflowClient, run_id: str, model: Pipeline, example: pd.D
                 serialization_format="pickle",
                 signature=ModelSignature(Schema(columns), Schema([ColSpec(kind, "prediction")])),
                 input_example=example,
-                pip_requirements=[f"{name}=={version(name)}" for name in ("scikit-learn", "numpy", "scipy", "pandas")],
+                pip_requirements=[f"{name}=={version(name)}" for name in libraries],
             )
             # the end of this block marks the run as finished: it has to be whole by then
             location = client.get_logged_model(logged.model_id).artifact_location
