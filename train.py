@@ -1,9 +1,11 @@
 """Train a dataset's models: cross-validate, fit, score, and log a run each.
 
     python train.py --dataset california_housing --model random_forest
+    python train.py --dataset california_housing --tuned
 
 Reads the table in data/. Writes one MLflow run a model, plots in reports/<dataset>/train/ and
-metrics/train/<dataset>.json.
+metrics/train/<dataset>.json. With --tuned the settings come from metrics/tune/<dataset>.json, runs are named
+<model>_tuned and plots go to reports/<dataset>/tuning/.
 """
 
 from __future__ import annotations
@@ -13,12 +15,15 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.config import Config, Dataset, PipelineError, load_config, settings_sha256
 from pipeline.console import exit_code
-from pipeline.data import earlier_models, file_sha256, write_json
+from pipeline.data import earlier_models, file_sha256, read_json, write_json
+
+if TYPE_CHECKING:
+    from pipeline.assessment import Assessment
 
 
 def train_dataset(dataset: Dataset, config: Config, models: Sequence[str]) -> Path:
@@ -33,22 +38,13 @@ def train_dataset(dataset: Dataset, config: Config, models: Sequence[str]) -> Pa
     for position, name in enumerate(models, 1):
         started = time.time()
         label = f"{dataset.name} {name} ({position} of {len(models)})"
-        fitted = assessment.assess(dataset, config, name, parts, progress=partial(show_step, label))
-        importance = assessment.importances(fitted, dataset, config, parts)
+        fitted = assessment.assess(dataset, config, name, parts, progress=assessment.progress_lines(label))
         folder = Path("reports") / dataset.name / "train" / name
-        plots = assessment.save_plots(fitted, importance, dataset, f"{dataset.name}: {name}", folder)
         tags = {"dataset": dataset.name, "model_type": name, "stage": "baseline", **hashes}
-        record = assessment.run_record(fitted, importance, name, tags, plots, started)
-        example = parts.X_train.head(assessment.EXAMPLE_ROWS)
-        tracking.write_runs(client, dataset.name, [record], model=fitted.model, example=example)
+        assessment.log_run(fitted, dataset, config, parts, client, name, tags, folder, started)
         naive = assessment.naive_scores(dataset, parts, fitted.predictions.actual)
         results[name] = {**assessment.summary(fitted), "naive": {m: round(v, 6) for m, v in naive.items()}}
-        low, high = fitted.interval[dataset.metric]
-        print(
-            f"{label}: {dataset.metric} {fitted.score[dataset.metric]:.4f} [{low:.4f}, {high:.4f}], "
-            f"cross-validated {fitted.cv[dataset.metric]:.4f}, {time.time() - started:.1f} s",
-            flush=True,
-        )
+        print_score(label, dataset.metric, fitted, started)
     for former in (Path("reports") / dataset.name / "train").iterdir():
         if former.name not in config.models:
             shutil.rmtree(former)
@@ -63,14 +59,57 @@ def train_dataset(dataset: Dataset, config: Config, models: Sequence[str]) -> Pa
     return metrics_file
 
 
-def show_step(label: str, step: str) -> None:
-    print(f"{label}: {step}", flush=True)
+def train_tuned(dataset: Dataset, config: Config, models: Sequence[str]) -> list[str]:
+    """Train with the settings that tuning found, on the table as it is now; returns the names of the runs.
+
+    The run and the plots are those that the search itself ends with; the metrics of the search stay as they are.
+
+    Raises:
+        PipelineError: there are no tuned settings.
+    """
+    from pipeline import assessment, tracking
+
+    command = f"python tune_hyperparameters.py --dataset {dataset.name}"
+    metrics_file = Path("metrics/tune") / f"{dataset.name}.json"
+    found = read_json(metrics_file, command)
+    tuned = [name for name in models if name in found["models"]]
+    if not tuned:
+        raise PipelineError(
+            f"{metrics_file}: no tuned settings of {', '.join(models)}; run `{command} --model {models[0]}`"
+        )
+    hashes = {"data_sha256": file_sha256(Path(dataset.file)), "params_sha256": settings_sha256(config, dataset)}
+    if any(found[key] != value for key, value in hashes.items()):
+        print(f"{dataset.name}: note: the settings were tuned on other data or with other params.yaml settings")
+    parts = assessment.load_parts(dataset, config)
+    client = tracking.open_store(create=True)
+    for position, name in enumerate(tuned, 1):
+        started = time.time()
+        label = f"{dataset.name} {name}_tuned ({position} of {len(tuned)})"
+        settings = found["models"][name]["params"]
+        fitted = assessment.assess(dataset, config, name, parts, settings, assessment.progress_lines(label))
+        folder = Path("reports") / dataset.name / "tuning" / name
+        tags = {"dataset": dataset.name, "model_type": name, "stage": "tuned", **hashes}
+        assessment.log_run(fitted, dataset, config, parts, client, f"{name}_tuned", tags, folder, started)
+        print_score(label, dataset.metric, fitted, started)
+    return tuned
+
+
+def print_score(label: str, metric: str, fitted: Assessment, started: float) -> None:
+    low, high = fitted.interval[metric]
+    print(
+        f"{label}: {metric} {fitted.score[metric]:.4f} [{low:.4f}, {high:.4f}], "
+        f"cross-validated {fitted.cv[metric]:.4f}, {time.time() - started:.1f} s",
+        flush=True,
+    )
 
 
 def build_parser(config: Config) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Train models, score them and log one MLflow run each.")
     parser.add_argument("--dataset", choices=["all", *config.datasets], default="all", help="default: all")
     parser.add_argument("--model", choices=list(config.models), help="default: every model")
+    parser.add_argument(
+        "--tuned", action="store_true", help="train with the settings in metrics/tune/ instead of params.yaml's"
+    )
     return parser
 
 
@@ -81,6 +120,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         names = list(config.datasets) if args.dataset == "all" else [args.dataset]
         models = [args.model] if args.model else list(config.models)
         for name in names:
+            if args.tuned:
+                tuned = train_tuned(config.dataset(name), config, models)
+                runs = ", ".join(f"{model}_tuned" for model in tuned)
+                print(f"wrote plots in reports/{name}/tuning/ and the MLflow runs in mlruns/: {runs}")
+                continue
             written = train_dataset(config.dataset(name), config, models)
             print(f"wrote {written}, reports/{name}/train/ and {len(models)} MLflow runs in mlruns/")
     except PipelineError as error:

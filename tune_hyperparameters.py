@@ -2,8 +2,9 @@
 
     python tune_hyperparameters.py --dataset california_housing --n-trials 100
 
-Forests without class weights grow step by step and report their out-of-bag score after each step; other models report
-the running mean of their folds. The study lives in mlruns/optuna/<dataset>.db: a killed search goes on where it was.
+Forests grow step by step and report their score after each step, out of bag where they can; boosting stops each fold by
+its validation loss and reports the running mean of the folds, as other models do. The study lives in
+mlruns/optuna/<dataset>.db: a killed search goes on where it was.
 Writes an MLflow run a trial, reports/<dataset>/tuning/<model>/ and metrics/tune/<dataset>.json.
 """
 
@@ -11,11 +12,14 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import inspect
 import json
+import math
 import sys
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,12 +32,26 @@ from pipeline.lock import hold
 
 if TYPE_CHECKING:
     import optuna
+    from matplotlib.figure import Figure
 
     from pipeline.assessment import Assessment, Parts
+    from pipeline.evaluation import Predictions
 
-# Trees grown before each report; a step means the same work in every trial, so that trials can be compared.
-FOREST_STEPS = (20, 40, 80, 160)
-Objective = Callable[["optuna.Trial"], float]
+# A search grows a third of a trial's trees, and each draws half the rows, at most so many. 61 of 100 trees then leave a
+# row out instead of 37, so the score out of bag has more than half the votes that all trees on all rows would give it.
+FOREST_SHARE, TREE_SHARE, TREE_ROWS = 1 / 3, 0.5, 4000
+# Trees grown before each report: a step means the same work in every trial, so that trials can be compared.
+FOREST_STEPS = (10, 20, 40, 80)
+# Boosting iterations without a better validation loss after which the fit of a fold stops.
+PATIENCE = 20
+
+# A scorer judges a fresh estimator step by step: the step, the score so far, and the share of the work that is done.
+Scorer = Callable[[Any], Iterator[tuple[int, float, float]]]
+Objective = Callable[["optuna.Trial", float], float]
+
+
+class OutOfTimeError(Exception):
+    """The search's time is up in the middle of a trial, which is dropped as if it had never begun."""
 
 
 def tune_dataset(dataset: Dataset, config: Config, model: str, n_trials: int, timeout: float | None) -> Path:
@@ -52,12 +70,14 @@ def tune_dataset(dataset: Dataset, config: Config, model: str, n_trials: int, ti
     with hold(lock, f"{dataset.name} {model}: another search goes on"), database_errors(study_database(dataset)):
         study = open_study(dataset, config, model, space, hashes)
         run_trials(study, objective, n_trials, timeout, config, dataset)
-    done = finished_trials(study)
     best = best_settings(study)
 
-    print(f"{dataset.name} {model}: scoring the baseline and the winner on the same folds", flush=True)
-    baseline = assessment.assess(dataset, config, model, parts)
-    winner = assessment.assess(dataset, config, model, parts, best)
+    baseline = assessment.assess(
+        dataset, config, model, parts, progress=assessment.progress_lines(f"{dataset.name} {model}, baseline")
+    )
+    winner = assessment.assess(
+        dataset, config, model, parts, best, assessment.progress_lines(f"{dataset.name} {model}, winner")
+    )
     if winner.cv[dataset.metric] < baseline.cv[dataset.metric]:
         print(f"{dataset.name} {model}: the winner of the search is no better than the baseline, which stays")
         winner, best = baseline, {name: baseline.params[name] for name in space if name in baseline.params}
@@ -66,8 +86,6 @@ def tune_dataset(dataset: Dataset, config: Config, model: str, n_trials: int, ti
     )
     folder = Path("reports") / dataset.name / "tuning" / model
     write_study_reports(study, folder)
-    importance = assessment.importances(winner, dataset, config, parts)
-    plots = assessment.save_plots(winner, importance, dataset, f"{dataset.name}: {model}, tuned", folder)
 
     common = {"dataset": dataset.name, "model_type": model, **hashes}
     parent = tracking.RunRecord(
@@ -76,10 +94,9 @@ def tune_dataset(dataset: Dataset, config: Config, model: str, n_trials: int, ti
         params={"space": json.dumps(space), "seed": config.seed},
         start=started,
     )
-    tracking.write_runs(client, dataset.name, [trial_record(trial, common) for trial in done], parent=parent)
-    record = assessment.run_record(winner, importance, f"{model}_tuned", {**common, "stage": "tuned"}, plots, started)
-    example = parts.X_train.head(assessment.EXAMPLE_ROWS)
-    tracking.write_runs(client, dataset.name, [record], model=winner.model, example=example)
+    tracking.write_runs(client, dataset.name, [trial_record(trial, common) for trial in study.trials], parent=parent)
+    tags = {**common, "stage": "tuned"}
+    assessment.log_run(winner, dataset, config, parts, client, f"{model}_tuned", tags, folder, started)
 
     result = summarise(study, best, baseline, winner, dataset.metric)
     result |= {"difference": round(difference, 6), "difference_interval": [round(v, 6) for v in difference_interval]}
@@ -95,9 +112,7 @@ def tune_dataset(dataset: Dataset, config: Config, model: str, n_trials: int, ti
 def open_study(
     dataset: Dataset, config: Config, model: str, space: Mapping[str, Any], hashes: Mapping[str, str]
 ) -> optuna.Study:
-    """The study of exactly this data, space and seed; a new one, announced, where any of them changed.
-
-    The caller holds the study's lock: a trial that is RUNNING was left by a killed process.
+    """The kept study of exactly this data, space and seed; a new one, announced, where any of them changed.
 
     Raises:
         PipelineError: the database is damaged, read-only or of another version.
@@ -105,9 +120,9 @@ def open_study(
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    objective = "out-of-bag" if searches_out_of_bag(dataset, config, model, space) else "folds"
-    tuning = [config.tuning.search_rows, config.tuning.startup_trials]
-    facts = json.dumps([model, objective, space, *tuning, hashes], sort_keys=True)
+    way = way_of_scoring(dataset, config, model, space)
+    tuning = [config.tuning.search_rows, config.tuning.startup_trials, TREE_SHARE, TREE_ROWS, FOREST_SHARE, PATIENCE]
+    facts = json.dumps([model, way, space, *tuning, hashes], sort_keys=True)
     name = f"{model}-{hashlib.sha256(facts.encode()).hexdigest()[:12]}"
     database = study_database(dataset)
     if not database.exists():
@@ -117,17 +132,7 @@ def open_study(
     known = [study.study_name for study in storage.get_all_studies()]
     if name not in known and any(other.startswith(f"{model}-") for other in known):
         print(f"{dataset.name} {model}: data, settings or search space changed; a new study starts", flush=True)
-    study = optuna.create_study(
-        study_name=name,
-        storage=storage,
-        direction="maximize",
-        load_if_exists=True,
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=config.tuning.startup_trials),
-    )
-    for trial in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
-        study._storage.set_trial_user_attr(trial._trial_id, "interrupted", True)
-        study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
-    return study
+    return optuna.create_study(study_name=name, storage=storage, direction="maximize", load_if_exists=True)
 
 
 def study_database(dataset: Dataset) -> Path:
@@ -147,12 +152,13 @@ def open_storage(database: Path) -> optuna.storages.RDBStorage:
 
 
 def run_trials(
-    study: optuna.Study, objective: Objective, n_trials: int, timeout: float | None, config: Config, dataset: Dataset
+    kept: optuna.Study, objective: Objective, n_trials: int, timeout: float | None, config: Config, dataset: Dataset
 ) -> None:
-    """Go on until n_trials are finished in all (complete, pruned or failed), or the time is up.
+    """Go on until `kept` holds n_trials (complete, pruned or failed), or the time is up.
 
-    Each trial's sampling is seeded from the seed and the count of finished trials, so a search that was killed and
-    resumed proposes what one left alone would have. The first trial holds the baseline's settings.
+    A trial runs in memory and is kept when it is over, whole and in one transaction: a kill leaves no trace of the
+    trial that it hits. Each trial's sampling is seeded from the seed and the count of the trials before it, so a search
+    that was killed and resumed proposes what one left alone would have. The first trial has the baseline's settings.
 
     Raises:
         PipelineError: every trial failed.
@@ -161,60 +167,69 @@ def run_trials(
     from optuna.trial import TrialState
     from tqdm import tqdm
 
-    deadline = None if timeout is None else time.monotonic() + timeout
-    count = len(finished_trials(study))
+    deadline = math.inf if timeout is None else time.monotonic() + timeout
+    startup = config.tuning.startup_trials
+    study = optuna.create_study(direction="maximize", pruner=optuna.pruners.MedianPruner(n_startup_trials=startup))
+    study.add_trials(kept.get_trials(deepcopy=False))
+    count = len(study.trials)
     if count:
         print(f"{dataset.name}: going on after {count} finished trials", flush=True)
     with tqdm(total=n_trials, initial=min(count, n_trials), desc=dataset.name, unit="trial", file=sys.stdout) as bar:
-        while count < n_trials and (deadline is None or time.monotonic() < deadline or count == 0):
-            study.sampler = optuna.samplers.TPESampler(
-                seed=config.seed * 100_003 + count, n_startup_trials=config.tuning.startup_trials
-            )
+        while count < n_trials and (time.monotonic() < deadline or count == 0):
+            with warnings.catch_warnings():
+                # `group` is experimental; without it the first trial, which suggests nothing, would leave no setting
+                # that all trials share, and the sampler would draw each on its own
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                study.sampler = optuna.samplers.TPESampler(
+                    seed=config.seed * 100_003 + count, n_startup_trials=startup, multivariate=True, group=True
+                )
             trial = study.ask()
-            trial.set_user_attr("position", count + 1)
             try:
-                study.tell(trial, objective(trial))
+                value = objective(trial, deadline if count else math.inf)
+                if not math.isfinite(value):
+                    raise ValueError(f"the score is {value}")
+                study.tell(trial, value)
+            except OutOfTimeError:
+                break
             except optuna.TrialPruned:
                 study.tell(trial, state=TrialState.PRUNED)
             except PipelineError:
-                study.tell(trial, state=TrialState.FAIL)
                 raise
-            except (ValueError, FloatingPointError, MemoryError) as error:
+            except Exception as error:
+                # whatever an estimator raises is the result of its trial, not the end of the search
                 trial.set_user_attr("reason", f"{type(error).__name__}: {error}")
                 study.tell(trial, state=TrialState.FAIL)
+            kept.add_trial(study.trials[-1])
             count += 1
             bar.update()
             bar.set_postfix_str(progress(study))
     if not any(trial.state == TrialState.COMPLETE for trial in study.trials):
-        reasons = [trial.user_attrs.get("reason", "unknown") for trial in finished_trials(study)]
-        raise PipelineError(f"{dataset.name}: every trial failed; the last one: {reasons[-1]}")
+        reason = study.trials[-1].user_attrs["reason"]
+        raise PipelineError(f"{dataset.name}: every trial failed; the last one: {reason}")
 
 
 def progress(study: optuna.Study) -> str:
-    states = [trial.state.name for trial in finished_trials(study)]
+    states = [trial.state.name for trial in study.get_trials(deepcopy=False)]
     complete = "COMPLETE" in states
     return f"best {study.best_value:.4f}, {states.count('PRUNED')} pruned" if complete else "none complete yet"
 
 
-def finished_trials(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
-    """Complete, pruned and failed trials in order; a trial that a kill interrupted is none of them."""
-    return [
-        trial
-        for trial in study.get_trials(deepcopy=False)
-        if trial.state.is_finished() and not trial.user_attrs.get("interrupted")
-    ]
-
-
 def best_settings(study: optuna.Study) -> dict[str, Any]:
-    """The settings of the best complete trial; empty where the baseline's own won."""
+    """The settings of the best complete trial."""
     return dict(study.best_trial.user_attrs["settings"])
+
+
+def pruned_work(trials: Sequence[optuna.trial.FrozenTrial]) -> float:
+    """Share of the search's work that pruning saved, the work of one whole trial taken as the unit."""
+    return sum(1 - trial.user_attrs["done"] for trial in trials if trial.state.name == "PRUNED") / len(trials)
 
 
 def make_objective(dataset: Dataset, config: Config, model: str, parts: Parts, space: Mapping[str, Any]) -> Objective:
     """Settings -> score on at most search_rows training rows. Data is read and preprocessed here, once."""
+    import optuna
     from sklearn.model_selection import train_test_split
 
-    from pipeline.models import build_estimator, build_preprocessing, model_params
+    from pipeline.models import build_estimator, build_preprocessing, model_params, suggest
 
     X, y = parts.X_train, parts.y_train
     if len(y) > config.tuning.search_rows and dataset.time:
@@ -224,80 +239,181 @@ def make_objective(dataset: Dataset, config: Config, model: str, parts: Parts, s
         X, _, y, _ = train_test_split(
             X, y, train_size=config.tuning.search_rows, random_state=config.seed, stratify=strata
         )
-    preprocessing = build_preprocessing(config.models[model], dataset, X)
-    score = (
-        forest_objective(preprocessing, X, y, dataset)
-        if searches_out_of_bag(dataset, config, model, space)
-        else fold_objective(preprocessing, X, y, dataset, config)
-    )
+    way = way_of_scoring(dataset, config, model, space)
+    scorers = {"out of bag": out_of_bag_scorer, "grown on folds": grown_scorer}
+    score = scorers.get(way, fold_scorer)(build_preprocessing(config.models[model], dataset, X), X, y, dataset, config)
+    own = model_params(dataset, config, model)
 
-    def objective(trial: optuna.Trial) -> float:
-        from pipeline.models import suggest
-
-        own = model_params(dataset, config, model)
-        is_baseline = trial.user_attrs["position"] == 1
-        settings = {key: own[key] for key in own if key in space} if is_baseline else suggest(trial, space)
+    def objective(trial: optuna.Trial, deadline: float) -> float:
+        if trial.number == 0:
+            settings = {key: own[key] for key in own if key in space}
+        elif way == "early stopping":
+            # the iterations are found, not suggested: as many as help, up to the end of their range
+            settings = suggest(trial, {key: space[key] for key in space if key != "max_iter"})
+            settings |= {"max_iter": highest(space["max_iter"]), "early_stopping": True}
+        else:
+            settings = suggest(trial, space)
         trial.set_user_attr("settings", settings)
         estimator = build_estimator(dataset, config, model, settings)
-        return score(trial, estimator, estimator.get_params().get("n_estimators", 0))
+        value = math.nan
+        for step, value, done in score(estimator):
+            trial.report(value, step)
+            trial.set_user_attr("done", round(done, 6))
+            if done < 1 and time.monotonic() > deadline:
+                raise OutOfTimeError
+            if done < 1 and trial.should_prune():
+                raise optuna.TrialPruned
+        found = estimator.get_params()
+        trial.set_user_attr("settings", {key: found[key] for key in settings})
+        return value
 
     return objective
 
 
-def searches_out_of_bag(dataset: Dataset, config: Config, model: str, space: Mapping[str, Any]) -> bool:
-    """Whether the model is a forest that can be scored out of bag.
+def highest(rule: Any) -> int:
+    return max(rule["log"] if isinstance(rule, Mapping) else rule)
+
+
+def way_of_scoring(dataset: Dataset, config: Config, model: str, space: Mapping[str, Any]) -> str:
+    """How a model's trials are scored: "out of bag", "grown on folds", "early stopping" or "folds".
 
     Class weights steer the bootstrap: a rare class is then in every tree, and has no out-of-bag votes at all. Rows that
     belong together or follow one another would be on both sides of a bootstrap sample.
     """
-    from pipeline.models import build_estimator
+    from pipeline.models import build_estimator, model_params
 
     baseline = build_estimator(dataset, config, model, None)
-    weighted = getattr(baseline, "class_weight", None) is not None or "class_weight" in space
-    random_rows = not dataset.group and not dataset.time
-    return hasattr(baseline, "oob_score") and hasattr(baseline, "warm_start") and not weighted and random_rows
+    if hasattr(baseline, "oob_score") and hasattr(baseline, "warm_start"):
+        unweighted = getattr(baseline, "class_weight", None) is None
+        random_rows = not dataset.group and not dataset.time
+        fixed = not {"bootstrap", "max_samples", "class_weight"} & {*space, *model_params(dataset, config, model)}
+        return "out of bag" if baseline.bootstrap and unweighted and random_rows and fixed else "grown on folds"
+    if "max_iter" in space and "X_val" in inspect.signature(baseline.fit).parameters:
+        return "early stopping"
+    return "folds"
 
 
-def forest_objective(preprocessing: Any, X: Any, y: Any, dataset: Dataset) -> Callable[..., float]:
-    """Out-of-bag score of a forest that grows: the trees of a step stay for the next."""
-    import optuna
+def out_of_bag_scorer(preprocessing: Any, X: Any, y: Any, dataset: Dataset, config: Config) -> Scorer:
+    """Out-of-bag score (Breiman 2001) of a forest that grows: the trees and votes of a step stay for the next."""
+    import numpy as np
+    from sklearn.base import clone
 
-    from pipeline.evaluation import Predictions, metric_value
+    from pipeline.evaluation import metric_value
 
-    features = preprocessing.fit_transform(X, y)
+    features = np.asarray(preprocessing.fit_transform(X, y), dtype=np.float32)
+    rows = max(1, min(TREE_ROWS, int(TREE_SHARE * len(y))))
 
-    def score(trial: optuna.Trial, estimator: Any, size: int) -> float:
-        # a bootstrap sample leaves each row out of about a third of the trees: out-of-bag prediction is free
-        estimator.set_params(warm_start=True, oob_score=True, bootstrap=True)
-        value = float("nan")
-        for trees in [*(step for step in FOREST_STEPS if step < size), size]:
-            estimator.set_params(n_estimators=trees)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)
-                estimator.fit(features, y)
-            if dataset.task == "regression":
-                predictions = Predictions(y, estimator.oob_prediction_)
-            else:
-                votes = estimator.oob_decision_function_
-                labels = estimator.classes_[votes.argmax(axis=1)]
-                predictions = Predictions(y, labels, votes[:, 1] if dataset.task == "binary" else None)
-            value = metric_value(dataset.metric, predictions)
-            trial.report(value, trees)
-            if trees < size and trial.should_prune():
-                raise optuna.TrialPruned
-        return value
+    def cast(tree: Any, drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        left_out = np.ones(len(y), dtype=bool)
+        left_out[drawn] = False
+        predict = tree.predict if dataset.task == "regression" else tree.predict_proba
+        return left_out, predict(features[left_out], check_input=False)
+
+    def score(estimator: Any) -> Iterator[tuple[int, float, float]]:
+        forest = clone(estimator).set_params(warm_start=True, max_samples=rows)
+        votes = np.zeros(len(y) if dataset.task == "regression" else (len(y), len(np.unique(y))))
+        voters = np.zeros(len(y))
+        size = max(1, round(FOREST_SHARE * estimator.n_estimators))
+        grown = 0
+        with ThreadPoolExecutor() as threads:
+            for trees in [*(step for step in FOREST_STEPS if step < size), size]:
+                forest.set_params(n_estimators=trees).fit(features, y)
+                # summed in the order of the trees: the same to the last digit in every run
+                new = forest.estimators_[grown:], forest.estimators_samples_[grown:]
+                for left_out, vote in threads.map(cast, *new):
+                    votes[left_out] += vote
+                    voters[left_out] += 1
+                grown = trees
+                asked = voters > 0
+                means = (votes[asked].T / voters[asked]).T
+                yield trees, metric_value(dataset.metric, voted(dataset, forest, y[asked], means)), trees / size
 
     return score
 
 
-def fold_objective(preprocessing: Any, X: Any, y: Any, dataset: Dataset, config: Config) -> Callable[..., float]:
-    """Running mean over the folds; the preprocessing is fitted on each fold's own training rows."""
+def grown_scorer(preprocessing: Any, X: Any, y: Any, dataset: Dataset, config: Config) -> Scorer:
+    """Pooled out-of-fold score of forests that grow, one a fold; together they have as many trees as the trial asks
+    for.
+    """
     import numpy as np
-    import optuna
+    from sklearn.base import clone
+
+    from pipeline.evaluation import metric_value
+
+    folds = preprocessed_folds(preprocessing, X, y, dataset, config)
+    actual = np.concatenate([fold[3] for fold in folds])
+
+    def score(estimator: Any) -> Iterator[tuple[int, float, float]]:
+        rows = max(1, min(TREE_ROWS, int(TREE_SHARE * len(folds[0][1]))))
+        forests = [clone(estimator).set_params(warm_start=True) for _ in folds]
+        if estimator.bootstrap and estimator.max_samples is None:
+            forests = [forest.set_params(max_samples=rows) for forest in forests]
+        size = max(1, estimator.n_estimators // len(folds))
+        for trees in [*(step // len(folds) for step in FOREST_STEPS if len(folds) <= step < size * len(folds)), size]:
+            predictions = []
+            for forest, (X_train, y_train, X_validation, _) in zip(forests, folds, strict=True):
+                with warnings.catch_warnings():
+                    # class weights of a forest that grows: right here, where every fit has the same rows
+                    warnings.simplefilter("ignore", UserWarning)
+                    forest.set_params(n_estimators=trees).fit(X_train, y_train)
+                ask = forest.predict if dataset.task == "regression" else forest.predict_proba
+                predictions.append(ask(X_validation))
+            means = np.concatenate(predictions)
+            yield trees, metric_value(dataset.metric, voted(dataset, forests[0], actual, means)), trees / size
+
+    return score
+
+
+def voted(dataset: Dataset, forest: Any, actual: Any, means: Any) -> Predictions:
+    """Predictions from the mean votes of trees: values (n,) for regression, else a share a class (n, classes)."""
+    from pipeline.evaluation import Predictions
+
+    if dataset.task == "regression":
+        return Predictions(actual, means)
+    labels = forest.classes_[means.argmax(axis=1)]
+    return Predictions(actual, labels, means[:, 1] if dataset.task == "binary" else None)
+
+
+def fold_scorer(preprocessing: Any, X: Any, y: Any, dataset: Dataset, config: Config) -> Scorer:
+    """Running mean over the folds. With early stopping the validation rows say when to stop; the estimator gets the
+    mean of the folds' best iterations.
+    """
+    import numpy as np
+    from sklearn.base import clone
+
+    from pipeline.evaluation import Predictions, metric_value
+
+    folds = preprocessed_folds(preprocessing, X, y, dataset, config)
+
+    def score(estimator: Any) -> Iterator[tuple[int, float, float]]:
+        values: list[float] = []
+        iterations: list[int] = []
+        stopped = getattr(estimator, "early_stopping", False) is True and hasattr(estimator, "max_iter")
+        for number, (X_train, y_train, X_validation, y_validation) in enumerate(folds, 1):
+            fitted = clone(estimator)
+            if stopped:
+                fitted.set_params(n_iter_no_change=PATIENCE, scoring="loss")
+                fitted.fit(X_train, y_train, X_val=X_validation, y_val=y_validation)
+                iterations.append(max(1, int(np.argmax(fitted.validation_score_))))
+            else:
+                fitted.fit(X_train, y_train)
+            probability = fitted.predict_proba(X_validation)[:, 1] if dataset.task == "binary" else None
+            predictions = Predictions(y_validation, fitted.predict(X_validation), probability)
+            values.append(metric_value(dataset.metric, predictions))
+            if stopped and number == len(folds):
+                estimator.set_params(max_iter=round(np.mean(iterations)), early_stopping=False)
+            yield number, float(np.mean(values)), number / len(folds)
+
+    return score
+
+
+def preprocessed_folds(
+    preprocessing: Any, X: Any, y: Any, dataset: Dataset, config: Config
+) -> list[tuple[Any, Any, Any, Any]]:
+    """Each fold's X_train, y_train, X_validation, y_validation, the preprocessing fitted on its own training rows."""
     from sklearn.base import clone
 
     from pipeline.data import fold_indices
-    from pipeline.evaluation import Predictions, metric_value
 
     folds = []
     for train, validation in fold_indices(X, y, dataset, config):
@@ -305,20 +421,7 @@ def fold_objective(preprocessing: Any, X: Any, y: Any, dataset: Dataset, config:
         # fit_transform, as target encoding is cross-fitted only there
         learned = fitted.fit_transform(X.iloc[train], y[train])
         folds.append((learned, y[train], fitted.transform(X.iloc[validation]), y[validation]))
-
-    def score(trial: optuna.Trial, estimator: Any, size: int) -> float:
-        values: list[float] = []
-        for step, (X_train, y_train, X_validation, y_validation) in enumerate(folds, 1):
-            fitted = clone(estimator).fit(X_train, y_train)
-            probability = fitted.predict_proba(X_validation)[:, 1] if dataset.task == "binary" else None
-            predictions = Predictions(y_validation, fitted.predict(X_validation), probability)
-            values.append(metric_value(dataset.metric, predictions))
-            trial.report(float(np.mean(values)), step)
-            if step < len(folds) and trial.should_prune():
-                raise optuna.TrialPruned
-        return float(np.mean(values))
-
-    return score
+    return folds
 
 
 def trial_record(trial: optuna.trial.FrozenTrial, tags: Mapping[str, str]) -> Any:
@@ -329,7 +432,7 @@ def trial_record(trial: optuna.trial.FrozenTrial, tags: Mapping[str, str]) -> An
     values = [trial.value] if trial.value is not None else list(trial.intermediate_values.values())[-1:]
     reason = {"reason": trial.user_attrs["reason"][:500]} if "reason" in trial.user_attrs else {}
     return RunRecord(
-        name=f"Trial_{trial.user_attrs['position']}",
+        name=f"Trial_{trial.number + 1}",
         tags={**tags, "stage": "trial", "trial_state": trial.state.name, **reason},
         params=trial.user_attrs.get("settings", {}),
         metrics={"value": values[0], "step": max(trial.intermediate_values, default=0)} if values else {},
@@ -340,7 +443,10 @@ def trial_record(trial: optuna.trial.FrozenTrial, tags: Mapping[str, str]) -> An
 
 
 def write_study_reports(study: optuna.Study, folder: Path) -> None:
-    """trials.csv, and each of Optuna's plots as an interactive page (plotly's script beside them) and a PNG."""
+    """trials.csv, and each of Optuna's plots as a PNG and an interactive page.
+
+    The pages share plotly's script beside them, so that the folder can be moved or sent, and opened without a network.
+    """
     import matplotlib
     import optuna
 
@@ -353,7 +459,7 @@ def write_study_reports(study: optuna.Study, folder: Path) -> None:
     write_text(folder / "trials.csv", study.trials_dataframe().to_csv(index=False))
     shown = optuna.create_study(direction="maximize")
     # the baseline trial holds no suggested settings, so only the history can show it
-    shown.add_trials([trial for trial in finished_trials(study) if trial.params])
+    shown.add_trials([trial for trial in study.get_trials(deepcopy=False) if trial.params])
     several = len([trial for trial in shown.trials if trial.state.name == "COMPLETE"]) > 1
     figures: dict[str, tuple[str, optuna.Study, dict[str, Any]]] = {
         "optimization_history": ("plot_optimization_history", study, {}),
@@ -374,13 +480,25 @@ def write_study_reports(study: optuna.Study, folder: Path) -> None:
         else:
             page = getattr(optuna.visualization, function)(source, **options)
             write_text(folder / f"{name}.html", page.to_html(include_plotlyjs="plotly.min.js"))
-            with warnings.catch_warnings():
+            # Optuna sets the style of all figures; the context takes it back
+            with warnings.catch_warnings(), pyplot.style.context("default"):
                 warnings.simplefilter("ignore")
                 axes = getattr(optuna.visualization.matplotlib, function)(source, **options)
             figure = (axes.flat[0] if hasattr(axes, "flat") else axes).figure
             figure.set_size_inches(14 if name == "slice" else 9, 5)
+            if name == "parallel_coordinate":
+                make_readable(figure)
         write_atomic(folder / f"{name}.png", partial(figure.savefig, dpi=110, bbox_inches="tight"))
         pyplot.close("all")
+
+
+def make_readable(figure: Figure) -> None:
+    """Parallel coordinates without the grid of each axis, and with a plain ground behind the numbers."""
+    for axes in figure.axes:
+        axes.grid(False)
+        axes.set_facecolor("white")
+        for label in axes.get_yticklabels():
+            label.set_bbox({"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1})
 
 
 def summarise(
@@ -389,7 +507,7 @@ def summarise(
     """The winner's part of the committed metrics."""
     from pipeline.assessment import summary
 
-    states = [trial.state.name for trial in finished_trials(study)]
+    states = [trial.state.name for trial in study.get_trials(deepcopy=False)]
     gain = (winner.score[metric] - baseline.score[metric]) / abs(baseline.score[metric])
     facts = summary(winner)
     return {
@@ -401,6 +519,7 @@ def summarise(
             "pruned": states.count("PRUNED"),
             "failed": states.count("FAIL"),
         },
+        "pruned_work": round(pruned_work(study.trials), 6),
         **facts,
         "baseline_cv": round(baseline.cv[metric], 6),
         "gain": round(gain, 6),
@@ -413,7 +532,10 @@ def print_result(
     metric, trials = dataset.metric, result["trials"]
     low, high = result["difference_interval"]
     print(f"{dataset.name} {model}: best settings {json.dumps(result['params'])}")
-    print(f"  trials: {trials['complete']} complete, {trials['pruned']} pruned, {trials['failed']} failed")
+    print(
+        f"  trials: {trials['complete']} complete, {trials['pruned']} pruned, {trials['failed']} failed; "
+        f"pruning saved {result['pruned_work']:.0%} of the search's work"
+    )
     print(f"  cross-validated {metric}: baseline {baseline.cv[metric]:.4f}, tuned {winner.cv[metric]:.4f}")
     print(
         f"  {metric}: baseline {baseline.score[metric]:.4f}, tuned {winner.score[metric]:.4f}, "

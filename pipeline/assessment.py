@@ -13,21 +13,24 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline import evaluation
+from pipeline import evaluation, tracking
 from pipeline.config import Config, Dataset
 from pipeline.data import features_and_target, fold_indices, in_order_of_time, load_dataset, split, write_atomic
 from pipeline.evaluation import Predictions
 from pipeline.models import build_estimator, build_model, model_params
-from pipeline.tracking import RunRecord
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
     from sklearn.pipeline import Pipeline
 
+    from pipeline.tracking import MlflowClient
+
 IMPORTANCE_ROWS = 1000
 IMPORTANCE_REPEATS = 3
 EXAMPLE_ROWS = 5
+# Called before each fit: what it is, how many fits are done, and how many there are.
+Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ def assess(
     name: str,
     parts: Parts,
     overrides: Mapping[str, Any] | None = None,
-    progress: Callable[[str], None] = lambda step: None,
+    progress: Progress = lambda step, done, fits: None,
 ) -> Assessment:
     """Cross-validate on the training part, fit on it, and score once by the dataset's evaluation.
 
@@ -91,20 +94,29 @@ def assess(
     """
     task = dataset.task
     model = build_model(dataset, config, name, parts.X_train, overrides)
-    progress("cross-validation")
     folds = fold_indices(parts.X_train, parts.y_train, dataset, config)
-    cv = evaluation.scores(task, evaluation.out_of_fold(model, parts.X_train, parts.y_train, folds, task))
-    progress("fit")
+    all_folds = []
+    if dataset.evaluation == "cross_validation":
+        all_folds = fold_indices(parts.X, parts.y, dataset, config)
+    fits = len(folds) + 1 + len(all_folds)
+
+    def fold_begins(number: int) -> None:
+        progress(f"fold {number + 1} of {len(folds)}", number, fits)
+
+    def fold_over_all_rows_begins(number: int) -> None:
+        progress(f"fold {number + 1} of {len(all_folds)} over all rows", len(folds) + 1 + number, fits)
+
+    pooled = evaluation.out_of_fold(model, parts.X_train, parts.y_train, folds, task, fold_begins)
+    cv = evaluation.scores(task, pooled)
+    progress("fit on the training part", len(folds), fits)
     started = time.perf_counter()
     evaluation.fit(model, parts.X_train, parts.y_train)
     fit_seconds = time.perf_counter() - started
     judged, rows = evaluation.predict(model, parts.X_test, parts.y_test, task), parts.X_test.index
     test = evaluation.scores(task, judged)
-    if dataset.evaluation == "cross_validation":
-        progress("cross-validation over all rows")
-        all_folds = fold_indices(parts.X, parts.y, dataset, config)
+    if all_folds:
         fresh = build_model(dataset, config, name, parts.X, overrides)
-        judged = evaluation.out_of_fold(fresh, parts.X, parts.y, all_folds, task)
+        judged = evaluation.out_of_fold(fresh, parts.X, parts.y, all_folds, task, fold_over_all_rows_begins)
         rows = parts.X.index[evaluation.validated_rows(all_folds)]
     return Assessment(
         model=model,
@@ -119,6 +131,17 @@ def assess(
         rows=rows,
         fit_seconds=fit_seconds,
     )
+
+
+def progress_lines(label: str) -> Progress:
+    """Prints a line a step, with the time left by the mean time of the fits before it."""
+    started = time.monotonic()
+
+    def show(step: str, done: int, fits: int) -> None:
+        left = f", about {(time.monotonic() - started) / done * (fits - done):.0f} s left" if done else ""
+        print(f"{label}: {step}{left}", flush=True)
+
+    return show
 
 
 def naive_scores(dataset: Dataset, parts: Parts, y: np.ndarray) -> dict[str, float]:
@@ -178,7 +201,6 @@ def save_plots(
     dataset: Dataset,
     title: str,
     folder: Path,
-    prefix: str = "",
 ) -> list[Path]:
     """Write feature_importance, predictions_plot and diagnostics PNGs into the folder; returns their paths."""
     from pipeline import plots
@@ -190,28 +212,33 @@ def save_plots(
     }
     paths = []
     for name, figure in figures.items():
-        path = folder / f"{prefix}{name}.png"
+        path = folder / f"{name}.png"
         write_atomic(path, partial(figure.savefig, dpi=110, format="png"))
         paths.append(path)
     return paths
 
 
-def run_record(
+def log_run(
     assessment: Assessment,
-    importance: Mapping[str, float],
+    dataset: Dataset,
+    config: Config,
+    parts: Parts,
+    client: MlflowClient,
     name: str,
     tags: Mapping[str, str],
-    plots: list[Path],
+    folder: Path,
     started: float,
-) -> RunRecord:
-    """The MLflow run of an assessed model."""
+) -> None:
+    """Write the plots of an assessed model into the folder, and its MLflow run with plots, predictions and model."""
+    importance = importances(assessment, dataset, config, parts)
+    plots = save_plots(assessment, importance, dataset, f"{dataset.name}: {name}", folder)
     metrics = {**assessment.score, "fit_seconds": assessment.fit_seconds}
     metrics["model_bytes"] = len(pickle.dumps(assessment.model))
     for prefix, values in (("train", assessment.train), ("test", assessment.test), ("cv", assessment.cv)):
         metrics.update({f"{prefix}_{metric}": value for metric, value in values.items()})
     for metric, (low, high) in assessment.interval.items():
         metrics.update({f"{metric}_low": low, f"{metric}_high": high})
-    return RunRecord(
+    record = tracking.RunRecord(
         name=name,
         tags=tags,
         params={**assessment.params, "model_type": tags["model_type"], "estimator": assessment.estimator},
@@ -220,6 +247,8 @@ def run_record(
         texts={"feature_importance.json": json.dumps(importance), "predictions.csv": _predictions_csv(assessment)},
         start=started,
     )
+    example = parts.X_train.head(EXAMPLE_ROWS)
+    tracking.write_runs(client, dataset.name, [record], model=assessment.model, example=example)
 
 
 def _predictions_csv(assessment: Assessment) -> str:

@@ -89,7 +89,7 @@ class ModelSpec:
 class Tuning:
     trials: int = 100
     startup_trials: int = 10
-    search_rows: int = 8000
+    search_rows: int = 20000
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ weights 1.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -61,7 +61,12 @@ def predict(model: Pipeline, X: pd.DataFrame, y: np.ndarray, task: str) -> Predi
 
 
 def out_of_fold(
-    model: Pipeline, X: pd.DataFrame, y: np.ndarray, folds: list[tuple[np.ndarray, np.ndarray]], task: str
+    model: Pipeline,
+    X: pd.DataFrame,
+    y: np.ndarray,
+    folds: list[tuple[np.ndarray, np.ndarray]],
+    task: str,
+    fold_begins: Callable[[int], None] = lambda number: None,
 ) -> Predictions:
     """Each validated row predicted by a clone fitted on its fold's training rows, in the order of `validated_rows`.
 
@@ -70,7 +75,8 @@ def out_of_fold(
     from sklearn.base import clone
 
     parts = []
-    for train, validation in folds:
+    for number, (train, validation) in enumerate(folds):
+        fold_begins(number)
         fitted = fit(clone(model), X.iloc[train], y[train])
         parts.append(predict(fitted, X.iloc[validation], y[validation], task))
     rows = np.concatenate([validation for _, validation in folds])

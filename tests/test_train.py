@@ -1,5 +1,7 @@
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,7 @@ import yaml
 from conftest import PARAMS, make_customers
 
 import train
+import tune_hyperparameters
 from pipeline import tracking
 from pipeline.config import load_config, settings_sha256
 from pipeline.data import file_sha256
@@ -37,6 +40,44 @@ def test_runs_metrics_and_artifacts(project: Path) -> None:
     rows = pd.read_csv(run.artifact("predictions.csv"))
     assert (rows["actual"] == rows["predicted"]).mean() == pytest.approx(run.metrics["test_accuracy"])
     assert list(Path("mlruns").glob("**/model.pkl"))
+
+
+def test_tuned_settings_train_the_model_that_the_search_ended_with(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert train.main(["--dataset", "customers", "--tuned"]) == 2
+    assert "python tune_hyperparameters.py --dataset customers" in capsys.readouterr().err
+    tune_hyperparameters.main(["--dataset", "customers", "--n-trials", "6"])
+    found = json.loads(Path("metrics/tune/customers.json").read_text())
+    # as in a fresh clone: metrics, and no store
+    for name in ("data", "metrics"):
+        shutil.copytree(name, project / "clone" / name)
+    shutil.copy("params.yaml", project / "clone")
+    monkeypatch.chdir(project / "clone")
+    assert train.main(["--dataset", "customers", "--tuned"]) == 0
+    assert "note" not in capsys.readouterr().out
+    runs = tracking.newest_runs(
+        tracking.open_store(), "customers", "tuned", found["data_sha256"], found["params_sha256"]
+    )
+    assert list(runs) == ["forest"]
+    assert runs["forest"].name == "forest_tuned"
+    for setting, value in found["models"]["forest"]["params"].items():
+        assert runs["forest"].params[setting] == str(value)
+    for metric, value in found["models"]["forest"]["score"].items():
+        assert runs["forest"].metrics[metric] == pytest.approx(value, abs=1e-6)
+    assert not Path("metrics/train/customers.json").exists()
+    assert train.main(["--dataset", "customers", "--model", "linear", "--tuned"]) == 2
+    assert "no tuned settings of linear" in capsys.readouterr().err
+    make_customers(300).to_csv("data/customers.csv", index=False)
+    assert train.main(["--dataset", "customers", "--tuned"]) == 0
+    assert "note: the settings were tuned on other data" in capsys.readouterr().out
+
+
+def test_progress_tells_dataset_model_fold_and_time_left(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train.main(["--dataset", "customers", "--model", "forest"])
+    printed = capsys.readouterr().out
+    assert "customers forest (1 of 1): fold 1 of 3\n" in printed
+    assert re.search(r"customers forest \(1 of 1\): fold 3 of 3, about \d+ s left\n", printed)
 
 
 def test_shuffled_labels_score_no_better_than_naive(project: Path) -> None:

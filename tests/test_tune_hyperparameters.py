@@ -1,4 +1,6 @@
 import json
+import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,9 +24,26 @@ def study_of(dataset: str) -> optuna.Study:
 
 def outcome(dataset: str) -> list[tuple]:
     return [
-        (trial.user_attrs["position"], trial.state.name, trial.value, tuple(sorted(trial.params.items())))
-        for trial in tune.finished_trials(study_of(dataset))
+        (trial.number, trial.state.name, trial.value, trial.intermediate_values, trial.params)
+        for trial in study_of(dataset).trials
     ]
+
+
+def start_again_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same project in a new folder, without a store: MLflow keeps the files of an old one open."""
+    folder = Path("again").resolve()
+    shutil.copytree("data", folder / "data")
+    shutil.copy("params.yaml", folder)
+    monkeypatch.chdir(folder)
+
+
+def outcome_if_any(dataset: str) -> list[tuple]:
+    return outcome(dataset) if Path(f"mlruns/optuna/{dataset}.db").exists() else []
+
+
+def all_runs(dataset: str) -> list:
+    client = tracking.open_store()
+    return client.search_runs([client.get_experiment_by_name(dataset).experiment_id])
 
 
 def trial_runs(dataset: str) -> list:
@@ -38,6 +57,7 @@ def test_trials_report_and_are_pruned_and_each_is_a_run(project: Path) -> None:
     found = json.loads(Path("metrics/tune/customers.json").read_text())["models"]["forest"]
     assert sum(found["trials"].values()) == 20
     assert found["trials"]["pruned"] > 0
+    assert 0 < found["pruned_work"] < 1
     states = {"COMPLETE": "FINISHED", "PRUNED": "KILLED"}
     runs = trial_runs("customers")
     assert sorted(run.info.run_name for run in runs) == sorted(f"Trial_{n}" for n in range(1, 21))
@@ -61,7 +81,7 @@ def test_more_trials_extend_the_study_and_nothing_is_logged_twice(project: Path)
 
 def test_the_baseline_is_the_first_trial(project: Path) -> None:
     tune.main(["--dataset", "houses", "--model", "forest", "--n-trials", "2"])
-    first = tune.finished_trials(study_of("houses"))[0]
+    first = study_of("houses").trials[0]
     assert first.user_attrs["settings"] == {"n_estimators": 20, "max_depth": 6}
 
 
@@ -70,9 +90,9 @@ def test_a_weighted_forest_is_searched_on_folds_not_out_of_bag(project: Path) ->
     forest = {**PARAMS["models"]["forest"], "classification_params": {"class_weight": "balanced"}}
     Path("params.yaml").write_text(yaml.safe_dump({**PARAMS, "models": {**PARAMS["models"], "forest": forest}}))
     tune.main(["--dataset", "customers", "--n-trials", "2"])
-    assert (
-        max(max(trial.intermediate_values) for trial in tune.finished_trials(study_of("customers"))) == PARAMS["folds"]
-    )
+    baseline = study_of("customers").trials[0]
+    # a forest of 20 trees, grown together by three folds
+    assert list(baseline.intermediate_values) == [3, 6]
 
 
 def test_the_baseline_stays_where_the_winner_is_no_better(project: Path) -> None:
@@ -103,6 +123,153 @@ def test_usage_errors_exit_2(project: Path, words: list[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         tune.main(words)
     assert stop.value.code == 2
+
+
+def test_a_trial_that_fails_is_recorded_with_its_reason_and_the_search_goes_on(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = tune.make_objective
+
+    def failing_at_the_third(*args):
+        objective = whole(*args)
+
+        def score(trial, deadline):
+            if trial.number == 2:
+                raise RuntimeError("the estimator gave up")
+            return objective(trial, deadline)
+
+        return score
+
+    monkeypatch.setattr(tune, "make_objective", failing_at_the_third)
+    assert tune.main(["--dataset", "customers", "--n-trials", "4"]) == 0
+    assert json.loads(Path("metrics/tune/customers.json").read_text())["models"]["forest"]["trials"]["failed"] == 1
+    [run] = [run for run in trial_runs("customers") if run.info.status == "FAILED"]
+    assert run.info.run_name == "Trial_3"
+    assert run.data.tags["reason"] == "RuntimeError: the estimator gave up"
+
+
+def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--dataset", "customers", "--n-trials", "4"]
+    tune.main(words)
+    alone = outcome("customers")
+    start_again_elsewhere(monkeypatch)
+    whole = tune.make_objective
+
+    def interrupted_at_the_third(*args):
+        objective = whole(*args)
+
+        def score(trial, deadline):
+            if trial.number == 2:
+                trial.suggest_int("n_estimators", 10, 60)
+                raise KeyboardInterrupt
+            return objective(trial, deadline)
+
+        return score
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tune, "make_objective", interrupted_at_the_third)
+        assert tune.main(words) == 130
+    assert "To go on: python tune_hyperparameters.py --dataset customers --n-trials 4" in capsys.readouterr().err
+    assert outcome("customers") == alone[:2]
+    tune.main(words)
+    assert outcome("customers") == alone
+    assert len(trial_runs("customers")) == 4
+
+
+def test_timeout_stops_inside_a_slow_trial_which_leaves_nothing(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = []
+
+    def slow(*args):
+        def score(estimator):
+            for step in range(1, 11):
+                time.sleep(0.2)
+                steps.append(step)
+                yield step, 0.5, step / 10
+
+        return score
+
+    monkeypatch.setattr(tune, "out_of_bag_scorer", slow)
+    # the baseline always ends, and takes 2 seconds; the trial after it is cut off
+    tune.main(["--dataset", "customers", "--n-trials", "50", "--timeout", "2.5"])
+    assert steps[:10] == list(range(1, 11))
+    assert len(steps) < 20
+    assert len(outcome("customers")) == len(trial_runs("customers")) == 1
+
+
+def test_boosting_finds_its_iterations_by_early_stopping(project: Path) -> None:
+    assert tune.main(["--dataset", "houses", "--model", "gradient_boosting", "--n-trials", "6"]) == 0
+    complete = [trial for trial in study_of("houses").trials if trial.state.name == "COMPLETE"]
+    baseline, *others = [trial.user_attrs["settings"] for trial in complete]
+    assert baseline["max_iter"] == 10
+    assert all(1 <= settings["max_iter"] <= 20 and settings["early_stopping"] is False for settings in others)
+    assert all("max_iter" not in trial.params for trial in study_of("houses").trials)
+
+
+# What a search does one after the other, and where a kill can hit it.
+KILL = """
+import os, signal, sys
+sys.path.insert(0, {root!r})
+import tune_hyperparameters as tune
+from pipeline import assessment, tracking
+import mlflow.sklearn, optuna
+
+place, count = {place!r}, {count}
+owner, name = {{
+    "ask": (optuna.Study, "ask"),
+    "report": (optuna.Trial, "report"),
+    "keep": (optuna.Study, "add_trial"),
+    "assess": (assessment, "assess"),
+    "plots": (tune, "write_study_reports"),
+    "create_run": (mlflow.MlflowClient, "create_run"),
+    "log_batch": (mlflow.MlflowClient, "log_batch"),
+    "set_terminated": (mlflow.MlflowClient, "set_terminated"),
+    "log_model": (mlflow.sklearn, "log_model"),
+    "metrics": (tune, "write_json"),
+}}[place]
+whole = getattr(owner, name)
+
+def dying(*args, **options):
+    global count
+    count -= 1
+    if count == 0 and {before}:
+        os.kill(os.getpid(), signal.SIGKILL)
+    result = whole(*args, **options)
+    if count == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return result
+
+setattr(owner, name, dying)
+tune.main(["--dataset", "customers", "--n-trials", "12"])
+"""
+
+
+@pytest.mark.slow
+def test_a_kill_anywhere_loses_nothing(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["--dataset", "customers", "--n-trials", "12"]
+    tune.main(words)
+    alone, metrics = outcome("customers"), Path("metrics/tune/customers.json").read_text()
+    start_again_elsewhere(monkeypatch)
+    rng = random.Random(0)
+    draw = {"ask": 8, "report": 20, "keep": 8, "create_run": 10, "log_batch": 10, "set_terminated": 10}
+    places = ["ask", "report", "report", "keep", "ask", "assess", "plots"]
+    places += ["create_run", "log_batch", "set_terminated", "log_model", "metrics"]
+    for place in places:
+        # searches go on from kill to kill, so that later counts are smaller
+        count = rng.randint(1, 3 if place in draw and len(outcome_if_any("customers")) else draw.get(place, 1))
+        code = KILL.format(root=str(ROOT), place=place, count=count, before=rng.random() < 0.5)
+        done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL, check=False)
+        assert done.returncode == -signal.SIGKILL, place
+        kept = outcome_if_any("customers")
+        assert kept == alone[: len(kept)], place
+    assert tune.main(words) == 0
+    assert outcome("customers") == alone
+    assert Path("metrics/tune/customers.json").read_text() == metrics
+    runs = all_runs("customers")
+    assert {run.info.status for run in runs} <= {"FINISHED", "KILLED", "FAILED"}
+    names = sorted(run.info.run_name for run in runs)
+    assert names == sorted([*(f"Trial_{n}" for n in range(1, 13)), "forest study", "forest_tuned"])
 
 
 @pytest.mark.slow

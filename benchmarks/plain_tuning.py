@@ -1,0 +1,110 @@
+"""The plain way to train and tune, which tuning_speed.py compares this project with; a whole plain study on its own.
+
+    python -m benchmarks.plain_tuning --dataset customer_churn --trials 100 --folder FOLDER
+
+Five-fold cross_val_score, fluent MLflow logging, the specified models as scikit-learn has them (forests on all cores,
+no class weights), a MedianPruner that no report ever reaches. The study stays in the folder: a stopped one goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import optuna
+from sklearn.ensemble import (
+    GradientBoostingClassifier,
+    GradientBoostingRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.model_selection import cross_val_score
+from sklearn.pipeline import Pipeline, make_pipeline
+
+from pipeline import assessment
+from pipeline.config import Config, Dataset, load_config
+from pipeline.models import build_preprocessing
+
+SPACE = {"n_estimators": (50, 300), "max_depth": (10, 50), "min_samples_split": (2, 10), "min_samples_leaf": (1, 5)}
+BASELINE = {"n_estimators": 100, "max_depth": 20, "min_samples_split": 5}
+
+
+def plain_model(dataset: Dataset, config: Config, parts: assessment.Parts, name: str, **settings: Any) -> Pipeline:
+    """An unfitted model of the specification behind the project's preprocessing."""
+    regression = dataset.task == "regression"
+    estimator = {
+        "random_forest": lambda: (RandomForestRegressor if regression else RandomForestClassifier)(
+            random_state=config.seed, n_jobs=-1, **settings
+        ),
+        "gradient_boosting": lambda: (GradientBoostingRegressor if regression else GradientBoostingClassifier)(
+            random_state=config.seed
+        ),
+        "logistic_regression": lambda: LinearRegression() if regression else LogisticRegression(max_iter=1000),
+    }[name]()
+    return make_pipeline(build_preprocessing(config.models[name], dataset, parts.X_train), estimator)
+
+
+def plain_baseline(dataset: Dataset, config: Config, parts: assessment.Parts, name: str) -> None:
+    """Cross-validate, fit, score and log one baseline model."""
+    model = plain_model(dataset, config, parts, name, **(BASELINE if name == "random_forest" else {}))
+    with mlflow.start_run(run_name=name):
+        values = cross_val_score(model, parts.X_train, parts.y_train, cv=5, scoring=dataset.metric)
+        model.fit(parts.X_train, parts.y_train)
+        mlflow.log_metrics({"cv": values.mean(), "test": model.score(parts.X_test, parts.y_test)})
+        mlflow.sklearn.log_model(model, name="model", serialization_format="pickle")
+
+
+def plain_trial(study: optuna.Study, dataset: Dataset, config: Config, parts: assessment.Parts) -> None:
+    """Ask, cross-validate, log, tell."""
+    trial = study.ask()
+    settings = {name: trial.suggest_int(name, low, high) for name, (low, high) in SPACE.items()}
+    model = plain_model(dataset, config, parts, "random_forest", **settings)
+    with mlflow.start_run(run_name=f"Trial_{trial.number}"):
+        value = float(cross_val_score(model, parts.X_train, parts.y_train, cv=5, scoring=dataset.metric).mean())
+        mlflow.log_params(settings)
+        mlflow.log_metric(dataset.metric, value)
+        mlflow.set_tags({"dataset": dataset.name, "stage": "trial"})
+    study.tell(trial, value)
+
+
+def open_plain_study(dataset: Dataset, config: Config, folder: Path) -> optuna.Study:
+    """The study in the folder, and MLflow set to log there."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    folder.mkdir(parents=True, exist_ok=True)
+    mlflow.set_tracking_uri(f"sqlite:///{folder.resolve()}/{dataset.name}-mlflow.sqlite")
+    if mlflow.get_experiment_by_name(dataset.name) is None:
+        mlflow.create_experiment(dataset.name, (folder / "artifacts").resolve().as_uri())
+    mlflow.set_experiment(dataset.name)
+    return optuna.create_study(
+        study_name=dataset.name,
+        storage=f"sqlite:///{folder.resolve()}/{dataset.name}.sqlite",
+        direction="maximize",
+        sampler=optuna.samplers.TPESampler(seed=config.seed),
+        pruner=optuna.pruners.MedianPruner(),
+        load_if_exists=True,
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    config = load_config()
+    parser = argparse.ArgumentParser(description="Run a whole plain study; a stopped one goes on.")
+    parser.add_argument("--dataset", choices=list(config.datasets), required=True)
+    parser.add_argument("--trials", type=int, default=100)
+    parser.add_argument("--folder", type=Path, required=True)
+    args = parser.parse_args(argv)
+    dataset = config.dataset(args.dataset)
+    parts = assessment.load_parts(dataset, config)
+    study = open_plain_study(dataset, config, args.folder)
+    while (count := len(study.get_trials(states=[optuna.trial.TrialState.COMPLETE]))) < args.trials:
+        plain_trial(study, dataset, config, parts)
+        print(f"{dataset.name}: {count + 1} of {args.trials}, best {study.best_value:.4f}", flush=True)
+    print(f"{dataset.name}: winner {study.best_params}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,208 @@
+"""Training, tuning and the whole pipeline beside the plain way of doing the same, in one run on the same data.
+
+    python -m benchmarks.tuning_speed --folder /somewhere/scratch
+
+Plain trials are timed on some of those that the plain study proposes and scaled to all (--plain-trials 100 runs every
+one: more than an hour), half of them before and half after ours, so that a busy machine slows both. Winners are
+compared where `python -m benchmarks.plain_tuning --folder FOLDER/plain` has run a whole plain study before. Ours is the
+real command in a fresh copy of the project, imports included. Writes benchmarks/results/tuning_speed.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pandas as pd
+
+import tune_hyperparameters as tune
+from benchmarks.plain_tuning import open_plain_study, plain_baseline, plain_model, plain_trial
+from pipeline import assessment, evaluation
+from pipeline.config import Config, Dataset, load_config
+from pipeline.data import read_json, write_json
+from pipeline.generators import GENERATORS
+from pipeline.models import search_space
+
+ROOT = Path(__file__).resolve().parent.parent
+OUTPUT = Path("benchmarks/results/tuning_speed.json")
+TRIALS = 100
+MORE_ROWS = 10
+MORE_ROWS_TRIALS = 20
+
+
+def seconds_of(work: Callable[[], Any]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def fresh_copy(folder: Path) -> Path:
+    """The project's committed files in a new folder, with the tables of this one."""
+    shutil.rmtree(folder, ignore_errors=True)
+    subprocess.run(["git", "clone", "-q", str(ROOT), str(folder)], check=True)
+    shutil.copytree("data", folder / "data", dirs_exist_ok=True)
+    shutil.copytree("metrics/data", folder / "metrics/data", dirs_exist_ok=True)
+    return folder
+
+
+def stage(folder: Path, name: str, dataset: str) -> dict[str, float]:
+    """A stage as a process of its own in a copy of the project: its seconds and where they went."""
+    started = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.stage_seconds", name, "--dataset", dataset],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return {"seconds": round(time.perf_counter() - started, 2), **json.loads(done.stdout.splitlines()[-1])}
+
+
+def tuning(dataset: Dataset, config: Config, folder: Path, copy: Path, plain_trials: int) -> dict[str, Any]:
+    """Seconds of a dataset's default search, plain and ours."""
+    parts = assessment.load_parts(dataset, config)
+    proposals = open_plain_study(dataset, config, folder / "plain").trials
+    study = open_plain_study(dataset, config, folder / "timing")
+    if proposals:
+        # evenly from first to last, so that they are as large as the study's trials are
+        spread = [proposals[round(k * (len(proposals) - 1) / max(plain_trials - 1, 1))] for k in range(plain_trials)]
+        for trial in spread:
+            study.enqueue_trial(trial.params)
+    plain = [seconds_of(lambda: plain_trial(study, dataset, config, parts)) for _ in range((plain_trials + 1) // 2)]
+    ours = stage(copy, "tune", dataset.name)
+    plain += [seconds_of(lambda: plain_trial(study, dataset, config, parts)) for _ in range(plain_trials // 2)]
+    whole = sum(plain) * TRIALS / len(plain)
+    return {
+        "plain_seconds": round(whole, 1),
+        "plain_trials_timed": len(plain),
+        "ours": ours,
+        "ratio": whole / ours["seconds"],
+    }
+
+
+def baselines(config: Config, folder: Path, copy: Path) -> dict[str, Any]:
+    """Seconds of the nine baseline models, plain and ours."""
+    plain, ours = 0.0, []
+    for dataset in config.datasets.values():
+        parts = assessment.load_parts(dataset, config)
+        open_plain_study(dataset, config, folder / "timing")
+        for name in config.models:
+            plain += seconds_of(partial(plain_baseline, dataset, config, parts, name))
+        ours.append(stage(copy, "train", dataset.name))
+    return {
+        "plain_seconds": round(plain, 1),
+        "ours": dict(zip(config.datasets, ours, strict=True)),
+        "ratio": plain / sum(part["seconds"] for part in ours),
+    }
+
+
+def winners(dataset: Dataset, config: Config, folder: Path, copy: Path) -> dict[str, Any] | None:
+    """Ours minus the plain winner on the judged rows, with its 95 % interval; None without a whole plain study."""
+    study = open_plain_study(dataset, config, folder / "plain")
+    if len(study.get_trials(states=[optuna.trial.TrialState.COMPLETE])) < TRIALS:
+        return None
+    found = read_json(copy / "metrics/tune" / f"{dataset.name}.json", "tune_hyperparameters.py")["models"][dataset.tune]
+    parts = assessment.load_parts(dataset, config)
+    ours = assessment.assess(dataset, config, dataset.tune, parts, found["params"])
+    model = plain_model(dataset, config, parts, "random_forest", **study.best_params)
+    if dataset.evaluation == "cross_validation":
+        folds = assessment.fold_indices(parts.X, parts.y, dataset, config)
+        plain = evaluation.out_of_fold(model, parts.X, parts.y, folds, dataset.task)
+    else:
+        plain = evaluation.predict(model.fit(parts.X_train, parts.y_train), parts.X_test, parts.y_test, dataset.task)
+    [(difference, interval)] = evaluation.paired_differences(dataset.metric, ours.predictions, [plain], config.seed)
+    return {
+        "metric": dataset.metric,
+        "plain": evaluation.metric_value(dataset.metric, plain),
+        "ours": evaluation.metric_value(dataset.metric, ours.predictions),
+        "difference": difference,
+        "interval": interval,
+    }
+
+
+def search_seconds(dataset: Dataset, config: Config, table: pd.DataFrame, folder: Path) -> float:
+    """Seconds of a short search on a table."""
+    former = Path.cwd()
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    os.chdir(folder)
+    try:
+        (folder / "data").mkdir()
+        table.to_csv(dataset.file, index=False)
+        parts = assessment.load_parts(dataset, config)
+        objective = tune.make_objective(
+            dataset, config, dataset.tune, parts, search_space(dataset, config, dataset.tune)
+        )
+        study = optuna.create_study(direction="maximize")
+        return seconds_of(lambda: tune.run_trials(study, objective, MORE_ROWS_TRIALS, None, config, dataset))
+    finally:
+        os.chdir(former)
+
+
+def more_rows(dataset: Dataset, config: Config, folder: Path) -> dict[str, Any]:
+    """Seconds of a search on the dataset's rows and on ten times as many, from more seeds of its generator."""
+    tables = [GENERATORS[dataset.name](config.seed + seed)[0] for seed in range(MORE_ROWS)]
+    once = search_seconds(dataset, config, tables[0], folder / "rows")
+    more = search_seconds(dataset, config, pd.concat(tables, ignore_index=True), folder / "rows")
+    return {
+        "rows": len(tables[0]),
+        "seconds": round(once, 1),
+        "seconds_at_ten_times": round(more, 1),
+        "ratio": more / once,
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    config = load_config()
+    parser = argparse.ArgumentParser(description="Time training, tuning and the pipeline beside the plain way.")
+    parser.add_argument("--folder", type=Path, required=True, help="scratch folder; plain studies in it are used")
+    parser.add_argument("--plain-trials", type=int, default=6, help="plain trials a dataset (default: %(default)s)")
+    parser.add_argument("--skip-repro", action="store_true", help="leave out the whole `dvc repro`")
+    args = parser.parse_args(argv)
+    folder = args.folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder / "timing", ignore_errors=True)
+    warnings.simplefilter("ignore")
+    copy = fresh_copy(folder / "copy")
+
+    found: dict[str, Any] = {"cores": os.cpu_count(), "tuning": {}, "winners": {}, "more_rows": {}}
+    found["baselines"] = baselines(config, folder, copy)
+    print(f"nine baselines: {found['baselines']['ratio']:.1f} times faster", flush=True)
+    for dataset in config.datasets.values():
+        row = found["tuning"][dataset.name] = tuning(dataset, config, folder, copy, args.plain_trials)
+        print(f"tuning {dataset.name}: {row['ratio']:.1f} times faster", flush=True)
+        found["winners"][dataset.name] = winners(dataset, config, folder, copy)
+        found["more_rows"][dataset.name] = more_rows(dataset, config, folder)
+        print(
+            f"ten times the rows, {dataset.name}: {found['more_rows'][dataset.name]['ratio']:.1f} times as long",
+            flush=True,
+        )
+    plain = sum(row["plain_seconds"] for row in found["tuning"].values())
+    found["tuning_ratio"] = plain / sum(row["ours"]["seconds"] for row in found["tuning"].values())
+    print(f"300 trials: {found['tuning_ratio']:.1f} times faster", flush=True)
+    if not args.skip_repro:
+        fresh = fresh_copy(folder / "repro")
+        repro = seconds_of(
+            lambda: subprocess.run(["dvc", "repro", "--force"], cwd=fresh, stdout=subprocess.DEVNULL, check=True)
+        )
+        whole = plain + found["baselines"]["plain_seconds"]
+        found["repro"] = {"plain_seconds": round(whole, 1), "seconds": round(repro, 1), "ratio": whole / repro}
+        print(f"the whole dvc repro: {found['repro']['ratio']:.1f} times faster than plain training and tuning")
+    write_json(OUTPUT, json.loads(json.dumps(found), parse_float=lambda text: round(float(text), 4)))
+    print(f"wrote {OUTPUT}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
