@@ -556,7 +556,12 @@ def build_parser(config: Config) -> argparse.ArgumentParser:
         default=config.tuning.trials,
         help="trials in all, finished ones of an earlier call included (default: %(default)s)",
     )
-    parser.add_argument("--timeout", type=positive_float, metavar="SECONDS", help="bound of a dataset's search")
+    parser.add_argument(
+        "--timeout",
+        type=positive_float,
+        metavar="SECONDS",
+        help="bound of a dataset's search; scoring the winner comes on top",
+    )
     return parser
 
 

@@ -258,11 +258,8 @@ def versions(folder: Path) -> list[list[tuple]]:
 
 
 def trials(folder: Path) -> list[tuple]:
-    """Position, state and value of each finished trial."""
-    query = (
-        "SELECT CAST(value_json AS INT), state, value FROM trials JOIN trial_user_attributes USING (trial_id) "
-        "LEFT JOIN trial_values USING (trial_id) WHERE key = 'position' AND state IN ('COMPLETE', 'PRUNED') "
-    )
+    """Number, state and value of each trial."""
+    query = "SELECT number, state, value FROM trials LEFT JOIN trial_values USING (trial_id)"
     return select(folder / "mlruns/optuna/customers.db", query)
 
 

@@ -270,28 +270,3 @@ def test_a_kill_anywhere_loses_nothing(project: Path, monkeypatch: pytest.Monkey
     assert {run.info.status for run in runs} <= {"FINISHED", "KILLED", "FAILED"}
     names = sorted(run.info.run_name for run in runs)
     assert names == sorted([*(f"Trial_{n}" for n in range(1, 13)), "forest study", "forest_tuned"])
-
-
-@pytest.mark.slow
-def test_a_search_killed_many_times_ends_as_one_left_alone(project: Path) -> None:
-    command = [sys.executable, str(ROOT / "tune_hyperparameters.py"), "--dataset", "customers", "--n-trials", "25"]
-    database = Path("mlruns/optuna/customers.db")
-    kills = 0
-    for delay in (0.1, 0.3, 0.6, 0.9, 0.2):
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        while not database.exists() and process.poll() is None:
-            time.sleep(0.05)
-        time.sleep(delay)
-        if process.poll() is None:
-            process.send_signal(signal.SIGKILL)
-            kills += 1
-        process.wait()
-    assert kills >= 3
-    assert subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode == 0
-    resumed, metrics = outcome("customers"), Path("metrics/tune/customers.json").read_text()
-    runs = trial_runs("customers")
-    assert len(runs) == len({run.info.run_name for run in runs}) == 25
-    database.unlink()
-    tune.main(["--dataset", "customers", "--n-trials", "25"])
-    assert outcome("customers") == resumed
-    assert Path("metrics/tune/customers.json").read_text() == metrics
