@@ -30,7 +30,7 @@ MODELS = ("linear", "gradient_boosting")
 STAGES: dict[str, tuple[str, list[str], int]] = {
     "generate": ("generate_data", [], 2),
     "train": ("train", [], 25),
-    "tune": ("tune_hyperparameters", ["--model", "linear", "--n-trials", "3"], 60),
+    "tune": ("tune_hyperparameters", ["--model", "linear", "--n-trials", "3"], 40),
     "drift": ("detect_drift", [], 4),
     "compare": ("compare_results", [], 5),
     "validate": ("validate", [], 1),
