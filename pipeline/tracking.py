@@ -311,6 +311,10 @@ def register(client: MlflowClient, name: str, run: StoredRun, tags: Mapping[str,
     for version in client.search_model_versions(f"name = '{name}'"):
         if version.run_id == run.run_id:
             return str(version.version)
+    if database_of(run.store) is not None:
+        # MLflow's own temporary files, where a killed call was writing an artifact
+        for left in run.artifact("").glob(".artifact.uploading.*"):
+            left.unlink()
     for artifact, text in texts.items():
         client.log_text(run.run_id, text, artifact)
     # where the files are now, which is not what the database says of a project that was moved
