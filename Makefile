@@ -54,4 +54,4 @@ ui: $(BIN)/.installed ## Open MLflow on http://127.0.0.1:5000
 
 .PHONY: clean
 clean: ## Remove what the pipeline made (committed metrics stay)
-	rm -rf data/*.csv data/*.parquet mlruns reports logs .dvc/cache .dvc/tmp
+	rm -rf data/*.csv data/*.parquet data/*.schema.json mlruns reports logs .dvc/cache .dvc/tmp
