@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ def ours(folder: Path, facts: dict[str, Any], seed: int, budget: float) -> dict[
 def flaml(python: str, folder: Path, facts: dict[str, Any], seed: int, budget: float) -> dict[str, Any]:
     """FLAML on the same split, as many seconds."""
     config = load_config(folder / "params.yaml")
-    dataset = config.dataset("table")
+    dataset = replace(config.dataset("table"), file=str(folder / "data/table.csv"))
     parts = assessment.load_parts(dataset, config)
     for name, X, y in (("train", parts.X_train, parts.y_train), ("test", parts.X_test, parts.y_test)):
         kept = X.drop(columns=[column for column in X if column in dataset.unused])
