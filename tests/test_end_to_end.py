@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from conftest import PARAMS, ROOT, make_customers
@@ -70,6 +72,44 @@ def test_repro_runs_all_stages_then_none_then_only_what_changed(checkout: Path) 
     assert [line for line in failed.stdout.splitlines() if "Running stage" in line] == ["Running stage 'validate':"]
     assert "FAIL " in failed.stdout
     assert json.loads(Path("metrics/validation.json").read_text())["passed"] is False
+
+
+def make_visits(rows: int = 200) -> pd.DataFrame:
+    """A table as people have them: names, dates, words, currency, percent, gaps, and three kinds of outcome."""
+    rng = np.random.default_rng(4)
+    paid, share = rng.integers(500, 9000, rows), rng.random(rows)
+    kind = np.where(paid > 5000, "private", np.where(share > 0.5, "public", "none"))
+    frame = pd.DataFrame({"Visit ID": [f"V-{i:05}" for i in range(rows)]})
+    frame["day"] = pd.date_range("2024-01-01", periods=rows).strftime("%d/%m/%Y")
+    frame["paid"] = [f"${value:,.2f}" for value in paid]
+    frame["share"] = [f"{value:.0%}" for value in share]
+    frame["note"] = [" ".join(rng.choice(["came", "late", "left", "early", "again", "alone"], 5)) for _ in range(rows)]
+    frame["clinic"] = rng.choice([f"clinic {i}" for i in range(40)], rows)
+    frame["insurance"] = kind
+    return frame.mask(rng.random(frame.shape) < 0.03).assign(insurance=kind)
+
+
+def test_an_own_table_needs_three_keys_and_no_line_of_python(checkout: Path) -> None:
+    make_visits().to_csv("visits.csv", index=False)
+    visits = {"source": "visits.csv", "file": "data/visits.parquet", "target": "insurance"}
+    change({"datasets": {"visits": visits}, "gates": {}, "tuning": {"trials": 3, "startup_trials": 1}})
+    done = run("dvc", "repro")
+    assert done.returncode == 0, done.stdout + done.stderr
+    facts = json.loads(Path("metrics/data/visits.json").read_text())
+    assert facts["task"] == "multiclass"
+    assert facts["types"] == {
+        "Visit ID": "ignore",
+        "day": "date",
+        "paid": "number",
+        "share": "number",
+        "note": "text",
+        "clinic": "category",
+        "insurance": "category",
+    }
+    results = json.loads(Path("metrics/comparison_results.json").read_text())["visits"]
+    assert set(results) == {"forest", "gradient_boosting", "linear", "gradient_boosting_tuned"}
+    assert max(model["accuracy"] for model in results.values()) > 0.8
+    assert "over the naive" in Path("logs/validation.log").read_text()
 
 
 def test_tables_travel_through_a_folder_remote(checkout: Path, tmp_path: Path) -> None:
