@@ -254,7 +254,7 @@ def make_objective(dataset: Dataset, config: Config, model: str, parts: Parts, s
         else:
             settings = suggest(trial, space)
         trial.set_user_attr("settings", settings)
-        estimator = build_estimator(dataset, config, model, settings)
+        estimator = build_estimator(dataset, config, model, settings, X)
         value = math.nan
         for step, value, done in score(estimator):
             trial.report(value, step)

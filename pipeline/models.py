@@ -37,7 +37,7 @@ def build_model(
     from sklearn.pipeline import Pipeline
 
     spec = config.models[name]
-    estimator = build_estimator(dataset, config, name, overrides)
+    estimator = build_estimator(dataset, config, name, overrides, X)
     if dataset.task == "binary" and dataset.threshold == "tuned":
         inner = StratifiedKFold(THRESHOLD_FOLDS, shuffle=True, random_state=config.seed)
         estimator = TunedThresholdClassifierCV(estimator, scoring="f1", cv=inner)
@@ -47,9 +47,16 @@ def build_model(
 
 
 def build_estimator(
-    dataset: Dataset, config: Config, name: str, overrides: Mapping[str, Any] | None = None
+    dataset: Dataset,
+    config: Config,
+    name: str,
+    overrides: Mapping[str, Any] | None = None,
+    X: pd.DataFrame | None = None,
 ) -> BaseEstimator:
-    """The bare estimator with its settings, the seed, and all cores for forests."""
+    """The bare estimator with its settings, the seed, and all cores for forests.
+
+    One that splits on categories as such is told which columns of a preprocessed X they are.
+    """
     spec = config.models[name]
     cls = _import_class(spec, dataset)
     settings = model_params(dataset, config, name) | dict(overrides or {})
@@ -61,6 +68,10 @@ def build_estimator(
         settings.setdefault("random_state", config.seed)
     if "n_jobs" in known and "n_estimators" in known:
         settings.setdefault("n_jobs", -1)
+    if X is not None and "categorical_features" in known:
+        columns = columns_by_kind(spec, dataset, X)
+        first = len(columns["numbers"])
+        settings.setdefault("categorical_features", [*range(first, first + len(columns["categories"]))] or None)
     return cls(**settings)
 
 
@@ -83,10 +94,7 @@ def build_preprocessing(spec: ModelSpec, dataset: Dataset, X: pd.DataFrame) -> C
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler, TargetEncoder
 
-    columns: dict[str, list[str]] = {"numbers": [], "categories": [], "many_categories": [], "dates": [], "texts": []}
-    for name in X:
-        if name not in dataset.unused and X[name].notna().any():
-            columns[_kind(X[name], dataset.types.get(str(name), ""), spec)].append(name)
+    columns = columns_by_kind(spec, dataset, X)
     steps: dict[str, Any] = {
         "numbers": "passthrough",
         "categories": OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1),
@@ -108,6 +116,15 @@ def build_preprocessing(spec: ModelSpec, dataset: Dataset, X: pd.DataFrame) -> C
             for kind in ("dates", "texts"):
                 steps[kind] = make_pipeline(steps[kind], SimpleImputer(strategy="median"), StandardScaler())
     return ColumnTransformer([(kind, steps[kind], names) for kind, names in columns.items() if names])
+
+
+def columns_by_kind(spec: ModelSpec, dataset: Dataset, X: pd.DataFrame) -> dict[str, list[str]]:
+    """The columns of X that are learned from, by the preprocessing that they get, in the order of its output."""
+    columns: dict[str, list[str]] = {"numbers": [], "categories": [], "many_categories": [], "dates": [], "texts": []}
+    for name in X:
+        if name not in dataset.unused and X[name].notna().any():
+            columns[_kind(X[name], dataset.types.get(str(name), ""), spec)].append(name)
+    return columns
 
 
 def _kind(column: pd.Series, declared: str, spec: ModelSpec) -> str:
