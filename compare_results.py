@@ -26,7 +26,7 @@ from pipeline.gates import SAME, Results, judge, read_results, select_model
 
 if TYPE_CHECKING:
     from pipeline.report import Comparison, Entry, Trial
-    from pipeline.tracking import StoredRun
+    from pipeline.tracking import MlflowClient, StoredRun
 
 REPORT = Path("reports/comparison_report.html")
 OUTPUTS = (
@@ -43,7 +43,7 @@ PAGES = {
 }
 
 
-def compare_dataset(dataset: Dataset, config: Config, stores: Sequence[str | None]) -> Comparison:
+def compare_dataset(dataset: Dataset, config: Config, stores: Sequence[MlflowClient]) -> Comparison:
     """One dataset's models, tests, studies, verdicts and advice.
 
     Raises:
@@ -85,17 +85,16 @@ def compare_dataset(dataset: Dataset, config: Config, stores: Sequence[str | Non
         drift=drift,
         verdicts=tuple(judge(dataset, config, results)),
         links=page_links(dataset, results),
-        advice=tuple(advice(dataset, entries, chosen, tests, ceiling.get("value"), drift)),
+        advice=tuple(advice(dataset, entries, chosen, tests, ceiling.get("value"), drift, results.models)),
     )
 
 
-def find_runs(dataset: Dataset, results: Results, stores: Sequence[str | None]) -> dict[str, StoredRun]:
+def find_runs(dataset: Dataset, results: Results, stores: Sequence[MlflowClient]) -> dict[str, StoredRun]:
     """The newest run of each result, over all stores; tuned models follow their baselines."""
     from pipeline import tracking
 
     found: dict[str, StoredRun] = {}
-    for store in stores:
-        client = tracking.open_store(store)
+    for client in stores:
         for stage, ending in (("baseline", ""), ("tuned", "_tuned")):
             runs = tracking.newest_runs(client, dataset.name, stage, results.data_sha256, results.params_sha256)
             for model, run in runs.items():
@@ -140,14 +139,13 @@ def read_entry(name: str, run: StoredRun, dataset: Dataset, results: Results) ->
     )
 
 
-def read_studies(dataset: Dataset, results: Results, stores: Sequence[str | None]) -> dict[str, tuple[Trial, ...]]:
+def read_studies(dataset: Dataset, results: Results, stores: Sequence[MlflowClient]) -> dict[str, tuple[Trial, ...]]:
     """Every tuned model's trials, oldest first; failed trials have no value and are left out."""
     from pipeline import tracking
     from pipeline.report import Trial
 
     studies: dict[str, tuple[Trial, ...]] = {}
-    for store in stores:
-        client = tracking.open_store(store)
+    for client in stores:
         runs = tracking.newest_runs(client, dataset.name, "study", results.data_sha256, results.params_sha256)
         for model, run in runs.items():
             trials = [
@@ -194,12 +192,18 @@ def advice(
     tests: Mapping[str, tuple[float, tuple[float, float], str]],
     ceiling: float | None,
     drift: Mapping[str, Any] | None,
+    facts: Mapping[str, Mapping[str, Any]],
 ) -> list[str]:
-    """Recommendations in words, each from the numbers."""
-    metric = dataset.metric
+    """Recommendations in words, each from the numbers; `facts` are the committed figures of each model."""
+    from pipeline.report import NAMES
+
+    metric, name = dataset.metric, NAMES[dataset.metric]
     best = next(entry for entry in entries if entry.name == chosen)
     low, high = best.intervals[metric]
-    lines = [f"Use {chosen}: cross-validation ranks it first ({best.cv:.4f}); {metric} {best.metrics[metric]:.4f}."]
+    lines = [
+        f"Use {chosen}: cross-validation ranks it first ({best.cv:.4f}), and it reaches {name} "
+        f"{best.metrics[metric]:.4f} [{low:.4f}, {high:.4f}]."
+    ]
     equals = [other for other in entries if other.name in tests and tests[other.name][2] == "no difference shown"]
     cheaper = [other for other in equals if other.fit_seconds < best.fit_seconds / 2]
     if cheaper:
@@ -216,9 +220,7 @@ def advice(
     for tuned in (entry for entry in entries if entry.tuned):
         base = next((entry for entry in entries if entry.name == tuned.model), None)
         if base is not None:
-            change = 100 * (tuned.metrics[metric] - base.metrics[metric]) / abs(base.metrics[metric])
-            verb = "gained" if change > 0 else "lost" if change < 0 else "changed nothing:"
-            lines.append(f"Tuning {tuned.model} {verb} {abs(change):.2f} % of {metric}.")
+            lines.append(tuning_words(tuned, base, name, metric, facts.get(tuned.name, {})))
     if ceiling is not None:
         if high >= ceiling:
             lines.append(
@@ -228,9 +230,22 @@ def advice(
             lines.append(f"{ceiling - best.metrics[metric]:.4f} are left to the achievable ceiling {ceiling:.4f}.")
     if high - low > 0.1:
         lines.append(f"Its 95 % interval is {high - low:.2f} wide: more labelled rows would tell the models apart.")
-    if drift is not None and drift["drift"]:
-        lines.append(drift["recommendation"])
+    if drift is not None and (drift["drift"] or drift["retrain"]):
+        lines.append(f"{drift['verdict']} {drift['recommendation']}")
     return lines
+
+
+def tuning_words(tuned: Entry, base: Entry, name: str, metric: str, facts: Mapping[str, Any]) -> str:
+    """What tuning changed on the judged rows, and whether that is more than chance."""
+    change = tuned.metrics[metric] - base.metrics[metric]
+    if change == 0:
+        return f"Tuning {tuned.model} changed nothing: its first settings stayed the best."
+    words = f"Tuning {tuned.model} {'gained' if change > 0 else 'lost'} {abs(change):.4f} {name}"
+    low, high = facts.get("difference_interval", (None, None))
+    if low is None:
+        return f"{words}."
+    shown = "more than chance" if low > 0 or high < 0 else "no difference shown"
+    return f"{words} [{low:+.4f}, {high:+.4f}]: {shown}."
 
 
 def summarise(comparisons: Sequence[Comparison]) -> dict[str, Any]:
@@ -271,9 +286,11 @@ def summarise(comparisons: Sequence[Comparison]) -> dict[str, Any]:
 
 
 def overall_words(summary: Mapping[str, Any]) -> str:
+    from pipeline.report import NAMES
+
     best = summary["best_overall"]
     parts = [
-        f"{name}: {facts['best_model']} ({facts['metric']} {facts['value']:.3f})"
+        f"{name}: {facts['best_model']} ({NAMES[facts['metric']]} {facts['value']:.3f})"
         for name, facts in summary["datasets"].items()
     ]
     return (
@@ -362,8 +379,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         config = load_config()
         args = build_parser().parse_args(argv)
-        stores = args.tracking_uri or [None]
         earlier = read_json(args.against, "python compare_results.py") if args.against else None
+        from pipeline import tracking
+
+        stores = [tracking.open_store(uri) for uri in args.tracking_uri or [None]]
         comparisons = []
         for name in config.datasets:
             print(f"comparing {name}", flush=True)

@@ -249,7 +249,7 @@ def compare_column(
         return replace(column, kind="other", note="text-like or an identifier: nearly every value is different")
     if new.dtype != "float64":
         return replace(column, kind="other", note=NO_NUMBERS)
-    return compare_numbers(column, old.dropna().to_numpy(), new.dropna().to_numpy())
+    return compare_numbers(column, np.sort(old.dropna().to_numpy()), np.sort(new.dropna().to_numpy()))
 
 
 def compare_numbers(column: ColumnDrift, old: np.ndarray, new: np.ndarray) -> ColumnDrift:

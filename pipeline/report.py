@@ -32,6 +32,7 @@ SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "
 SCATTER_POINTS = 600
 CURVE_POINTS = 200
 TOP_FEATURES = 10
+LEAST_SHARE = 0.01
 CALIBRATION_BINS = 10
 
 
@@ -137,11 +138,13 @@ def score_bars(comparison: Comparison) -> Plot:
     metric, name = comparison.metric, NAMES[comparison.metric]
     values = [entry.metrics[metric] for entry in comparison.entries]
     bounds = [entry.intervals[metric] for entry in comparison.entries]
+    labels = [f"{_text(entry.name)}  {value:.3f}" for entry, value in zip(comparison.entries, values, strict=True)]
     bars = {
         "type": "bar",
-        "x": [_text(entry.name) for entry in comparison.entries],
-        "y": values,
-        "error_y": {
+        "orientation": "h",
+        "y": labels,
+        "x": values,
+        "error_x": {
             "type": "data",
             "symmetric": False,
             "array": [high - value for value, (_, high) in zip(values, bounds, strict=True)],
@@ -152,22 +155,21 @@ def score_bars(comparison: Comparison) -> Plot:
             "color": ["#1b4f80" if entry.name == comparison.chosen else "#a9c3dc" for entry in comparison.entries],
             "pattern": {"shape": ["/" if entry.tuned else "" for entry in comparison.entries]},
         },
-        "text": [f"{value:.3f}" for value in values],
-        "textposition": "inside",
-        "insidetextanchor": "start",
         "showlegend": False,
     }
     traces: list[dict[str, Any]] = [bars]
     for label, level, dash in (("achievable ceiling", comparison.ceiling, "dash"), ("naive", comparison.naive, "dot")):
         if level is not None:
+            line = {"dash": dash, "color": "#333333", "width": 1.5}
+            shown = f"{label} {round(level, 3) + 0.0:.3f}"
             traces.append(
                 {
                     "type": "scatter",
                     "mode": "lines",
-                    "x": bars["x"],
-                    "y": [level] * len(values),
-                    "name": f"{label} {round(level, 3) + 0.0:.3f}",
-                    "line": {"dash": dash, "color": "#333333", "width": 1.5},
+                    "y": labels,
+                    "x": [level] * len(labels),
+                    "name": shown,
+                    "line": line,
                 }
             )
     best = comparison.entry(comparison.chosen)
@@ -175,7 +177,9 @@ def score_bars(comparison: Comparison) -> Plot:
         f"{name} of {len(values)} models with 95 % intervals; chosen by cross-validation: {best.name} with "
         f"{best.metrics[metric]:.3f}. Hatched bars are tuned."
     )
-    return Plot("", f"{name} of every model", words, traces, _layout(y=name))
+    layout = _layout(x=name) | {"height": 150 + 50 * len(labels)}
+    layout["yaxis"]["autorange"] = "reversed"
+    return Plot("", f"{name} of every model", words, traces, layout)
 
 
 def metric_heatmap(comparison: Comparison) -> Plot:
@@ -198,7 +202,7 @@ def metric_heatmap(comparison: Comparison) -> Plot:
         "textfont": {"color": "#111111"},
         "showscale": False,
     }
-    layout = _layout() | {"yaxis": {"autorange": "reversed", "automargin": True}}
+    layout = _layout() | {"yaxis": {"autorange": "reversed", "automargin": True}, "height": 150 + 50 * len(values)}
     return Plot("", "All metrics", "Darker is better within each column.", [heatmap], layout)
 
 
@@ -248,7 +252,11 @@ def trade_off(comparison: Comparison) -> Plot:
     fastest = min(comparison.entries, key=lambda entry: entry.fit_seconds)
     words = f"{fastest.name} fits fastest ({fastest.fit_seconds:.2f} s). Larger markers are larger models."
     layout = _layout(x="seconds to fit (logarithmic)", y=NAMES[comparison.metric])
-    layout["xaxis"]["type"] = "log"
+    # one name a line: a legend that is set anew for a print would lie over the markers
+    layout["legend"]["orientation"] = "v"
+    # room for the markers, which are larger than points
+    layout["xaxis"] |= {"type": "log", "range": _padded(np.log10([entry.fit_seconds for entry in comparison.entries]))}
+    layout["yaxis"]["range"] = _padded(np.array([entry.metrics[comparison.metric] for entry in comparison.entries]))
     return Plot("", "Score against time and size", words, traces, layout)
 
 
@@ -285,6 +293,9 @@ def roc_curves(comparison: Comparison) -> Plot:
     for position, entry in enumerate(comparison.entries):
         hits, misses = _operating_points(entry.predictions)
         x, y = np.r_[0, misses / misses[-1]], np.r_[0, hits / hits[-1]]
+        # thinned along the curve: rows would leave nothing of its first bend
+        shown = np.unique(np.searchsorted(x + y, np.linspace(0, x[-1] + y[-1], CURVE_POINTS)))
+        x, y = x[shown], y[shown]
         traces.append(_line(f"{entry.name} ({entry.metrics['roc_auc']:.3f})", x, y, position))
     traces.append(_diagonal("chance"))
     words = "; ".join(f"{entry.name} {entry.metrics['roc_auc']:.3f}" for entry in comparison.entries)
@@ -297,7 +308,12 @@ def precision_recall_curves(comparison: Comparison) -> Plot:
     for position, entry in enumerate(comparison.entries):
         hits, misses = _operating_points(entry.predictions)
         label = f"{entry.name} ({entry.metrics['average_precision']:.3f})"
-        traces.append(_line(label, hits / hits[-1], hits / (hits + misses), position))
+        # the first threshold that reaches a recall has its best precision
+        first = np.flatnonzero(np.diff(hits, prepend=0))
+        recall, precision = hits[first] / hits[-1], hits[first] / (hits + misses)[first]
+        trace = _line(label, np.r_[0, recall], np.r_[precision[:1], precision], position)
+        trace["line"]["shape"] = "vh"
+        traces.append(trace)
     words = "; ".join(f"{entry.name} {entry.metrics['average_precision']:.3f}" for entry in comparison.entries)
     share = float((comparison.entries[0].predictions.actual == 1).mean())
     words = f"Average precision: {words}. Chance is the share of positives, {share:.3f}."
@@ -307,6 +323,7 @@ def precision_recall_curves(comparison: Comparison) -> Plot:
 def calibration_curves(comparison: Comparison) -> Plot:
     """Mean predicted probability against share of positives, in bins that hold the same number of rows."""
     traces = [_diagonal("perfect")]
+    largest = 0.0
     for position, entry in enumerate(comparison.entries):
         score = entry.predictions.score
         assert score is not None
@@ -314,7 +331,11 @@ def calibration_curves(comparison: Comparison) -> Plot:
         x = np.array([score[b].mean() for b in bins if len(b)])
         y = np.array([entry.predictions.actual[b].mean() for b in bins if len(b)])
         traces.append(_line(entry.name, x, y, position, mode="lines+markers"))
+        largest = max(largest, x.max(), y.max())
     layout = _layout(x="mean predicted probability", y="share of positives")
+    # a rare class leaves all bins in a corner
+    span = [-0.03 * largest, 1.05 * largest]
+    layout["xaxis"]["range"], layout["yaxis"]["range"] = span, span
     return Plot("", "Calibration", f"{CALIBRATION_BINS} bins with the same number of rows each.", traces, layout)
 
 
@@ -324,7 +345,8 @@ def importance_bars(comparison: Comparison) -> Plot:
     for entry in comparison.entries:
         for feature, value in entry.importance.items():
             largest[feature] = max(largest.get(feature, value), value)
-    features = sorted(largest, key=lambda feature: largest[feature])[-TOP_FEATURES:]
+    ordered = sorted(largest, key=lambda feature: largest[feature])[-TOP_FEATURES:]
+    features = [f for f in ordered if largest[f] > LEAST_SHARE * largest[ordered[-1]]] or ordered[-1:]
     traces = [
         {
             "type": "bar",
@@ -339,9 +361,9 @@ def importance_bars(comparison: Comparison) -> Plot:
         }
         for position, entry in enumerate(comparison.entries)
     ]
-    layout = _layout(x=f"drop in {NAMES[comparison.metric]} when the column is shuffled")
+    layout = _layout(x=f"drop in {NAMES[comparison.metric]} when shuffled")
     layout |= {"barmode": "group", "height": 140 + len(features) * (12 + 9 * len(comparison.entries))}
-    words = f"Most important to any model: {', '.join(features[::-1][:3])}."
+    words = f"Permutation importance. Most important to any model: {', '.join(features[::-1][:3])}."
     return Plot("", "Feature importance side by side", words, traces, layout)
 
 
@@ -349,14 +371,20 @@ def _layout(x: str = "", y: str = "") -> dict[str, Any]:
     axis = {"automargin": True, "gridcolor": "#e3e3e3", "zerolinecolor": "#bbbbbb"}
     return {
         "height": 400,
-        "margin": {"l": 60, "r": 20, "t": 16, "b": 50},
+        "margin": {"l": 60, "r": 20, "t": 16, "b": 64},
         "font": {"family": "system-ui, sans-serif", "size": 13, "color": "#1b1b1b"},
-        "xaxis": {**axis, "title": {"text": x}},
-        "yaxis": {**axis, "title": {"text": y}},
+        "xaxis": {**axis, "title": {"text": x, "font": {"size": 13}}},
+        "yaxis": {**axis, "title": {"text": y, "font": {"size": 13}}},
         "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
         "paper_bgcolor": "#ffffff",
         "plot_bgcolor": "#ffffff",
     }
+
+
+def _padded(values: np.ndarray) -> list[float]:
+    """An axis range with a fifth of the spread free on both sides."""
+    pad = 0.2 * max(float(np.ptp(values)), 1e-3)
+    return [float(values.min()) - pad, float(values.max()) + pad]
 
 
 def _points(name: str, x: Sequence[float], y: Sequence[float], colour: str, symbol: str) -> dict[str, Any]:

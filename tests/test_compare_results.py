@@ -13,6 +13,7 @@ import compare_results
 import generate_data
 import train
 import tune_hyperparameters
+from pipeline import tracking
 from pipeline.config import load_config
 from pipeline.evaluation import Predictions
 from pipeline.report import Entry
@@ -90,6 +91,24 @@ def test_several_stores_and_a_moved_one(compared: Path, tmp_path: Path, monkeypa
     assert Path("metrics/comparison_results.json").read_text() == before
 
 
+def test_each_store_of_parallel_jobs_has_one_dataset(
+    compared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    uris = []
+    for kept, dropped in (("houses", "customers"), ("customers", "houses")):
+        shutil.copytree(compared / "mlruns", tmp_path / kept)
+        uris.append(f"sqlite:///{tmp_path / kept}/db.sqlite")
+        client = tracking.open_store(uris[-1])
+        client.delete_experiment(client.get_experiment_by_name(dropped).experiment_id)
+    monkeypatch.chdir(compared)
+    before = Path("metrics/comparison_results.json").read_text()
+    assert compare_results.main(["--tracking-uri", uris[0], "--tracking-uri", uris[1]]) == 0
+    assert Path("metrics/comparison_results.json").read_text() == before
+    assert compare_results.main(["--tracking-uri", uris[0]]) == 2
+    assert "python train.py --dataset customers --model forest" in capsys.readouterr().err
+    assert Path("metrics/comparison_results.json").read_text() == before
+
+
 def test_differences_to_earlier_results(compared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(compared)
     earlier = json.loads(Path("metrics/comparison_results.json").read_text())
@@ -152,11 +171,33 @@ def test_paired_tests_and_advice_follow_the_numbers(project: Path) -> None:
     assert (tests["same"][2], tests["bad"][2]) == ("no difference shown", "better")
     assert compare_results.paired_tests(entries, "bad", "accuracy", 0)["good"][2] == "worse"
     dataset = load_config().dataset("customers")
-    words = " ".join(compare_results.advice(dataset, entries, "good", tests, 0.91, None))
+    words = " ".join(compare_results.advice(dataset, entries, "good", tests, 0.91, None, {}))
     assert "same is shown, which fits 9 times faster" in words.replace("to same", "same")
     assert "lies within its interval" in words
     words = " ".join(
-        compare_results.advice(dataset, entries, "good", tests, 0.99, {"drift": True, "recommendation": "R"})
+        compare_results.advice(
+            dataset,
+            entries,
+            "good",
+            tests,
+            0.99,
+            {"drift": True, "retrain": True, "verdict": "V", "recommendation": "R"},
+            {},
+        )
     )
     assert "0.0900 are left" in words
-    assert words.endswith("R")
+    assert words.endswith("V R")
+
+
+def test_tuning_words_follow_the_difference() -> None:
+    base, tuned = entry("m", 300, 1.0), entry("m_tuned", 320, 1.0)
+
+    def words(first: Entry, second: Entry, *interval: float) -> str:
+        facts = {"difference_interval": list(interval)} if interval else {}
+        return compare_results.tuning_words(first, second, "accuracy", "accuracy", facts)
+
+    assert (
+        words(tuned, base, 0.01, 0.09) == "Tuning m_tuned gained 0.0500 accuracy [+0.0100, +0.0900]: more than chance."
+    )
+    assert words(base, tuned, -0.12, 0.02).endswith("lost 0.0500 accuracy [-0.1200, +0.0200]: no difference shown.")
+    assert "changed nothing" in words(base, base)

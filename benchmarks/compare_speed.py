@@ -1,0 +1,133 @@
+"""How long compare_results.py takes on a store with many trial runs, besides imports.
+
+    .venv/bin/python -m benchmarks.compare_speed --trials 300 3000
+
+Each store has the project's datasets with their baselines and a tuned model each, predictions of the real number of
+judged rows, and that many trial runs in all. Wall and processor time of `compare_results.main`, once its libraries are
+imported, the fastest of a few calls. Writes benchmarks/results/compare_speed.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+import compare_results
+from pipeline import assessment, evaluation, tracking
+from pipeline.config import Config, Dataset, load_config, settings_sha256
+from pipeline.data import read_json, write_json
+
+ROOT = Path(__file__).resolve().parent.parent
+OUTPUT = ROOT / "benchmarks/results/compare_speed.json"
+FEATURES = 20
+
+
+def synthetic(dataset: Dataset, rows: int, noise: float, rng: np.random.Generator) -> assessment.Assessment:
+    """An assessed model without the model: random predictions with some signal."""
+    if dataset.task == "regression":
+        actual = rng.normal(size=rows)
+        predictions = evaluation.Predictions(actual, actual + rng.normal(0, noise, rows))
+    else:
+        actual = (rng.random(rows) < 0.3).astype(int)
+        score = 1 / (1 + np.exp(-(2 * actual - 1 + rng.normal(0, 3 * noise, rows))))
+        predictions = evaluation.Predictions(actual, (score > 0.5).astype(int), score)
+    scores = evaluation.scores(dataset.task, predictions)
+    return assessment.Assessment(
+        model=None,  # type: ignore[arg-type]  # nothing here predicts
+        estimator="Synthetic",
+        params={"noise": noise},
+        cv=scores,
+        train=scores,
+        test=scores,
+        score=scores,
+        interval=evaluation.bootstrap_intervals(dataset.task, predictions, 0),
+        predictions=predictions,
+        rows=pd.RangeIndex(rows),
+        fit_seconds=float(rng.uniform(0.1, 10)),
+    )
+
+
+def build_store(config: Config, trials: int) -> None:
+    """Metrics and a store in the current folder, as train.py and tune_hyperparameters.py leave them."""
+    client = tracking.open_store(create=True)
+    for name in config.datasets:
+        dataset = config.dataset(name)
+        rng = np.random.default_rng(len(name))
+        facts = read_json(Path("metrics/data") / f"{name}.json", "python generate_data.py")
+        rows = facts["rows"] if dataset.evaluation == "cross_validation" else round(facts["rows"] * config.test_size)
+        hashes = {"data_sha256": facts["sha256"], "params_sha256": settings_sha256(config, dataset)}
+        importance = {f"feature {number}": float(rng.random()) for number in range(FEATURES)}
+        models = {"baseline": list(config.models), "tuned": [dataset.tune]}
+        results: dict[str, dict[str, object]] = {"baseline": {}, "tuned": {}}
+        for stage, names in models.items():
+            for position, model in enumerate(names):
+                fitted = synthetic(dataset, rows, 0.4 + position / 10, rng)
+                tags = {"dataset": name, "model_type": model, "stage": stage, **hashes}
+                title = model if stage == "baseline" else f"{model}_tuned"
+                record = assessment.run_record(fitted, importance, title, tags, [], time.time())
+                tracking.write_runs(client, name, [record])
+                naive = dict.fromkeys(fitted.score, 0.0)
+                results[stage][model] = {**assessment.summary(fitted), "naive": naive}
+        common = {"dataset": name, "model_type": dataset.tune, **hashes}
+        parent = tracking.RunRecord(name="study", tags={**common, "stage": "study", "study": f"study of {name}"})
+        children = [
+            tracking.RunRecord(
+                name=f"Trial_{number}",
+                tags={**common, "stage": "trial", "trial_state": "PRUNED" if number % 3 == 0 else "COMPLETE"},
+                params={"max_depth": number, "n_estimators": 100, "max_features": 0.5},
+                metrics={"value": float(rng.random()), "step": 5.0},
+            )
+            for number in range(1, trials // len(config.datasets) + 1)
+        ]
+        tracking.write_runs(client, name, children, parent=parent)
+        write_json(Path("metrics/train") / f"{name}.json", {**hashes, "models": results["baseline"]})
+        write_json(Path("metrics/tune") / f"{name}.json", {**hashes, "models": results["tuned"]})
+
+
+def seconds_of_a_comparison(calls: int) -> tuple[float, float]:
+    """Wall and processor seconds of the fastest call."""
+    taken = []
+    for _ in range(calls):
+        wall, cpu = time.perf_counter(), time.process_time()
+        with contextlib.redirect_stdout(io.StringIO()):
+            assert compare_results.main([]) == 0
+        taken.append((time.perf_counter() - wall, time.process_time() - cpu))
+    return min(taken)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Time compare_results.py on stores with many trial runs.")
+    parser.add_argument("--trials", type=int, nargs="+", default=[300, 3000])
+    parser.add_argument("--calls", type=int, default=3)
+    args = parser.parse_args(argv)
+    table = []
+    for trials in args.trials:
+        with tempfile.TemporaryDirectory() as folder:
+            os.chdir(folder)
+            shutil.copy(ROOT / "params.yaml", "params.yaml")
+            shutil.copytree(ROOT / "metrics/data", "metrics/data")
+            build_store(load_config(), trials)
+            seconds_of_a_comparison(1)  # imports what is left to import
+            wall, cpu = seconds_of_a_comparison(args.calls)
+            os.chdir(ROOT)
+        print(f"{trials:,} trial runs: {wall:.2f} s, {cpu:.2f} s of them on the processor", flush=True)
+        table.append({"trials": trials, "seconds": round(wall, 3), "processor_seconds": round(cpu, 3)})
+    ratio = round(table[-1]["processor_seconds"] / table[0]["processor_seconds"], 2)
+    print(f"processor time grows {ratio} times from {table[0]['trials']:,} to {table[-1]['trials']:,} trial runs")
+    write_json(OUTPUT, {"table": table, "ratio": ratio})
+    print(f"wrote {OUTPUT.relative_to(ROOT)}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
