@@ -12,19 +12,21 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import json
 import os
 import shutil
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 import compare_results
-from pipeline import assessment, evaluation, tracking
-from pipeline.config import Config, Dataset, load_config, settings_sha256
+from pipeline import evaluation, tracking
+from pipeline.config import Config, load_config, settings_sha256
 from pipeline.data import read_json, write_json
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -32,29 +34,29 @@ OUTPUT = ROOT / "benchmarks/results/compare_speed.json"
 FEATURES = 20
 
 
-def synthetic(dataset: Dataset, rows: int, noise: float, rng: np.random.Generator) -> assessment.Assessment:
-    """An assessed model without the model: random predictions with some signal."""
-    if dataset.task == "regression":
+def random_predictions(task: str, rows: int, noise: float, rng: np.random.Generator) -> evaluation.Predictions:
+    """Predictions with some signal; `noise` in standard deviations of it."""
+    if task == "regression":
         actual = rng.normal(size=rows)
-        predictions = evaluation.Predictions(actual, actual + rng.normal(0, noise, rows))
-    else:
-        actual = (rng.random(rows) < 0.3).astype(int)
-        score = 1 / (1 + np.exp(-(2 * actual - 1 + rng.normal(0, 3 * noise, rows))))
-        predictions = evaluation.Predictions(actual, (score > 0.5).astype(int), score)
-    scores = evaluation.scores(dataset.task, predictions)
-    return assessment.Assessment(
-        model=None,  # type: ignore[arg-type]  # nothing here predicts
-        estimator="Synthetic",
-        params={"noise": noise},
-        cv=scores,
-        train=scores,
-        test=scores,
-        score=scores,
-        interval=evaluation.bootstrap_intervals(dataset.task, predictions, 0),
-        predictions=predictions,
-        rows=pd.RangeIndex(rows),
-        fit_seconds=float(rng.uniform(0.1, 10)),
-    )
+        return evaluation.Predictions(actual, actual + rng.normal(0, noise, rows))
+    actual = (rng.random(rows) < 0.3).astype(int)
+    score = 1 / (1 + np.exp(-(2 * actual - 1 + rng.normal(0, 3 * noise, rows))))
+    return evaluation.Predictions(actual, (score > 0.5).astype(int), score)
+
+
+def record_of(
+    name: str, tags: Mapping[str, str], predictions: evaluation.Predictions, result: Mapping[str, Any], seconds: float
+) -> tracking.RunRecord:
+    """What train.py logs and the comparison reads, without a model."""
+    metrics = {**result["score"], "fit_seconds": seconds, "model_bytes": 1e6}
+    for metric, (low, high) in result["interval"].items():
+        metrics |= {f"{metric}_low": low, f"{metric}_high": high}
+    columns = {"actual": predictions.actual, "predicted": predictions.predicted, "score": predictions.score}
+    texts = {
+        "feature_importance.json": json.dumps({f"feature {number}": 1 / number for number in range(1, FEATURES)}),
+        "predictions.csv": pd.DataFrame(columns).to_csv(index_label="row"),
+    }
+    return tracking.RunRecord(name=name, tags=tags, params={"estimator": "Synthetic"}, metrics=metrics, texts=texts)
 
 
 def build_store(config: Config, trials: int) -> None:
@@ -66,18 +68,19 @@ def build_store(config: Config, trials: int) -> None:
         facts = read_json(Path("metrics/data") / f"{name}.json", "python generate_data.py")
         rows = facts["rows"] if dataset.evaluation == "cross_validation" else round(facts["rows"] * config.test_size)
         hashes = {"data_sha256": facts["sha256"], "params_sha256": settings_sha256(config, dataset)}
-        importance = {f"feature {number}": float(rng.random()) for number in range(FEATURES)}
-        models = {"baseline": list(config.models), "tuned": [dataset.tune]}
-        results: dict[str, dict[str, object]] = {"baseline": {}, "tuned": {}}
-        for stage, names in models.items():
-            for position, model in enumerate(names):
-                fitted = synthetic(dataset, rows, 0.4 + position / 10, rng)
+        for stage, folder, models in (("baseline", "train", list(config.models)), ("tuned", "tune", [dataset.tune])):
+            results = {}
+            for position, model in enumerate(models):
+                predictions = random_predictions(dataset.task, rows, 0.4 + position / 10, rng)
+                scores = evaluation.scores(dataset.task, predictions)
+                intervals = evaluation.bootstrap_intervals(dataset.task, predictions, 0)
+                naive = dict.fromkeys(scores, 0.0)
+                results[model] = {"cv": scores, "score": scores, "interval": intervals, "naive": naive}
                 tags = {"dataset": name, "model_type": model, "stage": stage, **hashes}
                 title = model if stage == "baseline" else f"{model}_tuned"
-                record = assessment.run_record(fitted, importance, title, tags, [], time.time())
+                record = record_of(title, tags, predictions, results[model], float(rng.uniform(0.1, 10)))
                 tracking.write_runs(client, name, [record])
-                naive = dict.fromkeys(fitted.score, 0.0)
-                results[stage][model] = {**assessment.summary(fitted), "naive": naive}
+            write_json(Path("metrics") / folder / f"{name}.json", {**hashes, "models": results})
         common = {"dataset": name, "model_type": dataset.tune, **hashes}
         parent = tracking.RunRecord(name="study", tags={**common, "stage": "study", "study": f"study of {name}"})
         children = [
@@ -90,8 +93,6 @@ def build_store(config: Config, trials: int) -> None:
             for number in range(1, trials // len(config.datasets) + 1)
         ]
         tracking.write_runs(client, name, children, parent=parent)
-        write_json(Path("metrics/train") / f"{name}.json", {**hashes, "models": results["baseline"]})
-        write_json(Path("metrics/tune") / f"{name}.json", {**hashes, "models": results["tuned"]})
 
 
 def seconds_of_a_comparison(calls: int) -> tuple[float, float]:
