@@ -3,12 +3,14 @@
     .venv/bin/python -m benchmarks.calibrate --seeds 20
 
 Each baseline model of params.yaml is cross-validated (pooled out-of-fold predictions over all rows of the table) on the
-tables of seeds 0, 1, 2, ... Writes medians and ranges to metrics/data/calibration.json.
+tables of seeds 0, 1, 2, ... Writes medians and ranges to metrics/data/calibration.json; with --dataset the rows of the
+other datasets stay, where they are of as many seeds.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -67,8 +69,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     jobs = [(name, seed) for name in args.dataset for seed in range(args.seeds)]
     with ProcessPoolExecutor() as pool:
         results = list(tqdm(pool.map(figures, *zip(*jobs, strict=True)), total=len(jobs)))
+    earlier = json.loads(args.output.read_text(encoding="utf-8")) if args.output.exists() else {}
+    kept = earlier["table"] if earlier.get("seeds") == args.seeds else []
     table = []
     for (name, metric), published in PUBLISHED.items():
+        table += [row for row in kept if (row["dataset"], row["metric"]) == (name, metric) and name not in args.dataset]
         for model, value in published.items():
             values = [found[name, metric, model] for found in results if (name, metric, model) in found]
             if values:
