@@ -323,12 +323,17 @@ def test_killed_at_random_moments(project: Project, stage: str) -> None:
     duration = time.monotonic() - started
     moments = random.Random(stage)
     killed = 0
-    for _ in range(RANDOM_MOMENTS):
+    for _ in range(3 * RANDOM_MOMENTS):
         code, printed = stopped_and_repeated(project, stage, kill_after=moments.uniform(0, duration))
         assert code in (0, -signal.SIGKILL), printed
         killed += code != 0
+        if killed == RANDOM_MOMENTS:
+            break
+        if code == 0:
+            # it was done before the moment came: the first call was slower
+            duration *= 0.8
     print(f"{stage}: killed at {killed} random moments")
-    assert killed > RANDOM_MOMENTS / 2
+    assert killed == RANDOM_MOMENTS
 
 
 # Bytes that a file can grow to: some outputs fit, others do not, and the databases are cut short at different places.
