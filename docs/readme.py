@@ -151,6 +151,24 @@ def drift_table() -> str:
     return "\n".join(lines)
 
 
+def drift_speed() -> str:
+    """What a large table costs."""
+    rows = [
+        f"{row['situation']} {row['processor_seconds']:.0f} s on the processor and {row['peak_mb'] / 1000:.1f} GB"
+        for row in _read("benchmarks/results/drift_speed.json")["table"]
+    ]
+    return f"1,000,000 rows of 12 columns (`python -m benchmarks.drift_speed`): {'; '.join(rows)}."
+
+
+def compare_speed() -> str:
+    """What many runs cost."""
+    rows = [
+        f"{row['trials']:,} trial runs {row['processor_seconds']:.1f} s"
+        for row in _read("benchmarks/results/compare_speed.json")["table"]
+    ]
+    return f"Besides imports, on the processor (`python -m benchmarks.compare_speed`): {'; '.join(rows)}."
+
+
 def _metrics(stage: str, name: str) -> Any:
     return _read(f"metrics/{stage}/{name}.json")
 

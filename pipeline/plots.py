@@ -64,10 +64,10 @@ def diagnostics(predictions: Predictions, title: str, task: str) -> Figure:
         means = [predictions.score[where == b].mean() for b in filled]
         left.plot(means, [predictions.actual[where == b].mean() for b in filled], "o-", color=BLUE)
         left.set(xlabel="predicted probability", ylabel="share of positives", xlim=(0, 1), ylim=(0, 1))
-        for label, colour in ((0, BLUE), (1, ORANGE)):
-            right.hist(
-                predictions.score[predictions.actual == label], edges, color=colour, alpha=0.6, label=f"class {label}"
-            )
+        # told apart by hatching too, for a print without colours
+        for label, colour, hatch in ((0, BLUE, ""), (1, ORANGE, "//")):
+            scores = predictions.score[predictions.actual == label]
+            right.hist(scores, edges, color=colour, alpha=0.6, hatch=hatch, label=f"class {label}")
         right.set(xlabel="predicted probability", ylabel="rows (log)", yscale="log")
         right.legend()
     else:
@@ -109,7 +109,7 @@ def _curves(roc, precision_recall, predictions: Predictions) -> None:
     roc.plot(np.r_[0, misses / max(misses[-1], 1)], np.r_[0, hits / max(hits[-1], 1)], color=BLUE)
     roc.set(xlabel="false positive rate", ylabel="true positive rate")
     roc.set_title(f"ROC (area {metric_value('roc_auc', predictions):.3f})")
-    precision_recall.step(hits / max(hits[-1], 1), hits / (hits + misses), where="post", color=BLUE)
+    precision_recall.step(hits / max(hits[-1], 1), hits / (hits + misses), where="pre", color=BLUE)
     precision_recall.set(xlabel="recall", ylabel="precision", xlim=(0, 1.02), ylim=(0, 1.02))
     precision_recall.set_title(f"precision-recall (average {metric_value('average_precision', predictions):.3f})")
 

@@ -252,8 +252,6 @@ def trade_off(comparison: Comparison) -> Plot:
     fastest = min(comparison.entries, key=lambda entry: entry.fit_seconds)
     words = f"{fastest.name} fits fastest ({fastest.fit_seconds:.2f} s). Larger markers are larger models."
     layout = _layout(x="seconds to fit (logarithmic)", y=NAMES[comparison.metric])
-    # one name a line: a legend that is set anew for a print would lie over the markers
-    layout["legend"]["orientation"] = "v"
     # room for the markers, which are larger than points
     layout["xaxis"] |= {"type": "log", "range": _padded(np.log10([entry.fit_seconds for entry in comparison.entries]))}
     layout["yaxis"]["range"] = _padded(np.array([entry.metrics[comparison.metric] for entry in comparison.entries]))
