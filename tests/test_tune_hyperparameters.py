@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import optuna
@@ -15,6 +16,7 @@ from conftest import PARAMS, ROOT
 
 import tune_hyperparameters as tune
 from pipeline import tracking
+from pipeline.lock import hold
 
 
 def study_of(dataset: str) -> optuna.Study:
@@ -270,3 +272,17 @@ def test_a_kill_anywhere_loses_nothing(project: Path, monkeypatch: pytest.Monkey
     assert {run.info.status for run in runs} <= {"FINISHED", "KILLED", "FAILED"}
     names = sorted(run.info.run_name for run in runs)
     assert names == sorted([*(f"Trial_{n}" for n in range(1, 13)), "forest study", "forest_tuned"])
+
+
+def test_a_search_beside_another_one_says_that_it_waits(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with ThreadPoolExecutor() as threads:
+        with hold(Path("mlruns/optuna/.customers-linear.lock"), "unexpected"):
+            second = threads.submit(tune.main, ["--dataset", "customers", "--model", "linear", "--n-trials", "1"])
+            deadline = time.monotonic() + 120
+            printed = ""
+            while "another search goes on" not in printed and time.monotonic() < deadline:
+                time.sleep(0.1)
+                printed += capfd.readouterr().err
+            assert "customers linear: another search goes on; waiting" in printed
+            assert not second.done()
+        assert second.result() == 0
