@@ -5,6 +5,7 @@ A server process imports the libraries once; each call is a fork of it, so that 
 what pictures show is left out.
 """
 
+import contextlib
 import json
 import multiprocessing
 import os
@@ -155,8 +156,10 @@ class Project:
     def printed(self) -> str:
         """What processes printed since the last call of this."""
         text = b""
-        while block := os.read(self.reader, 65536):
-            text += block
+        # empty where nobody writes, an error where a process that could has nothing to say yet
+        with contextlib.suppress(BlockingIOError):
+            while block := os.read(self.reader, 65536):
+                text += block
         return text.decode()
 
     def save(self, name: str) -> None:
