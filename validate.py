@@ -194,8 +194,9 @@ def roll_back(name: str) -> str:
             raise PipelineError(f"{name}: there is no former champion to go back to")
         version, run = former
         run.model_file()
-        tracking.restore_champion(client, name, version)
+        # the mirror first: the next call finishes one that was killed in between, and goes back no further
         mirror_champion(name, run.name, run.metrics)
+        tracking.restore_champion(client, name, version)
     return f"{name}: version {version} is champion again"
 
 

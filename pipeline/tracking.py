@@ -353,8 +353,10 @@ def restore_champion(client: MlflowClient, name: str, version: str) -> None:
     """Put the former champion's alias back, and mark the version that had it, so that it is not promoted again."""
     model = _registered(client, name)
     assert model is not None
-    client.set_model_version_tag(name, str(model.aliases["champion"]), "rolled_back", "true")
-    client.set_registered_model_alias(name, "champion", version)
+    if str(model.aliases["champion"]) != version:
+        client.set_model_version_tag(name, str(model.aliases["champion"]), "rolled_back", "true")
+        client.set_registered_model_alias(name, "champion", version)
+    # a call that was killed before this line leaves the version among the former ones, where the next call finds it
     former = model.tags["former_champions"].split()[:-1]
     client.set_registered_model_tag(name, "former_champions", " ".join(former))
 

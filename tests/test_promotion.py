@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from mlflow import MlflowClient
 
 import compare_results
 import generate_data
@@ -97,6 +98,26 @@ def test_a_better_model_wins_and_a_rollback_is_not_undone(
     assert champion() == ("1", "linear")
     assert validate.main(["--rollback", "customers"]) == 2
     assert "no former champion" in capsys.readouterr().err
+
+
+def test_a_rollback_that_was_killed_is_finished_by_the_next_call(
+    promoted: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def killed(*words: object) -> None:
+        raise KeyboardInterrupt
+
+    results_of("gradient_boosting")
+    rig(monkeypatch, loser="LogisticRegression")
+    assert validate.main(["--promote"]) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "set_registered_model_tag", killed)
+        with pytest.raises(KeyboardInterrupt):
+            validate.main(["--rollback", "customers"])
+    assert champion() == ("1", "linear")
+    assert validate.main(["--rollback", "customers"]) == 0
+    assert champion() == ("1", "linear")
+    assert not tracking.was_rolled_back(tracking.open_store(), "customers", "1")
+    assert tracking.was_rolled_back(tracking.open_store(), "customers", "2")
 
 
 def test_a_worse_model_is_challenger(
