@@ -113,11 +113,6 @@ STORED_DEFECTS = {
         "UPDATE latest_metrics SET value = value - 1 WHERE key = 'accuracy'",
         *(DATABASES[0], "the MLflow run of linear has other scores than the metrics"),
     ),
-    "a trial that a kill left": (
-        "UPDATE trials SET state = 'RUNNING' WHERE number = 1",
-        "UPDATE trials SET state = 'COMPLETE' WHERE number = 1",
-        *(DATABASES[1], "a trial of linear was left by a killed search"),
-    ),
     "a trial that was not logged": (
         "UPDATE runs SET lifecycle_stage = 'deleted' WHERE name = 'Trial_2'",
         "UPDATE runs SET lifecycle_stage = 'active'",
