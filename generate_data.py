@@ -1,6 +1,7 @@
 """Make the calibrated tables, or take in a table of your own, and write down what each is like.
 
     python generate_data.py --dataset all
+    python generate_data.py --dataset california_housing --rows 200000
     python generate_data.py --describe path/to/table.csv --target price
 
 The calibrated tables come from pipeline/generators.py. For any other dataset of params.yaml this is the ingest step:
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from pipeline.config import METRICS, Config, Dataset, PipelineError, load_config, nearest
+from pipeline.config import FEWEST_ROWS, METRICS, Config, Dataset, PipelineError, load_config, nearest
 from pipeline.console import exit_code
 from pipeline.data import (
     check_target,
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 GENERATOR_SOURCE = "pipeline/generators.py"
+# More generated rows than this go into Parquet: a CSV file of them takes minutes to write and to read in every stage.
+CSV_ROWS = 1_000_000
 # A target of whole numbers with more values than this is a quantity, with fewer it is a class.
 MOST_CLASSES = 20
 POSITIVE = ("1", "yes", "y", "true", "t", "positive", "pos", "bad", "fraud", "default", "churn", "churned", "malignant")
@@ -250,8 +253,12 @@ def facts_of(
     }
 
 
-def make(name: str, config: Config, seed: int) -> None:
-    """Write a dataset's table, its contract and its facts, and print what was found."""
+def make(name: str, config: Config, seed: int, rows: int | None = None) -> None:
+    """Write a dataset's table, its contract and its facts, and print what was found.
+
+    Args:
+        rows: of a calibrated table; None for as many as params.yaml says, or were calibrated.
+    """
     dataset = config.datasets[name]
     ceiling: float | None = None
     ignored: dict[str, str] = {}
@@ -259,10 +266,18 @@ def make(name: str, config: Config, seed: int) -> None:
     if dataset.source == GENERATOR_SOURCE:
         if name not in GENERATORS:
             raise PipelineError(f"params.yaml: datasets.{name}.source: no generator of that name; give your file")
-        made, ceiling = GENERATORS[name](seed)
+        rows = rows or dataset.rows
+        if rows and rows > CSV_ROWS and not dataset.file.endswith(".parquet"):
+            parquet = Path(dataset.file).with_suffix(".parquet")
+            raise PipelineError(
+                f"params.yaml: datasets.{name}.file: {rows:,} rows are too many for {dataset.file}; set it to {parquet}"
+            )
+        made, ceiling = GENERATORS[name](seed, rows) if rows else GENERATORS[name](seed)
         frame = normalise_types(made)
         types = {str(column): "number" if frame[column].dtype == "float64" else "category" for column in frame}
         completed = complete(replace(dataset, types={**types, **dict.fromkeys(dataset.drop, "ignore")}), frame, config)
+    elif dataset.rows:
+        raise PipelineError(f"params.yaml: datasets.{name}.rows: scales calibrated tables only; remove it")
     else:
         made, completed, ignored, warnings = take_in(dataset, config)
         frame = made
@@ -340,6 +355,12 @@ def build_parser(config: Config) -> argparse.ArgumentParser:
     parser.add_argument("--dataset", choices=["all", *config.datasets], default="all", help="default: all")
     parser.add_argument("--seed", type=int, default=config.seed, help="draws rows and noise (default: %(default)s)")
     parser.add_argument(
+        "--rows",
+        type=int,
+        metavar="N",
+        help="of a calibrated table, from the same distribution (default: its `rows` in params.yaml, or as published)",
+    )
+    parser.add_argument(
         "--describe",
         type=Path,
         metavar="FILE",
@@ -358,13 +379,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         args = parser.parse_args(argv)
         if args.seed < 0:
             parser.error("argument --seed: give a whole number of at least 0")
+        if args.rows is not None and args.rows < FEWEST_ROWS:
+            parser.error(f"argument --rows: give a whole number of at least {FEWEST_ROWS}")
         if args.target and not args.describe:
             parser.error("argument --target: goes with --describe")
         if args.describe:
             print(lines_to_paste(args.describe, args.target, config))
             return 0
-        for name in list(config.datasets) if args.dataset == "all" else [args.dataset]:
-            make(name, config, args.seed)
+        names = list(config.datasets) if args.dataset == "all" else [args.dataset]
+        own = [name for name in names if config.datasets[name].source != GENERATOR_SOURCE]
+        if args.rows and own:
+            parser.error(f"argument --rows: scales calibrated tables only, and {own[0]} is your own")
+        for name in names:
+            make(name, config, args.seed, args.rows)
     except PipelineError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

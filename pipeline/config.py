@@ -32,6 +32,8 @@ SCORES = {
 EVALUATIONS = ("holdout", "cross_validation")
 # What a column can be: numbers, few distinct values, points in time, many different words, or nothing to learn from.
 TYPES = ("number", "category", "date", "text", "ignore")
+# A calibrated table of fewer rows has no fraud to speak of.
+FEWEST_ROWS = 1000
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
@@ -64,6 +66,7 @@ class Dataset:
     drop: tuple[str, ...] = ()
     group: str = ""
     time: str = ""
+    rows: int | None = None
     delimiter: str = ","
     tune: str = "gradient_boosting"
     models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -223,7 +226,9 @@ def drift_sha256(config: Config, dataset: Dataset) -> str:
 
 
 def _shared_settings(config: Config, dataset: Dataset) -> dict[str, Any]:
-    return {"seed": config.seed, "test_size": config.test_size, "dataset": asdict(dataset)}
+    # the number of rows is in the table's own hash
+    facts = {key: value for key, value in asdict(dataset).items() if key != "rows"}
+    return {"seed": config.seed, "test_size": config.test_size, "dataset": facts}
 
 
 def _sha256(facts: Mapping[str, Any]) -> str:
@@ -315,6 +320,8 @@ def _dataset(name: str, raw: Any, models: Mapping[str, ModelSpec]) -> Dataset:
     values |= _split_columns(values.pop("split", {}), key)
     if threshold == "tuned" and (values["group"] or values["time"]):
         raise _SettingError(f"{key}.threshold", "tuned does not keep to `split`; give a number")
+    if "rows" in values:
+        _number(values["rows"], f"{key}.rows", int, FEWEST_ROWS)
     delimiter = values.get("delimiter", ",")
     if not isinstance(delimiter, str) or len(delimiter) != 1 or delimiter in '"\r\n':
         raise _SettingError(f"{key}.delimiter", f"expected one character, found {delimiter!r}")

@@ -1,7 +1,8 @@
 """The calibrated tables: housing prices, card fraud, customer churn, each with the best score that it allows.
 
-The seed draws rows and noise; the signal functions and their constants are fixed, and calibrated so that honest
-training lands near the published results (benchmarks/calibrate.py shows how near over 20 seeds).
+The seed draws rows and noise; any number of rows comes from the same distribution, with the same share of a class. The
+signal functions and their constants are fixed, and calibrated so that honest training lands near the published results
+(benchmarks/calibrate.py shows how near over 20 seeds).
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ CHURN_ROWS, CHURNED = 7_043, 2_662
 CHURN_LINEAR, CHURN_INTERACTION = 1.25, 2.6
 
 
-def make_housing(seed: int) -> tuple[pd.DataFrame, float]:
-    """Districts (20,640 x 12) and the Bayes ceiling of R².
+def make_housing(seed: int, rows: int = HOUSING_ROWS) -> tuple[pd.DataFrame, float]:
+    """Districts (rows x 12) and the Bayes ceiling of R².
 
     The target is a linear part, a smooth random surface over income, age, place and population (random Fourier
     features, Rahimi & Recht 2007) without its own linear part, and Laplace noise (heavy tails, as prices
@@ -46,8 +47,7 @@ def make_housing(seed: int) -> tuple[pd.DataFrame, float]:
     import numpy as np
     import pandas as pd
 
-    rng = np.random.default_rng(seed)
-    n = HOUSING_ROWS
+    rng, n = np.random.default_rng(seed), rows
     income = np.exp(rng.normal(1.25, 0.45, n)).clip(0.5, 15).round(4)
     age = rng.integers(1, 53, n).astype(float)
     south = rng.random(n) < 0.55
@@ -70,7 +70,10 @@ def make_housing(seed: int) -> tuple[pd.DataFrame, float]:
     constants = np.random.default_rng(SURFACE_SEED)
     waves = constants.normal(0, SURFACE_FREQUENCY, (inputs.shape[1], SURFACE_WAVES))
     phases = constants.uniform(0, 2 * np.pi, SURFACE_WAVES)
-    surface = np.cos(inputs @ waves + phases) @ constants.normal(size=SURFACE_WAVES)
+    heights = constants.normal(size=SURFACE_WAVES)
+    # so many rows at a time: all waves of all rows would take 1.6 kB a row
+    blocks = (inputs[start : start + HOUSING_ROWS] for start in range(0, n, HOUSING_ROWS))
+    surface = np.concatenate([np.cos(block @ waves + phases) @ heights for block in blocks])
     frame = pd.DataFrame(
         {
             "MedInc": income,
@@ -95,8 +98,8 @@ def make_housing(seed: int) -> tuple[pd.DataFrame, float]:
     return frame, float(1 - (noise**2).sum() / ((target - target.mean()) ** 2).sum())
 
 
-def make_credit(seed: int) -> tuple[pd.DataFrame, float]:
-    """Card transactions (10,000 x 31, exactly 20 frauds) and the Bayes ceiling of ROC-AUC.
+def make_credit(seed: int, rows: int = CREDIT_ROWS) -> tuple[pd.DataFrame, float]:
+    """Card transactions (rows x 31, exactly 0.2 % of them frauds) and the Bayes ceiling of ROC-AUC.
 
     V1..V28 are independent, Student's t for legitimate rows and Gaussian around one of two centres for frauds. The
     ceiling is the ROC-AUC of the true likelihood ratio, which no other score can beat (Neyman & Pearson 1933), on
@@ -106,19 +109,21 @@ def make_credit(seed: int) -> tuple[pd.DataFrame, float]:
     import pandas as pd
     from scipy.stats import mannwhitneyu
 
-    rng = np.random.default_rng(seed)
+    rng, n = np.random.default_rng(seed), rows
+    frauds = round(n * FRAUDS / CREDIT_ROWS)
+    second = round(frauds * SECOND_KIND / FRAUDS)
     names = [f"V{i}" for i in range(1, 29)]
     centres = np.array([[shifts.get(name, 0.0) for name in names] for shifts in (FRAUD_SHIFTS, SECOND_SHIFTS)])
     second_share = SECOND_KIND / FRAUDS
 
-    fraud = np.zeros(CREDIT_ROWS, dtype=bool)
-    fraud[rng.choice(CREDIT_ROWS, FRAUDS, replace=False)] = True
-    values = rng.standard_t(TAIL_FREEDOM, (CREDIT_ROWS, len(names)))
-    kinds = rng.permutation(np.repeat([0, 1], [FRAUDS - SECOND_KIND, SECOND_KIND]))
+    fraud = np.zeros(n, dtype=bool)
+    fraud[rng.choice(n, frauds, replace=False)] = True
+    values = rng.standard_t(TAIL_FREEDOM, (n, len(names)))
+    kinds = rng.permutation(np.repeat([0, 1], [frauds - second, second]))
     values[fraud] = rng.normal(centres[kinds])
     frame = pd.DataFrame(values * np.linspace(1.9, 0.35, len(names)), columns=names).round(6)
-    frame.insert(0, "Time", np.sort(rng.uniform(0, 172_792, CREDIT_ROWS)).round())
-    frame["Amount"] = np.exp(rng.normal(3.2, 1.3, CREDIT_ROWS)).clip(0.01, 25_000).round(2)
+    frame.insert(0, "Time", np.sort(rng.uniform(0, 172_792, n)).round())
+    frame["Amount"] = np.exp(rng.normal(3.2, 1.3, n)).clip(0.01, 25_000).round(2)
     frame["Class"] = fraud.astype(int)
 
     def log_likelihood_ratio(x: np.ndarray) -> np.ndarray:
@@ -127,23 +132,23 @@ def make_credit(seed: int) -> tuple[pd.DataFrame, float]:
         return np.logaddexp(np.log(1 - second_share) + first, np.log(second_share) + second) - legitimate
 
     legitimate = rng.standard_t(TAIL_FREEDOM, (CEILING_ROWS, len(names)))
-    frauds = rng.normal(centres[(rng.random(CEILING_ROWS) < second_share).astype(int)])
-    statistic = mannwhitneyu(log_likelihood_ratio(frauds), log_likelihood_ratio(legitimate)).statistic
+    fraudulent = rng.normal(centres[(rng.random(CEILING_ROWS) < second_share).astype(int)])
+    statistic = mannwhitneyu(log_likelihood_ratio(fraudulent), log_likelihood_ratio(legitimate)).statistic
     return frame, float(statistic / CEILING_ROWS**2)
 
 
-def make_churn(seed: int) -> tuple[pd.DataFrame, float]:
-    """Telecom customers (7,043 x 21, 2,662 churned) and the Bayes ceiling of accuracy.
+def make_churn(seed: int, rows: int = CHURN_ROWS) -> tuple[pd.DataFrame, float]:
+    """Telecom customers (rows x 21, 37.8 % of them churned) and the Bayes ceiling of accuracy.
 
     The log-odds have a linear part and interactions without their own linear part; logistic noise is added and the
-    2,662 highest values churn. With the cut as intercept, the churn probability p of a row is known, and the ceiling is
+    highest values churn. With the cut as intercept, the churn probability p of a row is known, and the ceiling is
     the mean of max(p, 1 - p) over the rows drawn.
     """
     import numpy as np
     import pandas as pd
 
-    rng = np.random.default_rng(seed)
-    n = CHURN_ROWS
+    rng, n = np.random.default_rng(seed), rows
+    churned = round(n * CHURNED / CHURN_ROWS)
 
     def yes(share: float | np.ndarray) -> np.ndarray:
         return rng.random(n) < share
@@ -198,7 +203,7 @@ def make_churn(seed: int) -> tuple[pd.DataFrame, float]:
     odds = CHURN_LINEAR * _standardise(linear)
     odds += CHURN_INTERACTION * _standardise(_without_linear_part(interaction, design))
     keys = odds + rng.logistic(size=n)
-    cut = np.sort(keys)[-CHURNED]
+    cut = np.sort(keys)[-churned]
     probability = 1 / (1 + np.exp(cut - odds))
 
     def answer(flag: np.ndarray, needs: np.ndarray | None = None, otherwise: str = "") -> np.ndarray:

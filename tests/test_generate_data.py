@@ -7,11 +7,12 @@ import pandas as pd
 import pytest
 import yaml
 from conftest import PARAMS, ROOT
+from scipy.stats import ks_2samp
 
 import generate_data
 from benchmarks.calibrate import PUBLISHED
 from pipeline import assessment
-from pipeline.config import load_config
+from pipeline.config import load_config, settings_sha256
 from pipeline.data import file_sha256
 from pipeline.generators import GENERATORS
 
@@ -91,6 +92,55 @@ def test_same_seed_same_bytes_and_committed_facts(tmp_path: Path, monkeypatch: p
         assert 0.5 < committed["ceiling"]["value"] < 1
     assert generate_data.main(["--dataset", "customer_churn", "--seed", "1"]) == 0
     assert json.loads(Path("metrics/data/customer_churn.json").read_text())["sha256"] != committed["sha256"]
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "share"),
+    [("california_housing", None, None), ("credit_fraud", "Class", 0.002), ("customer_churn", "Churn", 2662 / 7043)],
+)
+def test_more_rows_are_of_the_same_distribution(
+    name: str, target: str | None, share: float | None, tables: dict[str, pd.DataFrame]
+) -> None:
+    more, ceiling = GENERATORS[name](42, 50_000)
+    assert more.shape == (50_000, SHAPES[name][1])
+    if target:
+        assert more[target].isin([1, "Yes"]).mean() == pytest.approx(share, abs=1e-5)
+    for column in tables[name].select_dtypes("number"):
+        if column not in (target, "Time"):
+            assert ks_2samp(more[column], tables[name][column]).statistic < 0.025, column
+    assert ceiling == pytest.approx(GENERATORS[name](42)[1], abs=0.01)
+
+
+def test_rows_of_the_command_line_or_of_params_yaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "params.yaml").read_text()
+    line = "file: data/churn_data.csv"
+    (tmp_path / "params.yaml").write_text(text.replace(line, "file: data/churn_data.parquet\n    rows: 1500"))
+    assert generate_data.main(["--dataset", "customer_churn"]) == 0
+    assert len(pd.read_parquet("data/churn_data.parquet")) == 1500
+    assert generate_data.main(["--dataset", "customer_churn", "--rows", "2000"]) == 0
+    assert len(pd.read_parquet("data/churn_data.parquet")) == 2000
+    # `rows` is no setting that results depend on beside the table's own hash
+    (tmp_path / "params.yaml").write_text(text.replace(line, f"{line}\n    rows: 1500"))
+    hashes = [
+        settings_sha256(config, config.datasets["customer_churn"])
+        for config in (load_config(), load_config(ROOT / "params.yaml"))
+    ]
+    assert hashes[0] == hashes[1]
+
+
+def test_many_rows_ask_for_parquet_and_own_tables_do_not_scale(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        generate_data.main(["--dataset", "houses", "--rows", "5000"])
+    assert "houses is your own" in capsys.readouterr().err
+    Path("params.yaml").write_text((ROOT / "params.yaml").read_text())
+    assert generate_data.main(["--dataset", "california_housing", "--rows", "1000001"]) == 2
+    error = capsys.readouterr().err
+    assert "set it to data/housing_data.parquet" in error
+    assert len(error.splitlines()) == 1
+    assert not Path("data/housing_data.csv").exists()
 
 
 def test_own_table_is_taken_in(project: Path) -> None:
