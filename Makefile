@@ -16,13 +16,20 @@ $(BIN)/.installed: requirements.txt constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-$(BIN)/.installed-dev: $(BIN)/.installed requirements-dev.txt
+$(BIN)/.installed-scale: $(BIN)/.installed requirements-scale.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-scale.txt
+	@touch $@
+
+$(BIN)/.installed-dev: $(BIN)/.installed requirements-scale.txt requirements-dev.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
 .PHONY: pipeline
 pipeline: $(BIN)/.installed ## Set up what is needed and run every stage that is out of date
 	@python -m pipeline.lock mlruns/.pipeline dvc repro
+
+.PHONY: scale
+scale: $(BIN)/.installed-scale ## Set up what work on more than one machine needs
 
 .PHONY: test
 test: $(BIN)/.installed-dev ## Run the tests
