@@ -63,6 +63,7 @@ def main() -> int:
 
     evaluation.fit = timed("fit_predict", evaluation.fit)
     evaluation.predict = timed("fit_predict", evaluation.predict)
+    evaluation.out_of_fold = timed("fit_predict", evaluation.out_of_fold)
     tracking.write_runs = timed("tracking", tracking.write_runs)
     trials = 0
     if script == "tune_hyperparameters":

@@ -34,7 +34,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 IMPORTANCE_ROWS = 1000
 IMPORTANCE_REPEATS = 3
 EXAMPLE_ROWS = 5
-# Called before each fit: what it is, how many fits are done, and how many there are.
+# Called when work begins and after each fit: what was done, how many fits are done, and how many there are.
 Progress = Callable[[str, int, int], None]
 
 
@@ -105,23 +105,24 @@ def assess(
         all_folds = fold_indices(parts.X, parts.y, dataset, config)
     fits = len(folds) + 1 + len(all_folds)
 
-    def fold_begins(number: int) -> None:
-        progress(f"fold {number + 1} of {len(folds)}", number, fits)
+    def fold_ended(number: int) -> None:
+        progress(f"fold {number} of {len(folds)} done", number, fits)
 
-    def fold_over_all_rows_begins(number: int) -> None:
-        progress(f"fold {number + 1} of {len(all_folds)} over all rows", len(folds) + 1 + number, fits)
+    def fold_over_all_rows_ended(number: int) -> None:
+        progress(f"fold {number} of {len(all_folds)} over all rows done", len(folds) + 1 + number, fits)
 
-    pooled = evaluation.out_of_fold(model, parts.X_train, parts.y_train, folds, task, fold_begins)
+    progress(f"{fits} fits", 0, fits)
+    pooled = evaluation.out_of_fold(model, parts.X_train, parts.y_train, folds, task, fold_ended)
     cv = evaluation.scores(task, pooled)
-    progress("fit on the training part", len(folds), fits)
     started = time.perf_counter()
     evaluation.fit(model, parts.X_train, parts.y_train)
     fit_seconds = time.perf_counter() - started
+    progress("fitted on the training part", len(folds) + 1, fits)
     judged, rows = evaluation.predict(model, parts.X_test, parts.y_test, task), parts.X_test.index
     test = evaluation.scores(task, judged)
     if all_folds:
         fresh = build_model(dataset, config, name, parts.X, overrides)
-        judged = evaluation.out_of_fold(fresh, parts.X, parts.y, all_folds, task, fold_over_all_rows_begins)
+        judged = evaluation.out_of_fold(fresh, parts.X, parts.y, all_folds, task, fold_over_all_rows_ended)
         rows = parts.X.index[evaluation.validated_rows(all_folds)]
     return Assessment(
         model=model,
@@ -143,7 +144,8 @@ def progress_lines(label: str) -> Progress:
     started = time.monotonic()
 
     def show(step: str, done: int, fits: int) -> None:
-        left = f", about {(time.monotonic() - started) / done * (fits - done):.0f} s left" if done else ""
+        some = 0 < done < fits
+        left = f", about {(time.monotonic() - started) / done * (fits - done):.0f} s left" if some else ""
         print(f"{label}: {step}{left}", flush=True)
 
     return show

@@ -76,8 +76,8 @@ def test_tuned_settings_train_the_model_that_the_search_ended_with(
 def test_progress_tells_dataset_model_fold_and_time_left(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     train.main(["--dataset", "customers", "--model", "forest"])
     printed = capsys.readouterr().out
-    assert "customers forest (1 of 1): fold 1 of 3\n" in printed
-    assert re.search(r"customers forest \(1 of 1\): fold 3 of 3, about \d+ s left\n", printed)
+    assert "customers forest (1 of 1): 4 fits\n" in printed
+    assert re.search(r"customers forest \(1 of 1\): fold 3 of 3 done, about \d+ s left\n", printed)
 
 
 def test_shuffled_labels_score_no_better_than_naive(project: Path) -> None:
