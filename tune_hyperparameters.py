@@ -40,8 +40,10 @@ if TYPE_CHECKING:
 # A search grows a third of a trial's trees, and each draws half the rows, at most so many. 61 of 100 trees then leave a
 # row out instead of 37, so the score out of bag has more than half the votes that all trees on all rows would give it.
 FOREST_SHARE, TREE_SHARE, TREE_ROWS = 1 / 3, 0.5, 4000
+# Forests that a trial's forest is grown as, side by side.
+FOREST_PARTS = 4
 # Trees grown before each report: a step means the same work in every trial, so that trials can be compared.
-FOREST_STEPS = (10, 20, 40, 80)
+FOREST_STEPS = (12, 24, 60)
 # Boosting iterations without a better validation loss after which the fit of a fold stops.
 PATIENCE = 20
 
@@ -72,15 +74,18 @@ def tune_dataset(dataset: Dataset, config: Config, model: str, n_trials: int, ti
         run_trials(study, objective, n_trials, timeout, config, dataset)
     best = best_settings(study)
 
-    baseline = assessment.assess(
+    baseline = assessment.logged_baseline(dataset, config, model, client, hashes) or assessment.assess(
         dataset, config, model, parts, progress=assessment.progress_lines(f"{dataset.name} {model}, baseline")
     )
-    winner = assessment.assess(
-        dataset, config, model, parts, best, assessment.progress_lines(f"{dataset.name} {model}, winner")
-    )
-    if winner.cv[dataset.metric] < baseline.cv[dataset.metric]:
-        print(f"{dataset.name} {model}: the winner of the search is no better than the baseline, which stays")
-        winner, best = baseline, {name: baseline.params[name] for name in space if name in baseline.params}
+    own = {name: baseline.params[name] for name in space if name in baseline.params}
+    winner = baseline
+    if best != own:
+        winner = assessment.assess(
+            dataset, config, model, parts, best, assessment.progress_lines(f"{dataset.name} {model}, winner")
+        )
+    if winner is baseline or winner.cv[dataset.metric] < baseline.cv[dataset.metric]:
+        print(f"{dataset.name} {model}: the search found nothing better than the baseline, which stays")
+        winner, best = baseline, own
     [(difference, difference_interval)] = evaluation.paired_differences(
         dataset.metric, winner.predictions, [baseline.predictions], config.seed
     )
@@ -121,8 +126,9 @@ def open_study(
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     way = way_of_scoring(dataset, config, model, space)
-    tuning = [config.tuning.search_rows, config.tuning.startup_trials, TREE_SHARE, TREE_ROWS, FOREST_SHARE, PATIENCE]
-    facts = json.dumps([model, way, space, *tuning, hashes], sort_keys=True)
+    tuning = [config.tuning.search_rows, config.tuning.startup_trials, PATIENCE]
+    forests = [TREE_SHARE, TREE_ROWS, FOREST_SHARE, FOREST_PARTS, FOREST_STEPS]
+    facts = json.dumps([model, way, space, tuning, forests, hashes], sort_keys=True)
     name = f"{model}-{hashlib.sha256(facts.encode()).hexdigest()[:12]}"
     database = study_database(dataset)
     if not database.exists():
@@ -294,7 +300,10 @@ def way_of_scoring(dataset: Dataset, config: Config, model: str, space: Mapping[
 
 
 def out_of_bag_scorer(preprocessing: Any, X: Any, y: Any, dataset: Dataset, config: Config) -> Scorer:
-    """Out-of-bag score (Breiman 2001) of a forest that grows: the trees and votes of a step stay for the next."""
+    """Out-of-bag score (Breiman 2001) of a forest that grows: the trees and votes of a step stay for the next.
+
+    The forest is grown as FOREST_PARTS smaller ones side by side, however many cores there are: the same in any place.
+    """
     import numpy as np
     from sklearn.base import clone
 
@@ -302,31 +311,31 @@ def out_of_bag_scorer(preprocessing: Any, X: Any, y: Any, dataset: Dataset, conf
 
     features = np.asarray(preprocessing.fit_transform(X, y), dtype=np.float32)
     rows = max(1, min(TREE_ROWS, int(TREE_SHARE * len(y))))
-
-    def cast(tree: Any, drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        left_out = np.ones(len(y), dtype=bool)
-        left_out[drawn] = False
-        predict = tree.predict if dataset.task == "regression" else tree.predict_proba
-        return left_out, predict(features[left_out], check_input=False)
+    width = () if dataset.task == "regression" else (len(np.unique(y)),)
 
     def score(estimator: Any) -> Iterator[tuple[int, float, float]]:
-        forest = clone(estimator).set_params(warm_start=True, max_samples=rows)
-        votes = np.zeros(len(y) if dataset.task == "regression" else (len(y), len(np.unique(y))))
-        voters = np.zeros(len(y))
-        size = max(1, round(FOREST_SHARE * estimator.n_estimators))
-        grown = 0
+        settings = {"warm_start": True, "max_samples": rows, "n_jobs": 1}
+        seeds = range(config.seed, config.seed + FOREST_PARTS)
+        forests = [clone(estimator).set_params(**settings, random_state=seed) for seed in seeds]
+        votes = np.zeros((FOREST_PARTS, len(y), *width))
+        voters = np.zeros((FOREST_PARTS, len(y)))
+
+        def grow(part: int, trees: int) -> None:
+            forest = forests[part]
+            new = slice(forest.n_estimators if hasattr(forest, "estimators_") else 0, trees)
+            forest.set_params(n_estimators=trees).fit(features, y)
+            for tree, drawn in zip(forest.estimators_[new], forest.estimators_samples_[new], strict=True):
+                left_out = np.ones(len(y), dtype=bool)
+                left_out[drawn] = False
+                votes[part, left_out] += vote(tree, features[left_out])
+                voters[part, left_out] += 1
+
         with ThreadPoolExecutor() as threads:
-            for trees in [*(step for step in FOREST_STEPS if step < size), size]:
-                forest.set_params(n_estimators=trees).fit(features, y)
-                # summed in the order of the trees: the same to the last digit in every run
-                new = forest.estimators_[grown:], forest.estimators_samples_[grown:]
-                for left_out, vote in threads.map(cast, *new):
-                    votes[left_out] += vote
-                    voters[left_out] += 1
-                grown = trees
-                asked = voters > 0
-                means = (votes[asked].T / voters[asked]).T
-                yield trees, metric_value(dataset.metric, voted(dataset, forest, y[asked], means)), trees / size
+            for trees, done in growth(FOREST_SHARE * estimator.n_estimators, FOREST_PARTS):
+                list(threads.map(grow, range(FOREST_PARTS), [trees] * FOREST_PARTS))
+                asked = voters.sum(axis=0) > 0
+                means = (votes.sum(axis=0)[asked].T / voters.sum(axis=0)[asked]).T
+                yield trees, metric_value(dataset.metric, voted(dataset, forests[0], y[asked], means)), done
 
     return score
 
@@ -340,28 +349,44 @@ def grown_scorer(preprocessing: Any, X: Any, y: Any, dataset: Dataset, config: C
 
     from pipeline.evaluation import metric_value
 
-    folds = preprocessed_folds(preprocessing, X, y, dataset, config)
+    folds = preprocessed_folds(preprocessing, X, y, dataset, config, dtype="float32")
     actual = np.concatenate([fold[3] for fold in folds])
 
     def score(estimator: Any) -> Iterator[tuple[int, float, float]]:
         rows = max(1, min(TREE_ROWS, int(TREE_SHARE * len(folds[0][1]))))
-        forests = [clone(estimator).set_params(warm_start=True) for _ in folds]
+        forests = [clone(estimator).set_params(warm_start=True, n_jobs=1) for _ in folds]
         if estimator.bootstrap and estimator.max_samples is None:
             forests = [forest.set_params(max_samples=rows) for forest in forests]
-        size = max(1, estimator.n_estimators // len(folds))
-        for trees in [*(step // len(folds) for step in FOREST_STEPS if len(folds) <= step < size * len(folds)), size]:
-            predictions = []
-            for forest, (X_train, y_train, X_validation, _) in zip(forests, folds, strict=True):
-                with warnings.catch_warnings():
-                    # class weights of a forest that grows: right here, where every fit has the same rows
-                    warnings.simplefilter("ignore", UserWarning)
-                    forest.set_params(n_estimators=trees).fit(X_train, y_train)
-                ask = forest.predict if dataset.task == "regression" else forest.predict_proba
-                predictions.append(ask(X_validation))
-            means = np.concatenate(predictions)
-            yield trees, metric_value(dataset.metric, voted(dataset, forests[0], actual, means)), trees / size
+        votes = [0.0] * len(folds)
+
+        def grow(fold: int, trees: int) -> None:
+            forest, (X_train, y_train, X_validation, _) = forests[fold], folds[fold]
+            new = slice(forest.n_estimators if hasattr(forest, "estimators_") else 0, trees)
+            forest.set_params(n_estimators=trees).fit(X_train, y_train)
+            for tree in forest.estimators_[new]:
+                votes[fold] = votes[fold] + vote(tree, X_validation)
+
+        with ThreadPoolExecutor() as threads, warnings.catch_warnings():
+            # class weights of a forest that grows: right here, where every fit has the same rows
+            warnings.simplefilter("ignore", UserWarning)
+            for trees, done in growth(estimator.n_estimators, len(folds)):
+                list(threads.map(grow, range(len(folds)), [trees] * len(folds)))
+                means = np.concatenate([cast / trees for cast in votes])
+                yield trees, metric_value(dataset.metric, voted(dataset, forests[0], actual, means)), done
 
     return score
+
+
+def growth(trees: float, parts: int) -> Iterator[tuple[int, float]]:
+    """The steps by which forests grow that have so many trees together: trees of each of them, share of the work."""
+    size = max(1, round(trees / parts))
+    for step in [*(step // parts for step in FOREST_STEPS if parts <= step < size * parts), size]:
+        yield step, step / size
+
+
+def vote(tree: Any, features: Any) -> Any:
+    """A tree's votes: values (n,) for regression, else a share a class (n, classes)."""
+    return (tree.predict_proba if hasattr(tree, "predict_proba") else tree.predict)(features, check_input=False)
 
 
 def voted(dataset: Dataset, forest: Any, actual: Any, means: Any) -> Predictions:
@@ -408,9 +433,10 @@ def fold_scorer(preprocessing: Any, X: Any, y: Any, dataset: Dataset, config: Co
 
 
 def preprocessed_folds(
-    preprocessing: Any, X: Any, y: Any, dataset: Dataset, config: Config
+    preprocessing: Any, X: Any, y: Any, dataset: Dataset, config: Config, dtype: str = "float64"
 ) -> list[tuple[Any, Any, Any, Any]]:
     """Each fold's X_train, y_train, X_validation, y_validation, the preprocessing fitted on its own training rows."""
+    import numpy as np
     from sklearn.base import clone
 
     from pipeline.data import fold_indices
@@ -419,8 +445,9 @@ def preprocessed_folds(
     for train, validation in fold_indices(X, y, dataset, config):
         fitted = clone(preprocessing)
         # fit_transform, as target encoding is cross-fitted only there
-        learned = fitted.fit_transform(X.iloc[train], y[train])
-        folds.append((learned, y[train], fitted.transform(X.iloc[validation]), y[validation]))
+        learned = np.asarray(fitted.fit_transform(X.iloc[train], y[train]), dtype=dtype)
+        asked = np.asarray(fitted.transform(X.iloc[validation]), dtype=dtype)
+        folds.append((learned, y[train], asked, y[validation]))
     return folds
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import os
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline import evaluation, tracking
-from pipeline.config import Config, Dataset
+from pipeline.config import SCORES, Config, Dataset, PipelineError
 from pipeline.data import features_and_target, fold_indices, in_order_of_time, load_dataset, split, write_atomic
 from pipeline.evaluation import Predictions
 from pipeline.models import build_estimator, build_model, model_params
@@ -139,6 +140,45 @@ def assess(
     )
 
 
+def logged_baseline(
+    dataset: Dataset, config: Config, name: str, client: MlflowClient, hashes: Mapping[str, str]
+) -> Assessment | None:
+    """What train.py found for a model, read from its run: None where there is no whole run of this data, these settings
+    and this code.
+    """
+    run = tracking.newest_runs(client, dataset.name, "baseline", **hashes).get(name)
+    if run is None or run.tags.get("code_sha256") != code_sha256():
+        return None
+    try:
+        model, predictions = run.load_model(), run.artifact("predictions.csv")
+    except PipelineError:
+        return None
+    metrics, names = run.metrics, SCORES[dataset.task]
+    return Assessment(
+        model=model,
+        estimator=run.params["estimator"],
+        params=model_params(dataset, config, name),
+        cv={metric: metrics[f"cv_{metric}"] for metric in names},
+        train={metric: metrics[f"train_{metric}"] for metric in names},
+        test={metric: metrics[f"test_{metric}"] for metric in names},
+        score={metric: metrics[metric] for metric in names},
+        interval={metric: [metrics[f"{metric}_low"], metrics[f"{metric}_high"]] for metric in names},
+        predictions=read_predictions(predictions, dataset.task),
+        rows=read_rows(predictions),
+        fit_seconds=metrics["fit_seconds"],
+    )
+
+
+def code_sha256() -> str:
+    """Hash of the code that decides what an assessment finds: these modules and scikit-learn's version."""
+    import sklearn
+
+    digest = hashlib.sha256(sklearn.__version__.encode())
+    for module in ("assessment", "data", "evaluation", "models", "tables"):
+        digest.update(Path(__file__).with_name(f"{module}.py").read_bytes())
+    return digest.hexdigest()
+
+
 def progress_lines(label: str) -> Progress:
     """Prints a line a step, with the time left by the mean time of the fits before it."""
     started = time.monotonic()
@@ -247,7 +287,7 @@ def log_run(
         metrics.update({f"{metric}_low": low, f"{metric}_high": high})
     record = tracking.RunRecord(
         name=name,
-        tags=tags,
+        tags={**tags, "code_sha256": code_sha256()},
         params={**assessment.params, "model_type": tags["model_type"], "estimator": assessment.estimator},
         metrics=metrics,
         files=plots,
@@ -272,9 +312,17 @@ def read_predictions(path: Path, task: str) -> Predictions:
     """The artifact predictions.csv of a run: its predictions for the rows that it was judged on."""
     import pandas as pd
 
-    table = pd.read_csv(path)
+    # labels of classes may read like missing values, and numbers keep their last digit
+    table = pd.read_csv(path, keep_default_na=False, float_precision="round_trip")
     score = table["score"].to_numpy() if task == "binary" else None
     return Predictions(table["actual"].to_numpy(), table["predicted"].to_numpy(), score)
+
+
+def read_rows(path: Path) -> pd.Index:
+    """The row labels that belong to read_predictions."""
+    import pandas as pd
+
+    return pd.Index(pd.read_csv(path, usecols=["row"])["row"])
 
 
 def _rounded(values: Mapping[str, float]) -> dict[str, float]:

@@ -31,8 +31,8 @@ FRAUD_SHIFTS = {"V14": -5.4, "V4": 4.05, "V11": 3.6}
 SECOND_SHIFTS = {"V14": -2.8, "V4": -2.95, "V11": 1.9}
 CEILING_ROWS = 50_000
 
-# Churn: weights of the standardised linear and curved parts of the log-odds. The curved part lies in few columns, so that
-# a forest which looks at more columns a split, as tuning finds, gains by it.
+# Churn: weights of the standardised linear and curved parts of the log-odds. The curved part lies in few columns, so
+# that a forest which looks at more columns a split, as tuning finds, gains by it.
 CHURN_ROWS, CHURNED = 7_043, 2_662
 CHURN_LINEAR, CHURN_CURVED = 1.5, 2.1
 

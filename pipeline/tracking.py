@@ -489,6 +489,10 @@ def _run_that_says(client: MlflowClient, experiment_id: str, experiment: str, re
             run.model_file()
         except PipelineError:
             return None
+    for tag in record.tags.keys() - {"timestamp"}:
+        # other code may have found the same: the run is that code's too
+        if run.tags.get(tag) != record.tags[tag]:
+            client.set_tag(run.run_id, tag, record.tags[tag])
     return run.run_id
 
 

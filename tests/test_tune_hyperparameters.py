@@ -14,8 +14,9 @@ import pytest
 import yaml
 from conftest import PARAMS, ROOT
 
+import train
 import tune_hyperparameters as tune
-from pipeline import tracking
+from pipeline import assessment, tracking
 from pipeline.lock import hold
 
 
@@ -94,7 +95,7 @@ def test_a_weighted_forest_is_searched_on_folds_not_out_of_bag(project: Path) ->
     tune.main(["--dataset", "customers", "--n-trials", "2"])
     baseline = study_of("customers").trials[0]
     # a forest of 20 trees, grown together by three folds
-    assert list(baseline.intermediate_values) == [3, 6]
+    assert list(baseline.intermediate_values) == [4, 7]
 
 
 def test_the_baseline_stays_where_the_winner_is_no_better(project: Path) -> None:
@@ -148,6 +149,29 @@ def test_a_trial_that_fails_is_recorded_with_its_reason_and_the_search_goes_on(
     [run] = [run for run in trial_runs("customers") if run.info.status == "FAILED"]
     assert run.info.run_name == "Trial_3"
     assert run.data.tags["reason"] == "RuntimeError: the estimator gave up"
+
+
+def test_the_baseline_is_taken_from_the_training_of_the_same_code(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words, metrics = ["--dataset", "customers", "--n-trials", "4"], Path("metrics/tune/customers.json")
+    tune.main(words)
+    alone = metrics.read_text()
+    assert "customers forest, baseline: fold 1 of 3 done" in capsys.readouterr().out
+    train.main(["--dataset", "customers", "--model", "forest"])
+    capsys.readouterr()
+    tune.main(words)
+    assert "baseline: fold" not in capsys.readouterr().out
+    assert metrics.read_text() == alone
+    monkeypatch.setattr(assessment, "code_sha256", lambda: "of other code")
+    tune.main(words)
+    assert "customers forest, baseline: fold 1 of 3 done" in capsys.readouterr().out
+    # what other code finds too is that code's as well
+    train.main(["--dataset", "customers", "--model", "forest"])
+    capsys.readouterr()
+    tune.main(words)
+    assert "baseline: fold" not in capsys.readouterr().out
+    assert metrics.read_text() == alone
 
 
 def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(
