@@ -280,7 +280,7 @@ def log_run(
     importance = importances(assessment, dataset, config, parts)
     plots = save_plots(assessment, importance, dataset, f"{dataset.name}: {name}", folder)
     metrics = {**assessment.score, "fit_seconds": assessment.fit_seconds}
-    metrics["model_bytes"] = len(pickle.dumps(assessment.model))
+    metrics["model_bytes"] = pickled_bytes(assessment.model)
     for prefix, values in (("train", assessment.train), ("test", assessment.test), ("cv", assessment.cv)):
         metrics.update({f"{prefix}_{metric}": value for metric, value in values.items()})
     for metric, (low, high) in assessment.interval.items():
@@ -296,6 +296,23 @@ def log_run(
     )
     example = parts.X_train.head(EXAMPLE_ROWS)
     tracking.write_runs(client, dataset.name, [record], model=assessment.model, example=example)
+
+
+def pickled_bytes(model: Pipeline) -> int:
+    """The size of a model's pickle, which is not held in memory: a forest on millions of rows takes gigabytes."""
+    counter = _Counter()
+    pickle.dump(model, counter)
+    return counter.size
+
+
+class _Counter:
+    """A file that forgets what is written, but not how much."""
+
+    size = 0
+
+    def write(self, data: bytes) -> int:
+        self.size += len(data)
+        return len(data)
 
 
 def _predictions_csv(assessment: Assessment) -> str:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
 RESAMPLES = 1000
-CHUNK = 100
+# Resamples drawn at a time: fewer of many rows, so that their counts take 40 MB at most.
+CHUNK, CHUNK_CELLS = 100, 5_000_000
 
 
 @dataclass(frozen=True)
@@ -142,11 +143,13 @@ def _percentiles(values: np.ndarray) -> list[float]:
 
 
 def _resamples(n: int, seed: int) -> Iterator[np.ndarray]:
-    """RESAMPLES rows of bootstrap counts, in chunks of (CHUNK, n)."""
+    """RESAMPLES rows of bootstrap counts, in chunks of at most CHUNK rows (k, n)."""
     rng = np.random.default_rng(seed)
-    for _ in range(RESAMPLES // CHUNK):
-        draws = rng.integers(0, n, (CHUNK, n)) + n * np.arange(CHUNK)[:, None]
-        yield np.bincount(draws.ravel(), minlength=CHUNK * n).reshape(CHUNK, n).astype(float)
+    size = max(1, min(CHUNK, CHUNK_CELLS // n))
+    for first in range(0, RESAMPLES, size):
+        k = min(size, RESAMPLES - first)
+        draws = rng.integers(0, n, (k, n)) + n * np.arange(k)[:, None]
+        yield np.bincount(draws.ravel(), minlength=k * n).reshape(k, n).astype(float)
 
 
 def _weighted(metric: str, p: Predictions, w: np.ndarray) -> np.ndarray:

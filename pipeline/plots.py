@@ -11,6 +11,8 @@ from pipeline.evaluation import Predictions, metric_value
 
 BLUE, ORANGE, GREY = "#1f5f99", "#d9730d", "#777777"
 MOST_FEATURES = 20
+# A cell of a density plot has at least this share of the rows, or one row: more rows do not fill it up with stragglers.
+LEAST_SHARE = 1 / 5000
 
 
 def feature_importance(importance: Mapping[str, float], title: str, metric: str) -> Figure:
@@ -29,7 +31,7 @@ def predictions_plot(predictions: Predictions, title: str, task: str) -> Figure:
     if task == "regression":
         figure = Figure(figsize=(6, 6), layout="constrained")
         axes = figure.subplots()
-        axes.hexbin(predictions.actual, predictions.predicted, gridsize=60, mincnt=1, bins="log", cmap="Blues")
+        _density(axes, predictions.actual, predictions.predicted)
         low = min(predictions.actual.min(), predictions.predicted.min())
         high = max(predictions.actual.max(), predictions.predicted.max())
         axes.plot([low, high], [low, high], color=ORANGE, linewidth=1)
@@ -51,7 +53,7 @@ def diagnostics(predictions: Predictions, title: str, task: str) -> Figure:
     left, right = figure.subplots(1, 2)
     if task == "regression":
         residuals = predictions.actual - predictions.predicted
-        left.hexbin(predictions.predicted, residuals, gridsize=60, mincnt=1, bins="log", cmap="Blues")
+        _density(left, predictions.predicted, residuals)
         left.axhline(0, color=ORANGE, linewidth=1)
         left.set(xlabel="predicted", ylabel="residual (actual - predicted)")
         right.hist(residuals, bins=60, color=BLUE)
@@ -80,6 +82,15 @@ def diagnostics(predictions: Predictions, title: str, task: str) -> Figure:
         right.set(xlabel="rows")
     figure.suptitle(title)
     return figure
+
+
+def _density(axes, x: np.ndarray, y: np.ndarray) -> None:
+    """How many rows are where, in hexagons on a logarithmic scale of colours."""
+    least = max(1, int(LEAST_SHARE * len(x)))
+    axes.hexbin(x, y, gridsize=60, mincnt=least, bins="log", cmap="Blues")
+    if least > 1:
+        words = f"cells of fewer than {least:,} rows are blank"
+        axes.text(0.02, 0.97, words, transform=axes.transAxes, va="top", fontsize=8, color=GREY)
 
 
 def _confusion(axes, predictions: Predictions) -> None:

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
+from pipeline import evaluation
 from pipeline.evaluation import Predictions, bootstrap_intervals, metric_value, paired_differences, scores
 
 
@@ -55,3 +56,11 @@ def test_paired_difference_is_narrower_than_two_intervals(binary: Predictions) -
     assert 0 <= low <= difference <= high
     single = bootstrap_intervals("binary", binary, 0)["accuracy"]
     assert high - low < (single[1] - single[0]) / 2
+
+
+def test_many_rows_are_resampled_in_smaller_chunks_to_the_same_interval(
+    binary: Predictions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = bootstrap_intervals("binary", binary, 0)
+    monkeypatch.setattr(evaluation, "CHUNK_CELLS", 7 * len(binary.actual))
+    assert bootstrap_intervals("binary", binary, 0) == whole

@@ -1,5 +1,7 @@
+import io
 import json
 import os
+import pickle
 import re
 import shutil
 import subprocess
@@ -11,10 +13,11 @@ import pandas as pd
 import pytest
 import yaml
 from conftest import PARAMS, make_customers
+from sklearn.ensemble import RandomForestRegressor
 
 import train
 import tune_hyperparameters
-from pipeline import tracking
+from pipeline import assessment, evaluation, plots, tracking
 from pipeline.config import load_config, settings_sha256
 from pipeline.data import file_sha256
 
@@ -78,6 +81,29 @@ def test_progress_tells_dataset_model_fold_and_time_left(project: Path, capsys: 
     printed = capsys.readouterr().out
     assert "customers forest (1 of 1): 4 fits\n" in printed
     assert re.search(r"customers forest \(1 of 1\): fold 3 of 3 done, about \d+ s left\n", printed)
+
+
+def test_the_size_of_a_model_is_that_of_its_pickle() -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(4000, 3))
+    forest = RandomForestRegressor(5, random_state=0).fit(X, X[:, 0])
+    for model in (forest, np.zeros(100_000), {"a": 1}):
+        assert assessment.pickled_bytes(model) == len(pickle.dumps(model))
+
+
+def test_a_picture_of_many_rows_is_no_larger() -> None:
+    rng = np.random.default_rng(0)
+
+    def sizes(rows: int) -> list[int]:
+        actual = rng.normal(size=rows)
+        predictions = evaluation.Predictions(actual, actual + rng.normal(0, 0.5, rows))
+        files = [io.BytesIO(), io.BytesIO()]
+        for file, draw in zip(files, (plots.predictions_plot, plots.diagnostics), strict=True):
+            draw(predictions, "title", "regression").savefig(file, dpi=110, format="png")
+        return [len(file.getvalue()) for file in files]
+
+    for few, many in zip(sizes(4_000), sizes(200_000), strict=True):
+        assert many < 1.05 * few
 
 
 def test_shuffled_labels_score_no_better_than_naive(project: Path) -> None:
