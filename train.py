@@ -2,10 +2,12 @@
 
     python train.py --dataset california_housing --model random_forest
     python train.py --dataset california_housing --tuned
+    python train.py --scheduler tcp://host:8786
 
 Reads the table in data/. Writes one MLflow run a model, plots in reports/<dataset>/train/ and
 metrics/train/<dataset>.json. With --tuned the settings come from metrics/tune/<dataset>.json, runs are named
-<model>_tuned and plots go to reports/<dataset>/tuning/.
+<model>_tuned and plots go to reports/<dataset>/tuning/. With --scheduler the fits of a dataset's models run side by
+side on a Dask cluster.
 """
 
 from __future__ import annotations
@@ -18,16 +20,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.cluster import cluster, side_by_side
 from pipeline.config import Config, Dataset, PipelineError, load_config, settings_sha256
 from pipeline.console import exit_code
 from pipeline.data import earlier_models, file_sha256, read_json, write_json
 
 if TYPE_CHECKING:
+    from distributed import Client
+
     from pipeline.assessment import Assessment
 
 
-def train_dataset(dataset: Dataset, config: Config, models: Sequence[str]) -> Path:
-    """Train the named models of one dataset in this process; returns the path of the metrics file."""
+def train_dataset(dataset: Dataset, config: Config, models: Sequence[str], workers: Client | None = None) -> Path:
+    """Train the named models of one dataset, here or on a cluster's workers; returns the path of the metrics file."""
     from pipeline import assessment, tracking
 
     parts = assessment.load_parts(dataset, config)
@@ -35,10 +40,13 @@ def train_dataset(dataset: Dataset, config: Config, models: Sequence[str]) -> Pa
     metrics_file = Path("metrics/train") / f"{dataset.name}.json"
     results = {}
     client = tracking.open_store(create=True)
-    for position, name in enumerate(models, 1):
+
+    def assess(name: str) -> tuple[str, float, Assessment]:
         started = time.time()
-        label = f"{dataset.name} {name} ({position} of {len(models)})"
-        fitted = assessment.assess(dataset, config, name, parts, progress=assessment.progress_lines(label))
+        label = f"{dataset.name} {name} ({models.index(name) + 1} of {len(models)})"
+        return label, started, assessment.assess(dataset, config, name, parts, None, assessment.progress_lines(label))
+
+    for name, (label, started, fitted) in zip(models, side_by_side(assess, models, workers), strict=True):
         folder = Path("reports") / dataset.name / "train" / name
         tags = {"dataset": dataset.name, "model_type": name, "stage": "baseline", **hashes}
         assessment.log_run(fitted, dataset, config, parts, client, name, tags, folder, started)
@@ -59,7 +67,7 @@ def train_dataset(dataset: Dataset, config: Config, models: Sequence[str]) -> Pa
     return metrics_file
 
 
-def train_tuned(dataset: Dataset, config: Config, models: Sequence[str]) -> list[str]:
+def train_tuned(dataset: Dataset, config: Config, models: Sequence[str], workers: Client | None = None) -> list[str]:
     """Train with the settings that tuning found, on the table as it is now; returns the names of the runs.
 
     The run and the plots are those that the search itself ends with; the metrics of the search stay as they are.
@@ -82,11 +90,14 @@ def train_tuned(dataset: Dataset, config: Config, models: Sequence[str]) -> list
         print(f"{dataset.name}: note: the settings were tuned on other data or with other params.yaml settings")
     parts = assessment.load_parts(dataset, config)
     client = tracking.open_store(create=True)
-    for position, name in enumerate(tuned, 1):
+
+    def assess(name: str) -> tuple[str, float, Assessment]:
         started = time.time()
-        label = f"{dataset.name} {name}_tuned ({position} of {len(tuned)})"
-        settings = found["models"][name]["params"]
-        fitted = assessment.assess(dataset, config, name, parts, settings, assessment.progress_lines(label))
+        label = f"{dataset.name} {name}_tuned ({tuned.index(name) + 1} of {len(tuned)})"
+        settings, progress = found["models"][name]["params"], assessment.progress_lines(label)
+        return label, started, assessment.assess(dataset, config, name, parts, settings, progress)
+
+    for name, (label, started, fitted) in zip(tuned, side_by_side(assess, tuned, workers), strict=True):
         folder = Path("reports") / dataset.name / "tuning" / name
         tags = {"dataset": dataset.name, "model_type": name, "stage": "tuned", **hashes}
         assessment.log_run(fitted, dataset, config, parts, client, f"{name}_tuned", tags, folder, started)
@@ -110,6 +121,7 @@ def build_parser(config: Config) -> argparse.ArgumentParser:
     parser.add_argument(
         "--tuned", action="store_true", help="train with the settings in metrics/tune/ instead of params.yaml's"
     )
+    parser.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster to fit on, as tcp://host:8786")
     return parser
 
 
@@ -119,14 +131,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         args = build_parser(config).parse_args(argv)
         names = list(config.datasets) if args.dataset == "all" else [args.dataset]
         models = [args.model] if args.model else list(config.models)
-        for name in names:
-            if args.tuned:
-                tuned = train_tuned(config.dataset(name), config, models)
-                runs = ", ".join(f"{model}_tuned" for model in tuned)
-                print(f"wrote plots in reports/{name}/tuning/ and the MLflow runs in mlruns/: {runs}")
-                continue
-            written = train_dataset(config.dataset(name), config, models)
-            print(f"wrote {written}, reports/{name}/train/ and {len(models)} MLflow runs in mlruns/")
+        with cluster(args.scheduler) as workers:
+            for name in names:
+                if args.tuned:
+                    tuned = train_tuned(config.dataset(name), config, models, workers)
+                    runs = ", ".join(f"{model}_tuned" for model in tuned)
+                    print(f"wrote plots in reports/{name}/tuning/ and the MLflow runs in mlruns/: {runs}")
+                    continue
+                written = train_dataset(config.dataset(name), config, models, workers)
+                print(f"wrote {written}, reports/{name}/train/ and {len(models)} MLflow runs in mlruns/")
     except PipelineError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

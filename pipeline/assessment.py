@@ -115,9 +115,7 @@ def assess(
     progress(f"{fits} fits", 0, fits)
     pooled = evaluation.out_of_fold(model, parts.X_train, parts.y_train, folds, task, fold_ended)
     cv = evaluation.scores(task, pooled)
-    started = time.perf_counter()
-    evaluation.fit(model, parts.X_train, parts.y_train)
-    fit_seconds = time.perf_counter() - started
+    model, fit_seconds = evaluation.timed_fit(model, parts.X_train, parts.y_train)
     progress("fitted on the training part", len(folds) + 1, fits)
     judged, rows = evaluation.predict(model, parts.X_test, parts.y_test, task), parts.X_test.index
     test = evaluation.scores(task, judged)

@@ -7,6 +7,7 @@ weights 1.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -35,15 +36,29 @@ class Predictions:
 
 def fit(model: Pipeline, X: pd.DataFrame, y: np.ndarray) -> Pipeline:
     """Fit in place and return it. Where every row gets the same score, no threshold can be tuned: it stays at 0.5."""
+    from joblib import parallel_config
     from sklearn.model_selection import FixedThresholdClassifier
 
-    try:
-        return model.fit(X, y)
-    except ValueError as error:
-        if "constant predictions" not in str(error):
-            raise
-        model.steps[-1] = ("model", FixedThresholdClassifier(model[-1].estimator, threshold=0.5))
-        return model.fit(X, y)
+    # a fit stays in one process, on its cores, wherever joblib takes the fits themselves
+    with parallel_config(backend="threading"):
+        try:
+            return model.fit(X, y)
+        except ValueError as error:
+            if "constant predictions" not in str(error):
+                raise
+            model.steps[-1] = ("model", FixedThresholdClassifier(model[-1].estimator, threshold=0.5))
+            return model.fit(X, y)
+
+
+def timed_fit(model: Pipeline, X: pd.DataFrame, y: np.ndarray) -> tuple[Pipeline, float]:
+    """The model fitted, by a worker where joblib's work goes to a cluster, and the seconds that the fit took."""
+    from joblib import Parallel, delayed
+
+    def fitted() -> tuple[Pipeline, float]:
+        started = time.perf_counter()
+        return fit(model, X, y), time.perf_counter() - started
+
+    return Parallel(n_jobs=1)([delayed(fitted)()])[0]
 
 
 def predict(model: Pipeline, X: pd.DataFrame, y: np.ndarray, task: str) -> Predictions:
@@ -83,13 +98,15 @@ def out_of_fold(
         model = clone(model)
         model.set_params(**{name: 1 for name, value in model.get_params().items() if name.endswith("n_jobs") and value})
 
-    def judged(train: np.ndarray, validation: np.ndarray) -> Predictions:
+    def judged(number: int) -> Predictions:
+        # the rows go with the function: see pipeline/cluster.py
+        train, validation = folds[number]
         fitted = fit(clone(model), X.iloc[train], y[train])
         return predict(fitted, X.iloc[validation], y[validation], task)
 
     parts = []
     for part in Parallel(n_jobs=jobs, prefer="threads", return_as="generator")(
-        delayed(judged)(train, validation) for train, validation in folds
+        delayed(judged)(number) for number in range(len(folds))
     ):
         parts.append(part)
         fold_ended(len(parts))
