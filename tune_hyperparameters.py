@@ -15,6 +15,8 @@ import hashlib
 import inspect
 import json
 import math
+import os
+import re
 import sys
 import time
 import warnings
@@ -29,6 +31,20 @@ from pipeline.console import exit_code
 from pipeline.data import earlier_models, file_sha256, write_atomic, write_json, write_text
 from pipeline.database import STUDIES, check_database, create_database, database_errors
 from pipeline.lock import hold
+from pipeline.models import search_space
+from pipeline.shared_study import (
+    OutOfTimeError,
+    SharedStudy,
+    end_once,
+    in_memory,
+    open_shared,
+    persistently,
+    progress,
+    release,
+    slot_of,
+    work_in_processes,
+    work_on,
+)
 
 if TYPE_CHECKING:
     import optuna
@@ -36,6 +52,7 @@ if TYPE_CHECKING:
 
     from pipeline.assessment import Assessment, Parts
     from pipeline.evaluation import Predictions
+    from pipeline.tracking import MlflowClient
 
 # A search grows a third of a trial's trees, and each draws half the rows, at most so many. 61 of 100 trees then leave a
 # row out instead of 37, so the score out of bag has more than half the votes that all trees on all rows would give it.
@@ -52,28 +69,68 @@ Scorer = Callable[[Any], Iterator[tuple[int, float, float]]]
 Objective = Callable[["optuna.Trial", float], float]
 
 
-class OutOfTimeError(Exception):
-    """The search's time is up in the middle of a trial, which is dropped as if it had never begun."""
+def tune_dataset(
+    dataset: Dataset,
+    config: Config,
+    model: str,
+    n_trials: int,
+    timeout: float | None,
+    workers: int = 1,
+    storage: str | None = None,
+) -> Path | None:
+    """Search, refit and score the winner beside the baseline, log all of it; returns the metrics file's path.
 
-
-def tune_dataset(dataset: Dataset, config: Config, model: str, n_trials: int, timeout: float | None) -> Path:
-    """Search, refit and score the winner beside the baseline, log all of it; returns the metrics file's path."""
-    from pipeline import assessment, evaluation, tracking
-    from pipeline.models import search_space
+    `storage` is the address of a database in which other processes work on the same study: None where another one of
+    them refits the winner.
+    """
+    from pipeline import assessment, tracking
 
     started = time.time()
     space = search_space(dataset, config, model)
-    parts = assessment.load_parts(dataset, config)
     hashes = {"data_sha256": file_sha256(Path(dataset.file)), "params_sha256": settings_sha256(config, dataset)}
+    name = study_name(dataset, config, model, space, hashes)
+    shared = open_shared(storage, name) if storage else None
+    parts = assessment.load_parts(dataset, config)
     client = tracking.open_store(create=True)
-    objective = make_objective(dataset, config, model, parts, space)
+    place = shared.place if shared else None
+    end = partial(end_study, dataset, config, model, parts, space, hashes, client, started, place)
+    if shared is not None:
+        run_together(shared, dataset, config, model, parts, n_trials, timeout, workers)
+        study = persistently(shared, partial(in_memory, shared.kept))
+        check_completed(study, dataset)
+        return end_once(shared, f"{dataset.name} {model}", n_trials, partial(end, study))
     # a second search of the same study waits, then finds the trials done
     lock = STUDIES / f".{dataset.name}-{model}.lock"
     with hold(lock, f"{dataset.name} {model}: another search goes on"), database_errors(study_database(dataset)):
-        study = open_study(dataset, config, model, space, hashes)
-        run_trials(study, objective, n_trials, timeout, config, dataset)
-    best = best_settings(study)
+        study = open_study(dataset, model, name)
+        if workers > 1:
+            shared = open_shared(f"sqlite:///{study_database(dataset).resolve()}", name)
+            # whoever has a claim here was killed
+            release(shared)
+            run_together(shared, dataset, config, model, parts, n_trials, timeout, workers)
+        else:
+            run_trials(study, make_objective(dataset, config, model, parts, space), n_trials, timeout, config, dataset)
+        study = in_memory(study)
+    check_completed(study, dataset)
+    return end(study)
 
+
+def end_study(
+    dataset: Dataset,
+    config: Config,
+    model: str,
+    parts: Parts,
+    space: Mapping[str, Any],
+    hashes: Mapping[str, str],
+    client: MlflowClient,
+    started: float,
+    place: str | None,
+    study: optuna.Study,
+) -> Path:
+    """Refit and score the winner beside the baseline, log all of it; returns the metrics file's path."""
+    from pipeline import assessment, evaluation, tracking
+
+    best = best_settings(study)
     baseline = assessment.logged_baseline(dataset, config, model, client, hashes) or assessment.assess(
         dataset, config, model, parts, progress=assessment.progress_lines(f"{dataset.name} {model}, baseline")
     )
@@ -95,7 +152,7 @@ def tune_dataset(dataset: Dataset, config: Config, model: str, n_trials: int, ti
     common = {"dataset": dataset.name, "model_type": model, **hashes}
     parent = tracking.RunRecord(
         name=f"{model} study",
-        tags={**common, "stage": "study", "study": study.study_name},
+        tags={**common, "stage": "study", "study": study.study_name, **({"study_storage": place} if place else {})},
         params={"space": json.dumps(space), "seed": config.seed},
         start=started,
     )
@@ -114,10 +171,19 @@ def tune_dataset(dataset: Dataset, config: Config, model: str, n_trials: int, ti
     return path
 
 
-def open_study(
+def study_name(
     dataset: Dataset, config: Config, model: str, space: Mapping[str, Any], hashes: Mapping[str, str]
-) -> optuna.Study:
-    """The kept study of exactly this data, space and seed; a new one, announced, where any of them changed.
+) -> str:
+    """The name of the study of exactly this data, space and seed."""
+    way = way_of_scoring(dataset, config, model, space)
+    tuning = [config.tuning.search_rows, config.tuning.startup_trials, PATIENCE]
+    forests = [TREE_SHARE, TREE_ROWS, FOREST_SHARE, FOREST_PARTS, FOREST_STEPS]
+    facts = json.dumps([model, way, space, tuning, forests, hashes], sort_keys=True)
+    return f"{model}-{hashlib.sha256(facts.encode()).hexdigest()[:12]}"
+
+
+def open_study(dataset: Dataset, model: str, name: str) -> optuna.Study:
+    """The study of that name in the project's own database; a new one, announced, where data, space or seed changed.
 
     Raises:
         PipelineError: the database is damaged, read-only or of another version.
@@ -125,11 +191,6 @@ def open_study(
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    way = way_of_scoring(dataset, config, model, space)
-    tuning = [config.tuning.search_rows, config.tuning.startup_trials, PATIENCE]
-    forests = [TREE_SHARE, TREE_ROWS, FOREST_SHARE, FOREST_PARTS, FOREST_STEPS]
-    facts = json.dumps([model, way, space, tuning, forests, hashes], sort_keys=True)
-    name = f"{model}-{hashlib.sha256(facts.encode()).hexdigest()[:12]}"
     database = study_database(dataset)
     if not database.exists():
         create_database(database, lambda path: open_storage(path).engine.dispose())
@@ -163,61 +224,111 @@ def run_trials(
     """Go on until `kept` holds n_trials (complete, pruned or failed), or the time is up.
 
     A trial runs in memory and is kept when it is over, whole and in one transaction: a kill leaves no trace of the
-    trial that it hits. Each trial's sampling is seeded from the seed and the count of the trials before it, so a search
-    that was killed and resumed proposes what one left alone would have. The first trial has the baseline's settings.
-
-    Raises:
-        PipelineError: every trial failed.
+    trial that it hits.
     """
-    import optuna
-    from optuna.trial import TrialState
     from tqdm import tqdm
 
     deadline = math.inf if timeout is None else time.monotonic() + timeout
-    startup = config.tuning.startup_trials
-    study = optuna.create_study(direction="maximize", pruner=optuna.pruners.MedianPruner(n_startup_trials=startup))
-    study.add_trials(kept.get_trials(deepcopy=False))
-    count = len(study.trials)
-    if count:
-        print(f"{dataset.name}: going on after {count} finished trials", flush=True)
-    with tqdm(total=n_trials, initial=min(count, n_trials), desc=dataset.name, unit="trial", file=sys.stdout) as bar:
-        while count < n_trials and (time.monotonic() < deadline or count == 0):
-            with warnings.catch_warnings():
-                # `group` is experimental; without it the first trial, which suggests nothing, would leave no setting
-                # that all trials share, and the sampler would draw each on its own
-                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                study.sampler = optuna.samplers.TPESampler(
-                    seed=config.seed * 100_003 + count, n_startup_trials=startup, multivariate=True, group=True
-                )
-            trial = study.ask()
+    study = in_memory(kept)
+    done = [slot_of(trial) for trial in study.trials]
+    if done:
+        print(f"{dataset.name}: going on after {len(done)} finished trials", flush=True)
+    with tqdm(
+        total=n_trials, initial=min(len(done), n_trials), desc=dataset.name, unit="trial", file=sys.stdout
+    ) as bar:
+        for slot in sorted(set(range(n_trials)) - set(done)):
+            if slot and time.monotonic() >= deadline:
+                break
             try:
-                value = objective(trial, deadline if count else math.inf)
-                if not math.isfinite(value):
-                    raise ValueError(f"the score is {value}")
-                study.tell(trial, value)
+                kept.add_trial(run_trial(objective, config, deadline, study, slot))
             except OutOfTimeError:
                 break
-            except optuna.TrialPruned:
-                study.tell(trial, state=TrialState.PRUNED)
-            except PipelineError:
-                raise
-            except Exception as error:
-                # whatever an estimator raises is the result of its trial, not the end of the search
-                trial.set_user_attr("reason", f"{type(error).__name__}: {error}")
-                study.tell(trial, state=TrialState.FAIL)
-            kept.add_trial(study.trials[-1])
-            count += 1
             bar.update()
             bar.set_postfix_str(progress(study))
-    if not any(trial.state == TrialState.COMPLETE for trial in study.trials):
-        reason = study.trials[-1].user_attrs["reason"]
-        raise PipelineError(f"{dataset.name}: every trial failed; the last one: {reason}")
 
 
-def progress(study: optuna.Study) -> str:
-    states = [trial.state.name for trial in study.get_trials(deepcopy=False)]
-    complete = "COMPLETE" in states
-    return f"best {study.best_value:.4f}, {states.count('PRUNED')} pruned" if complete else "none complete yet"
+def run_trial(
+    objective: Objective, config: Config, deadline: float, study: optuna.Study, slot: int
+) -> optuna.trial.FrozenTrial:
+    """The trial of a slot, run to its end in a study in memory.
+
+    Its sampling is seeded from the seed and the slot, so a search that was killed and resumed proposes what one left
+    alone would have, and no two processes propose the same. The first has the baseline's settings, and always ends.
+
+    Raises:
+        OutOfTimeError: the deadline has passed.
+        PipelineError: the search space is wrong.
+    """
+    import optuna
+    from optuna.trial import TrialState
+
+    startup = config.tuning.startup_trials
+    study.pruner = optuna.pruners.MedianPruner(n_startup_trials=startup)
+    with warnings.catch_warnings():
+        # `group` is experimental; without it the first trial, which suggests nothing, would leave no setting that all
+        # trials share, and the sampler would draw each on its own
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        study.sampler = optuna.samplers.TPESampler(
+            seed=config.seed * 100_003 + slot, n_startup_trials=startup, multivariate=True, group=True
+        )
+    trial = study.ask()
+    trial.set_user_attr("slot", slot)
+    try:
+        value = objective(trial, deadline if slot else math.inf)
+        if not math.isfinite(value):
+            raise ValueError(f"the score is {value}")
+        study.tell(trial, value)
+    except optuna.TrialPruned:
+        study.tell(trial, state=TrialState.PRUNED)
+    except (OutOfTimeError, PipelineError):
+        raise
+    except Exception as error:
+        # whatever an estimator raises is the result of its trial, not the end of the search
+        trial.set_user_attr("reason", f"{type(error).__name__}: {error}")
+        study.tell(trial, state=TrialState.FAIL)
+    return study.get_trials(deepcopy=False)[-1]
+
+
+def check_completed(study: optuna.Study, dataset: Dataset) -> None:
+    """Raises PipelineError where every trial failed."""
+    trials = study.get_trials(deepcopy=False)
+    if not any(trial.state.name == "COMPLETE" for trial in trials):
+        raise PipelineError(f"{dataset.name}: every trial failed; the last one: {trials[-1].user_attrs['reason']}")
+
+
+def run_together(
+    shared: SharedStudy,
+    dataset: Dataset,
+    config: Config,
+    model: str,
+    parts: Parts,
+    n_trials: int,
+    timeout: float | None,
+    workers: int,
+) -> None:
+    """Help with the trials of a shared study, in this process or in so many `workers`, until there are n_trials or the
+    time is up. Trials begin as in run_trials, but know only those that were over by then; so the order in which
+    processes come decides what is proposed.
+
+    Raises:
+        PipelineError: a worker was refused something, or all workers were killed.
+    """
+    if workers > 1:
+        facts = (dataset, config, model, n_trials, timeout)
+        work_in_processes(shared, workers, help_search, facts, n_trials, dataset.name)
+        return
+    objective = make_objective(dataset, config, model, parts, search_space(dataset, config, model))
+    deadline = math.inf if timeout is None else time.monotonic() + timeout
+    work_on(shared, partial(run_trial, objective, config, deadline), n_trials, deadline, dataset.name)
+
+
+def help_search(
+    shared: SharedStudy, dataset: Dataset, config: Config, model: str, n_trials: int, timeout: float | None
+) -> None:
+    """What each worker process does."""
+    from pipeline import assessment
+
+    run_together(shared, dataset, config, model, assessment.load_parts(dataset, config), n_trials, timeout, workers=1)
 
 
 def best_settings(study: optuna.Study) -> dict[str, Any]:
@@ -251,7 +362,7 @@ def make_objective(dataset: Dataset, config: Config, model: str, parts: Parts, s
     own = model_params(dataset, config, model)
 
     def objective(trial: optuna.Trial, deadline: float) -> float:
-        if trial.number == 0:
+        if slot_of(trial) == 0:
             settings = {key: own[key] for key in own if key in space}
         elif way == "early stopping":
             # the iterations are found, not suggested: as many as help, up to the end of their range
@@ -459,7 +570,7 @@ def trial_record(trial: optuna.trial.FrozenTrial, tags: Mapping[str, str]) -> An
     values = [trial.value] if trial.value is not None else list(trial.intermediate_values.values())[-1:]
     reason = {"reason": trial.user_attrs["reason"][:500]} if "reason" in trial.user_attrs else {}
     return RunRecord(
-        name=f"Trial_{trial.number + 1}",
+        name=f"Trial_{slot_of(trial) + 1}",
         tags={**tags, "stage": "trial", "trial_state": trial.state.name, **reason},
         params=trial.user_attrs.get("settings", {}),
         metrics={"value": values[0], "step": max(trial.intermediate_values, default=0)} if values else {},
@@ -584,6 +695,22 @@ def build_parser(config: Config) -> argparse.ArgumentParser:
         help="trials in all, finished ones of an earlier call included (default: %(default)s)",
     )
     parser.add_argument(
+        "--workers",
+        type=positive_int,
+        default=1,
+        metavar="N",
+        help="processes that share the search; with more than one the order in which trials end decides what is "
+        "tried next, so that no two searches are the same (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--storage",
+        type=postgresql_address,
+        metavar="URL",
+        default=os.environ.get("PIPELINE_STUDY_STORAGE") or None,
+        help="postgresql://user@host/database: share the search with every machine that is given the same "
+        "(default: the variable PIPELINE_STUDY_STORAGE)",
+    )
+    parser.add_argument(
         "--timeout",
         type=positive_float,
         metavar="SECONDS",
@@ -597,6 +724,13 @@ def positive_int(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError("give a whole number of at least 1")
     return value
+
+
+def postgresql_address(text: str) -> str:
+    if not text.startswith(("postgresql://", "postgresql+psycopg://")):
+        # what was given is not repeated: it may hold a password
+        raise argparse.ArgumentTypeError("give postgresql://user@host/database; on one machine use --workers")
+    return text
 
 
 def positive_float(text: str) -> float:
@@ -613,13 +747,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         for name in list(config.datasets) if args.dataset == "all" else [args.dataset]:
             dataset = config.dataset(name)
             model = args.model or dataset.tune
-            written = tune_dataset(dataset, config, model, args.n_trials, args.timeout)
+            written = tune_dataset(dataset, config, model, args.n_trials, args.timeout, args.workers, args.storage)
+            if written is None:
+                continue
             print(f"wrote {written}, reports/{name}/tuning/{model}/ and the study's MLflow runs in mlruns/")
     except PipelineError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         words = " ".join(["python", "tune_hyperparameters.py", *(argv if argv is not None else sys.argv[1:])])
+        words = re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", words)
         print(f"\nstopped; finished trials are kept. To go on: {words}", file=sys.stderr)
         return 130
     return 0

@@ -121,7 +121,7 @@ def test_if_every_trial_fails_the_reason_is_given(project: Path, capsys: pytest.
     assert "every trial failed" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("words", [["--n-trials", "0"], ["--timeout", "-1"], ["--model", "nosuch"]])
+@pytest.mark.parametrize("words", [["--n-trials", "0"], ["--timeout", "-1"], ["--model", "nosuch"], ["--workers", "0"]])
 def test_usage_errors_exit_2(project: Path, words: list[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         tune.main(words)
