@@ -129,6 +129,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         config = load_config()
         args = build_parser(config).parse_args(argv)
+        from pipeline import tracking
+
         names = list(config.datasets) if args.dataset == "all" else [args.dataset]
         models = [args.model] if args.model else list(config.models)
         with cluster(args.scheduler) as workers:
@@ -136,10 +138,10 @@ def main(argv: Sequence[str] | None = None) -> int:
                 if args.tuned:
                     tuned = train_tuned(config.dataset(name), config, models, workers)
                     runs = ", ".join(f"{model}_tuned" for model in tuned)
-                    print(f"wrote plots in reports/{name}/tuning/ and the MLflow runs in mlruns/: {runs}")
+                    print(f"wrote plots in reports/{name}/tuning/ and the MLflow runs in {tracking.place()}: {runs}")
                     continue
                 written = train_dataset(config.dataset(name), config, models, workers)
-                print(f"wrote {written}, reports/{name}/train/ and {len(models)} MLflow runs in mlruns/")
+                print(f"wrote {written}, reports/{name}/train/ and {len(models)} MLflow runs in {tracking.place()}")
     except PipelineError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

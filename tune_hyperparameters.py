@@ -16,7 +16,6 @@ import inspect
 import json
 import math
 import os
-import re
 import sys
 import time
 import warnings
@@ -27,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.config import Config, Dataset, PipelineError, load_config, settings_sha256
-from pipeline.console import exit_code
+from pipeline.console import exit_code, without_passwords
 from pipeline.data import earlier_models, file_sha256, write_atomic, write_json, write_text
 from pipeline.database import STUDIES, check_database, create_database, database_errors
 from pipeline.lock import hold
@@ -744,20 +743,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         config = load_config()
         args = build_parser(config).parse_args(argv)
+        from pipeline import tracking
+
         for name in list(config.datasets) if args.dataset == "all" else [args.dataset]:
             dataset = config.dataset(name)
             model = args.model or dataset.tune
             written = tune_dataset(dataset, config, model, args.n_trials, args.timeout, args.workers, args.storage)
             if written is None:
                 continue
-            print(f"wrote {written}, reports/{name}/tuning/{model}/ and the study's MLflow runs in mlruns/")
+            reports = f"reports/{name}/tuning/{model}/"
+            print(f"wrote {written}, {reports} and the study's MLflow runs in {tracking.place()}")
     except PipelineError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         words = " ".join(["python", "tune_hyperparameters.py", *(argv if argv is not None else sys.argv[1:])])
-        words = re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", words)
-        print(f"\nstopped; finished trials are kept. To go on: {words}", file=sys.stderr)
+        print(f"\nstopped; finished trials are kept. To go on: {without_passwords(words)}", file=sys.stderr)
         return 130
     return 0
 

@@ -95,7 +95,7 @@ def promote(name: str, config: Config, confident: bool) -> str:
         **{metric: str(value) for metric, value in facts["score"].items()},
         **{f"{metric}_interval": json.dumps(bounds) for metric, bounds in facts["interval"].items()},
     }
-    with tracking.locked_registry(client):
+    with tracking.locked_store(client):
         version = tracking.register(client, name, run, tags, {TRAINING_ROWS: "\n".join(row_hashes(parts.X_train))})
         champion = tracking.run_with_alias(client, name, "champion")
         if champion is not None and champion[0] == version:
@@ -188,7 +188,7 @@ def roll_back(name: str) -> str:
     from pipeline import tracking
 
     client = tracking.open_store()
-    with tracking.locked_registry(client):
+    with tracking.locked_store(client):
         former = tracking.former_champion(client, name)
         if former is None:
             raise PipelineError(f"{name}: there is no former champion to go back to")

@@ -1,9 +1,10 @@
-"""How a script ends where what it prints has no place: on a full disk, or in a pipe that nobody reads."""
+"""What scripts print: without passwords, and what becomes of it on a full disk, or in a pipe that nobody reads."""
 
 from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 from collections.abc import Callable
 
@@ -23,3 +24,8 @@ def exit_code(main: Callable[[], int]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 2
     return code
+
+
+def without_passwords(text: str) -> str:
+    """The text with `***` for the password of each address in it."""
+    return re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1:***@", text)

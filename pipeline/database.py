@@ -32,6 +32,7 @@ MENDS = {
     "locked": "another program holds it; close that and run it again",
     "malformed": RESTORE,
     "not a database": RESTORE,
+    "Max retries exceeded": "start the MLflow server and run it again",
 }
 
 

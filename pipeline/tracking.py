@@ -2,6 +2,8 @@
 
 A run is written in one go under a lock on the store, after its work is done. So a run of this pipeline that is still
 RUNNING while the lock is held was left by a killed process, and is removed with its files before the next is written.
+On an MLflow server, which several machines write to, each run says who writes it, and only those of dead processes of
+this machine are removed, and those that have been in writing for a day.
 
 One result is one run: a call that reaches what the newest finished run of the same stage, model, data and settings says
 already adds none. So a call that was killed can be repeated, and processes can do the same work at once, without a run
@@ -15,20 +17,24 @@ import math
 import os
 import pickle
 import shutil
+import socket
 import sqlite3
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse
 
 from pipeline.config import PipelineError
+from pipeline.console import without_passwords
 from pipeline.data import file_sha256
 from pipeline.database import check_database, create_database, database_errors
-from pipeline.lock import hold
+from pipeline.lock import hold, is_alive
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,7 +57,14 @@ UNFINISHED = (
     "attributes.status = 'FAILED' and tags.stage != 'trial'",
 )
 
+# Seconds after which a run that is still being written to a server was left, whichever machine began it.
+ABANDONED = 24 * 3600
+RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
+
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+# what MLflow prints of each run and each file
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 
 @dataclass(frozen=True)
@@ -102,7 +115,7 @@ class StoredRun:
             if not path.exists():
                 raise PipelineError(f"{path}: not found; the store {self.store} is incomplete, train again")
             return path
-        return Path(self._client.download_artifacts(self.run_id, name))
+        return _download(f"{self._artifact_uri}/{name}", self.store)
 
     def load_model(self) -> Pipeline:
         """The run's fitted model.
@@ -122,11 +135,14 @@ class StoredRun:
         model_id = self.tags.get("model_id", "")
         if not model_id:
             raise PipelineError(f"run {self.run_id}: no model was logged; train again")
-        location = self._client.get_logged_model(model_id).artifact_location
+        with store_errors(self.store):
+            location = self._client.get_logged_model(model_id).artifact_location
         path = Path(unquote(urlparse(location).path)) / "model.pkl"
         if not path.exists() and self.store.startswith("sqlite:///"):
             folder = Path(self.store.removeprefix("sqlite:///")).parent / "artifacts" / self.experiment / "models"
             path = folder / model_id / "artifacts" / "model.pkl"
+        elif not path.exists():
+            path = _download(f"{location}/model.pkl", self.store)
         if not path.exists():
             raise PipelineError(f"{path}: not found; train again")
         if file_sha256(path) != self.tags.get("model_sha256"):
@@ -134,9 +150,46 @@ class StoredRun:
         return path
 
 
+def _download(uri: str, store: str) -> Path:
+    """A file of a server, in a folder that goes when this process ends.
+
+    Raises:
+        PipelineError: the server has no such file.
+    """
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    folder = tempfile.mkdtemp(dir=_downloads().name)
+    try:
+        return Path(mlflow.artifacts.download_artifacts(uri, dst_path=folder, tracking_uri=store))
+    except (MlflowException, OSError) as error:
+        words = "cannot be fetched: the server does not answer" if _is_away(error) else "not found, train again"
+        raise PipelineError(f"{without_passwords(store)}: {uri}: {words}") from None
+
+
+@cache
+def _downloads() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="mlflow-")
+
+
+def _is_away(error: BaseException | None) -> bool:
+    """Whether a server did not answer, or could not."""
+    from requests.exceptions import RequestException
+
+    while error is not None and not isinstance(error, RequestException):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
 def default_uri() -> str:
     """MLFLOW_TRACKING_URI, or the project's own sqlite store."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{DATABASE.resolve()}"
+
+
+def place() -> str:
+    """Where runs go, for messages."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI")
+    return without_passwords(uri) if uri else f"{STORE}/"
 
 
 def open_store(uri: str | None = None, create: bool = False) -> MlflowClient:
@@ -159,21 +212,56 @@ def open_store(uri: str | None = None, create: bool = False) -> MlflowClient:
 
     for noisy in ("mlflow.sklearn", "mlflow.store.db.utils"):
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
-    with database_errors(database or uri):
+    with store_errors(uri):
         if database is not None and not database.exists():
             create_database(database, _make_tables)
         elif database is not None:
             _check_version(database)
         try:
             client = mlflow.MlflowClient(uri)
-            client.search_experiments(max_results=1)
+            with _few_retries():
+                client.search_experiments(max_results=1)
         except MlflowException as error:
             if database is not None:
                 raise
+            words = "it does not answer" if _is_away(error) else " ".join(str(error).split())[:200]
+            shown = without_passwords(uri)
             raise PipelineError(
-                f"{uri}: the MLflow store cannot be used ({' '.join(str(error).split())[:200]})"
+                f"{shown}: the MLflow store cannot be used ({words}); mend the address, or start the server"
             ) from None
+    if database is None:
+        _tell_of_waiting(uri)
     return client
+
+
+@contextmanager
+def _few_retries() -> Iterator[None]:
+    """A server that is not there at the start is told of within seconds; later, MLflow tries for four minutes."""
+    before = os.environ.get(RETRIES)
+    os.environ.setdefault(RETRIES, "1")
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[RETRIES]
+
+
+@cache
+def _tell_of_waiting(uri: str) -> None:
+    logging.getLogger("urllib3.connectionpool").addHandler(_TellOfWaiting(uri))
+
+
+class _TellOfWaiting(logging.Handler):
+    """One line where MLflow begins to wait for its server."""
+
+    def __init__(self, uri: str) -> None:
+        super().__init__(logging.WARNING)
+        self.uri, self.told = without_passwords(uri), -math.inf
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if time.monotonic() - self.told > LOCK_TIMEOUT:
+            print(f"{self.uri}: does not answer; waiting", file=sys.stderr, flush=True)
+        self.told = time.monotonic()
 
 
 def database_of(uri: str) -> Path | None:
@@ -230,25 +318,15 @@ def write_runs(
     Raises:
         PipelineError: the store or the disk refuses.
     """
-    uri = str(client.tracking_uri)
-    with store_lock(), database_errors(database_of(uri) or uri):
+    with locked_store(client):
         _wait_until_writable(client)
         experiment_id = _experiment_id(client, experiment)
         _remove_unfinished(client, experiment_id)
-        if parent is None:
-            return [
-                _run_that_says(client, experiment_id, experiment, record)
-                or _write_run(client, experiment_id, record, None, model, example)
-                for record in records
-            ]
-        quoted = parent.tags["study"].replace("'", "")
-        found = client.search_runs([experiment_id], f"tags.study = '{quoted}' and tags.stage = 'study'")
-        parent_id = found[0].info.run_id if found else _write_run(client, experiment_id, parent, None, None, None)
-        known = {
-            run.info.run_name for run in _search(client, experiment_id, f"tags.`mlflow.parentRunId` = '{parent_id}'")
-        }
-        new = [record for record in records if record.name not in known]
-        return [parent_id, *(_write_run(client, experiment_id, record, parent_id, None, None) for record in new)]
+        ids = _write_missing(client, experiment, experiment_id, records, parent, model, example)
+        if database_of(str(client.tracking_uri)) is None:
+            # a request is made again where its answer was lost, and may have begun two runs
+            _remove_unfinished(client, experiment_id)
+        return ids
 
 
 def newest_runs(
@@ -284,15 +362,19 @@ def run_of(client: MlflowClient, experiment: str, name: str, data_sha256: str, p
 
 
 @contextmanager
-def locked_registry(client: MlflowClient) -> Iterator[None]:
-    """What is read and changed inside is one step for other processes of this project.
+def locked_store(client: MlflowClient) -> Iterator[None]:
+    """What is read and changed inside is one step for other processes of this project on this machine.
 
     Raises:
         PipelineError: the store or the disk refuses.
     """
-    uri = str(client.tracking_uri)
-    with store_lock(), database_errors(database_of(uri) or uri):
+    with store_lock(), store_errors(str(client.tracking_uri)):
         yield
+
+
+def store_errors(uri: str) -> AbstractContextManager[None]:
+    """As database_errors, for a store of any kind."""
+    return database_errors(database_of(uri) or without_passwords(uri))
 
 
 def run_with_alias(client: MlflowClient, name: str, alias: str) -> tuple[str, StoredRun] | None:
@@ -306,19 +388,28 @@ def register(client: MlflowClient, name: str, run: StoredRun, tags: Mapping[str,
     """The version of the registered model `name` that is this run's model; a new one, with the tags, where it has none
     yet. `texts` become artifacts of its run.
     """
+    from mlflow.exceptions import MlflowException
+
     if _registered(client, name) is None:
-        client.create_registered_model(name)
+        try:
+            client.create_registered_model(name)
+        except MlflowException as error:
+            # by another machine, or by a request whose answer was lost
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
     for version in client.search_model_versions(f"name = '{name}'"):
         if version.run_id == run.run_id:
             return str(version.version)
-    if database_of(run.store) is not None:
+    # where the files are now, which is not what the database says of a project that was moved
+    source = run.model_file().parent.as_uri()
+    if database_of(run.store) is None:
+        source = f"models:/{run.tags['model_id']}"
+    else:
         # MLflow's own temporary files, where a killed call was writing an artifact
         for left in run.artifact("").glob(".artifact.uploading.*"):
             left.unlink()
     for artifact, text in texts.items():
         client.log_text(run.run_id, text, artifact)
-    # where the files are now, which is not what the database says of a project that was moved
-    source = run.model_file().parent.as_uri()
     created = client.create_model_version(
         name, source, run_id=run.run_id, model_id=run.tags["model_id"], tags=dict(tags)
     )
@@ -404,9 +495,10 @@ def _search(client: MlflowClient, experiment_id: str, query: str) -> list[Run]:
     runs: list[Run] = []
     token = None
     while True:
-        page = client.search_runs(
-            [experiment_id], query, max_results=PAGE, page_token=token, order_by=["attributes.start_time DESC"]
-        )
+        with store_errors(str(client.tracking_uri)):
+            page = client.search_runs(
+                [experiment_id], query, max_results=PAGE, page_token=token, order_by=["attributes.start_time DESC"]
+            )
         runs += page
         token = page.token
         if not token:
@@ -414,12 +506,20 @@ def _search(client: MlflowClient, experiment_id: str, query: str) -> list[Run]:
 
 
 def _experiment_id(client: MlflowClient, name: str) -> str:
+    from mlflow.exceptions import MlflowException
+
     found = client.get_experiment_by_name(name)
     if found is not None:
         return found.experiment_id
-    if str(client.tracking_uri).startswith("sqlite:"):
+    if database_of(str(client.tracking_uri)) is not None:
         return client.create_experiment(name, (STORE / "artifacts" / name).resolve().as_uri())
-    return client.create_experiment(name)
+    try:
+        return client.create_experiment(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+        # another machine came first
+        return _experiment_id(client, name)
 
 
 def _wait_until_writable(client: MlflowClient) -> None:
@@ -445,21 +545,62 @@ def _remove_unfinished(client: MlflowClient, experiment_id: str) -> None:
     for run in _unfinished(client, experiment_id):
         run_id = run.info.run_id
         for model in client.search_logged_models([experiment_id], filter_string=f"source_run_id = '{run_id}'"):
-            _remove_files(model.artifact_location)
+            _remove_files(client, model.artifact_location)
             client.delete_logged_model(model.model_id)
-        _remove_files(run.info.artifact_uri)
+        _remove_files(client, run.info.artifact_uri)
         client.delete_run(run_id)
 
 
 def _unfinished(client: MlflowClient, experiment_id: str) -> list[Run]:
-    return [run for query in UNFINISHED for run in _search(client, experiment_id, query)]
+    found = [run for query in UNFINISHED for run in _search(client, experiment_id, query)]
+    if database_of(str(client.tracking_uri)) is not None:
+        return found
+    return [run for run in found if run.info.status != "RUNNING" or _is_left(run)]
 
 
-def _remove_files(uri: str) -> None:
+def _is_left(run: Run) -> bool:
+    """Whether nobody writes a run of a server any more, though it is RUNNING.
+
+    A process looks before it writes and after, so what it began itself is left.
+    """
+    host, pid, began = run.data.tags.get("writer", f"- 0 {run.info.start_time // 1000}").split()
+    if host == socket.gethostname() and (int(pid) == os.getpid() or not is_alive(int(pid))):
+        return True
+    return time.time() - int(began) > ABANDONED
+
+
+def _remove_files(client: MlflowClient, uri: str) -> None:
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
     address = urlparse(uri)
-    if address.scheme in ("", "file"):
+    if address.scheme == "mlflow-artifacts":
+        get_artifact_repository(uri, tracking_uri=client.tracking_uri).delete_artifacts()
+    elif address.scheme in ("", "file"):
         folder = Path(unquote(address.path))
         shutil.rmtree(folder.parent if folder.name == "artifacts" else folder, ignore_errors=True)
+
+
+def _write_missing(
+    client: MlflowClient,
+    experiment: str,
+    experiment_id: str,
+    records: Sequence[RunRecord],
+    parent: RunRecord | None,
+    model: Pipeline | None,
+    example: pd.DataFrame | None,
+) -> list[str]:
+    if parent is None:
+        return [
+            _run_that_says(client, experiment_id, experiment, record)
+            or _write_run(client, experiment_id, record, None, model, example)
+            for record in records
+        ]
+    quoted = parent.tags["study"].replace("'", "")
+    found = client.search_runs([experiment_id], f"tags.study = '{quoted}' and tags.stage = 'study'")
+    parent_id = found[0].info.run_id if found else _write_run(client, experiment_id, parent, None, None, None)
+    known = {run.info.run_name for run in _search(client, experiment_id, f"tags.`mlflow.parentRunId` = '{parent_id}'")}
+    new = [record for record in records if record.name not in known]
+    return [parent_id, *(_write_run(client, experiment_id, record, parent_id, None, None) for record in new)]
 
 
 def _run_that_says(client: MlflowClient, experiment_id: str, experiment: str, record: RunRecord) -> str | None:
@@ -514,6 +655,8 @@ def _write_run(
     start = int((record.start or end) * 1000)
     tags = dict(record.tags)
     tags["timestamp"] = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(start / 1000))
+    if database_of(str(client.tracking_uri)) is None:
+        tags["writer"] = f"{socket.gethostname()} {os.getpid()} {int(time.time())}"
     if parent_id:
         tags["mlflow.parentRunId"] = parent_id
     run = client.create_run(experiment_id, start_time=start, run_name=record.name, tags=tags)
@@ -568,7 +711,7 @@ def _log_model(client: MlflowClient, run_id: str, model: Pipeline, example: pd.D
             location = client.get_logged_model(logged.model_id).artifact_location
             file = Path(unquote(urlparse(location).path)) / "model.pkl"
             if not file.exists():
-                file = Path(mlflow.artifacts.download_artifacts(f"models:/{logged.model_id}")) / "model.pkl"
+                file = _download(f"{location}/model.pkl", str(client.tracking_uri))
             client.set_tag(run_id, "model_id", logged.model_id)
             client.set_tag(run_id, "model_sha256", file_sha256(file))
     finally:
