@@ -72,7 +72,7 @@ def check_dvc() -> Iterator[str]:
         if is_alive(pid):
             yield f"`dvc` is running (process {pid}): look again when it is done"
         else:
-            yield f"{DVC_RUNNING}: names the killed process {pid}; the next `dvc repro` clears it"
+            yield f"{DVC_RUNNING}: names the killed process {pid}; delete it when no `dvc` is running"
     try:
         yaml.safe_load(DVC_LOCK.read_text(encoding="utf-8")) if DVC_LOCK.exists() else None
     except (yaml.YAMLError, UnicodeDecodeError):

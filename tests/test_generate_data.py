@@ -10,7 +10,7 @@ from conftest import PARAMS, ROOT
 from scipy.stats import ks_2samp
 
 import generate_data
-from benchmarks.calibrate import PUBLISHED
+from benchmarks.calibrate import PUBLISHED, PUBLISHED_TUNED
 from pipeline import assessment
 from pipeline.config import load_config, settings_sha256
 from pipeline.data import file_sha256
@@ -216,3 +216,24 @@ def test_honest_training_holds_the_published_table(
     tables[name].to_csv(path, index=False)
     assert held_to_the_published_table(name, shuffled=False)
     assert not held_to_the_published_table(name, shuffled=True)
+
+
+def test_the_committed_medians_are_near_the_published_table() -> None:
+    near = {"r2": 0.02, "accuracy": 0.02, "roc_auc": 0.015, "f1": 0.08}
+    found = json.loads((ROOT / "metrics/data/calibration.json").read_text())
+    assert found["seeds"] == 20
+    assert len(found["table"]) == sum(len(models) for models in PUBLISHED.values())
+    for row in found["table"]:
+        assert abs(row["median"] - row["published"]) <= near[row["metric"]], row
+
+
+def test_no_published_figure_is_above_the_interval_of_the_committed_one() -> None:
+    def highs(stage: str, name: str, metric: str) -> dict[str, float]:
+        found = json.loads((ROOT / "metrics" / stage / f"{name}.json").read_text())
+        return {model: facts["interval"][metric][1] for model, facts in found["models"].items()}
+
+    for (name, metric), published in PUBLISHED.items():
+        for model, high in highs("train", name, metric).items():
+            assert published[model] <= high, (name, metric, model)
+    for (name, metric), best in PUBLISHED_TUNED.items():
+        assert all(best <= high for high in highs("tune", name, metric).values()), (name, metric)
