@@ -35,6 +35,7 @@ from pipeline.shared_study import (
     OutOfTimeError,
     SharedStudy,
     end_once,
+    finished,
     in_memory,
     open_shared,
     persistently,
@@ -96,6 +97,8 @@ def tune_dataset(
     place = shared.place if shared else None
     end = partial(end_study, dataset, config, model, parts, space, hashes, client, started, place)
     if shared is not None:
+        count = len(persistently(shared, partial(finished, shared.kept)))
+        print(f"{dataset.name}: study {name} in {shared.place}, {count} finished trials", flush=True)
         run_together(shared, dataset, config, model, parts, n_trials, timeout, workers)
         study = persistently(shared, partial(in_memory, shared.kept))
         check_completed(study, dataset)

@@ -230,7 +230,7 @@ def open_store(uri: str | None = None, create: bool = False) -> MlflowClient:
                 f"{shown}: the MLflow store cannot be used ({words}); mend the address, or start the server"
             ) from None
     if database is None:
-        _tell_of_waiting(uri)
+        _tell_of_waiting()
     return client
 
 
@@ -247,20 +247,18 @@ def _few_retries() -> Iterator[None]:
 
 
 @cache
-def _tell_of_waiting(uri: str) -> None:
-    logging.getLogger("urllib3.connectionpool").addHandler(_TellOfWaiting(uri))
+def _tell_of_waiting() -> None:
+    logging.getLogger("urllib3.connectionpool").addHandler(_TellOfWaiting(logging.WARNING))
 
 
 class _TellOfWaiting(logging.Handler):
     """One line where MLflow begins to wait for its server."""
 
-    def __init__(self, uri: str) -> None:
-        super().__init__(logging.WARNING)
-        self.uri, self.told = without_passwords(uri), -math.inf
+    told = -math.inf
 
     def emit(self, record: logging.LogRecord) -> None:
         if time.monotonic() - self.told > LOCK_TIMEOUT:
-            print(f"{self.uri}: does not answer; waiting", file=sys.stderr, flush=True)
+            print("the MLflow server does not answer; waiting", file=sys.stderr, flush=True)
         self.told = time.monotonic()
 
 

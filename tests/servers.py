@@ -123,7 +123,7 @@ class MlflowServer:
             return False
 
     def stop(self) -> None:
-        """Kill it with its worker processes."""
+        """Kill it, with the process that it works in."""
         assert self.server is not None
         os.killpg(self.server.pid, signal.SIGKILL)
         self.server.wait()

@@ -5,7 +5,6 @@ A machine is a folder of its own here.
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import optuna
@@ -21,7 +21,15 @@ import pytest
 import yaml
 from conftest import PARAMS, ROOT, make_customers
 from mlflow import MlflowClient
-from servers import MlflowServer, Postgres, wait_until
+from servers import MlflowServer, Postgres, free_port, wait_until
+
+import compare_results
+import detect_drift
+import generate_data
+import train
+import tune_hyperparameters
+import validate
+from pipeline import doctor
 
 pytestmark = pytest.mark.slow
 
@@ -75,7 +83,7 @@ class Machine:
         (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
         make_customers().to_csv(folder / "y.csv", index=False)
         self.output = folder / "output"
-        self.call("generate_data.py")
+        assert self.start(str(ROOT / "generate_data.py")).wait(timeout=60) == 0, self.printed()
 
     def start(self, *words: str) -> subprocess.Popen[bytes]:
         environment = {**os.environ, "PYTHONPATH": str(ROOT), **self.variables}
@@ -83,13 +91,6 @@ class Machine:
             return subprocess.Popen(
                 [sys.executable, *words], cwd=self.folder, env=environment, stdout=output, stderr=subprocess.STDOUT
             )
-
-    def call(self, script: str, *words: str) -> int:
-        return self.start(str(ROOT / script), *words).wait(timeout=300)
-
-    def doctor(self) -> list[str]:
-        self.start("-m", "pipeline.doctor").wait(timeout=120)
-        return self.printed().splitlines()
 
     def printed(self) -> str:
         return self.output.read_text().replace("\r", "\n")
@@ -147,7 +148,7 @@ def assert_runs(uri: str, count: int) -> None:
 
 
 def test_a_study_of_many_machines_survives_kills_of_all_its_parts(
-    postgres: Postgres, tracking_server: MlflowServer, tmp_path: Path
+    postgres: Postgres, tracking_server: MlflowServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     storage, count = postgres.create("studies"), 14
     variables = {"PIPELINE_STUDY_STORAGE": storage, "MLFLOW_TRACKING_URI": tracking_server.uri}
@@ -189,7 +190,9 @@ def test_a_study_of_many_machines_survives_kills_of_all_its_parts(
     assert again.wait(timeout=120) == 0, machines[0].printed()
     assert machines[0].metrics() == machines[other].metrics()
     assert_runs(tracking_server.uri, count)
-    assert not [line for line in machines[0].doctor() if "mlruns/optuna" in line or "MLflow" in line]
+    monkeypatch.chdir(machines[0].folder)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_server.uri)
+    assert not [finding for finding in doctor.findings() if "mlruns/optuna" in finding or "MLflow" in finding]
 
 
 def test_a_database_that_stays_away_ends_the_call_and_loses_nothing(postgres: Postgres, tmp_path: Path) -> None:
@@ -239,7 +242,7 @@ def test_workers_of_one_machine_survive_a_kill_and_end_with_ctrl_c(tmp_path: Pat
 
 
 def test_every_script_on_an_mlflow_server_that_is_killed(
-    postgres: Postgres, tracking_server: MlflowServer, tmp_path: Path
+    tracking_server: MlflowServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     params = only_customers(gates={"clients": [{"metric": "accuracy", "above": 0.6}]})
     params["datasets"] = {"clients": PARAMS["datasets"]["customers"]}
@@ -251,13 +254,9 @@ def test_every_script_on_an_mlflow_server_that_is_killed(
         assert experiment is not None
         return sorted(run.info.run_name for run in client.search_runs([experiment.experiment_id]))
 
-    def succeed(script: str, *words: str) -> str:
-        assert machine.call(script, *words) == 0, machine.printed()
-        return machine.printed()
-
     # killed in the middle of writing its run, and called again
     dying = (
-        f"import os, signal, sys; sys.path.insert(0, {str(ROOT)!r}); import train, mlflow\n"
+        "import os, signal, train, mlflow\n"
         "mlflow.MlflowClient.log_batch = lambda *args, **facts: os.kill(os.getpid(), signal.SIGKILL)\n"
         "train.main(['--model', 'linear'])"
     )
@@ -276,34 +275,40 @@ def test_every_script_on_an_mlflow_server_that_is_killed(
     time.sleep(2)
     tracking_server.start()
     assert training.wait(timeout=240) == 0, machine.printed()
+    assert machine.printed().count("the MLflow server does not answer; waiting") == 1
     assert runs() == ["elsewhere", "forest", "gradient_boosting", "linear"]
 
+    monkeypatch.chdir(machine.folder)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_server.uri)
+
+    def succeed(script: ModuleType, *words: str) -> str:
+        capsys.readouterr()
+        assert script.main(words) == 0, capsys.readouterr()
+        return capsys.readouterr().out
+
     words = ["--model", "linear", "--n-trials", "3"]
-    assert f"MLflow runs in {tracking_server.uri}" in succeed("tune_hyperparameters.py", *words)
-    succeed("train.py", "--tuned")
-    assert "accuracy" in succeed("detect_drift.py", "--dataset", "clients", "--current", "y.csv", "--output", "weekly")
-    succeed("detect_drift.py")
-    succeed("compare_results.py")
-    assert "the first champion" in succeed("validate.py", "--promote")
-    everything = runs()
-    assert len(everything) == 4 + 3 + 2
-    assert "is champion already" in succeed("validate.py", "--promote")
+    assert f"MLflow runs in {tracking_server.uri}" in succeed(tune_hyperparameters, *words)
+    succeed(train, "--tuned")
+    words = ["--dataset", "clients", "--current", "y.csv", "--output", "weekly"]
+    assert "reaches accuracy" in succeed(detect_drift, *words)
+    succeed(compare_results)
+    assert "the first champion" in succeed(validate, "--promote")
+    assert len(runs()) == 4 + 3 + 2
+    assert "is champion already" in succeed(validate, "--promote")
     # models of other settings meet the champion
     params["datasets"]["clients"] = {**params["datasets"]["clients"], "threshold": 0.4}
-    (machine.folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
-    shutil.rmtree(machine.folder / "metrics/tune")
-    for script in ("generate_data.py", "train.py", "detect_drift.py", "compare_results.py"):
+    Path("params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    Path("metrics/tune/clients.json").unlink()
+    for script in (generate_data, train, compare_results):
         succeed(script)
-    assert "is champion (version 2)" in succeed("validate.py", "--promote")
-    assert "version 1 is champion again" in succeed("validate.py", "--rollback", "clients")
-    assert not [line for line in machine.doctor() if "MLflow" in line]
+    assert "is champion (version 2)" in succeed(validate, "--promote")
+    assert "version 1 is champion again" in succeed(validate, "--rollback", "clients")
+    assert not [finding for finding in doctor.findings() if "MLflow" in finding]
 
-    tracking_server.stop()
-    begun = time.monotonic()
-    assert machine.call("train.py", "--model", "linear") == 2
-    assert time.monotonic() - begun < 60
-    [line] = machine.printed().splitlines()
-    assert line == f"error: {tracking_server.uri}: the MLflow store cannot be used (it does not answer); " + (
-        "mend the address, or start the server"
-    )
-    tracking_server.start()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://tuner:secret@127.0.0.1:{free_port()}")
+    capsys.readouterr()
+    assert train.main(["--model", "linear"]) == 2
+    *_, line = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: http://tuner:***@127.0.0.1:")
+    assert line.endswith("it does not answer); mend the address, or start the server")
+    assert "secret" not in line
