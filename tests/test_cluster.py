@@ -1,0 +1,116 @@
+"""Fits and trials on a Dask cluster: a real scheduler and worker processes on loopback, some of which are killed."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import PARAMS, ROOT, make_customers
+from servers import wait_until
+
+import train
+from pipeline import tracking
+
+pytestmark = pytest.mark.slow
+
+DASK = str(Path(sys.executable).with_name("dask"))
+# Fits of about a second, so that there is a middle in which to kill.
+FOREST = {**PARAMS["models"]["forest"], "params": {"n_estimators": 300, "max_depth": 6, "n_jobs": 1}}
+SETTINGS = {
+    **PARAMS,
+    "datasets": {"customers": PARAMS["datasets"]["customers"]},
+    "models": {**PARAMS["models"], "forest": FOREST},
+}
+
+
+class Cluster:
+    """A scheduler and its workers, each a process of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.processes = folder, list[subprocess.Popen[bytes]]()
+        file = folder / "scheduler.json"
+        self.scheduler = self.start("scheduler", "--port", "0", "--scheduler-file", str(file), "--host", "127.0.0.1")
+        wait_until(file.exists, 60)
+        self.address = json.loads(file.read_text())["address"]
+
+    def start(self, *words: str, code: Path = ROOT) -> subprocess.Popen[bytes]:
+        environment = {**os.environ, "PYTHONPATH": str(code)}
+        command = [DASK, *words, "--no-dashboard"]
+        with (self.folder / f"{len(self.processes)}.log").open("wb") as log:
+            process = subprocess.Popen(command, cwd=self.folder, env=environment, stdout=log, stderr=log)
+        self.processes.append(process)
+        return process
+
+    def add_worker(self, code: Path = ROOT) -> subprocess.Popen[bytes]:
+        log = self.folder / f"{len(self.processes)}.log"
+        worker = self.start("worker", self.address, "--nthreads", "1", "--no-nanny", code=code)
+        wait_until(lambda: "Registered to" in log.read_text(), 60)
+        return worker
+
+    def stop(self) -> None:
+        for process in self.processes[::-1]:
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture
+def cluster(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    Path("params.yaml").write_text(yaml.safe_dump(SETTINGS, sort_keys=False))
+    # joblib would scatter arrays of more than 1 kB
+    make_customers(2000).to_csv("data/customers.csv", index=False)
+    started = Cluster(tmp_path_factory.mktemp("dask"))
+    yield started
+    started.stop()
+
+
+def start(script: str, *words: str) -> subprocess.Popen[bytes]:
+    """A script in the current folder, which prints to the file `output`."""
+    with Path("output").open("wb") as output:
+        return subprocess.Popen([sys.executable, str(ROOT / script), *words], stdout=output, stderr=subprocess.STDOUT)
+
+
+def printed() -> str:
+    return Path("output").read_text().replace("\r", "\n")
+
+
+def test_training_that_loses_a_worker_finds_what_it_finds_here(project: Path, cluster: Cluster) -> None:
+    first, _ = cluster.add_worker(), cluster.add_worker()
+    training = start("train.py", "--scheduler", cluster.address)
+    wait_until(lambda: "fold 1 of 3 done" in printed(), 120)
+    first.kill()
+    assert training.wait(timeout=300) == 0, printed()
+    client = tracking.open_store()
+    experiment = client.get_experiment_by_name("customers")
+    assert experiment is not None
+    assert len(client.search_runs([experiment.experiment_id])) == 3
+    found = Path("metrics/train/customers.json").read_bytes()
+    shutil.rmtree("metrics/train")
+    assert train.main([]) == 0
+    assert Path("metrics/train/customers.json").read_bytes() == found
+
+
+def test_no_scheduler_no_worker_and_other_code_are_told_in_a_line(
+    project: Path, cluster: Cluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        nobody = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+        begun = time.monotonic()
+        assert train.main(["--scheduler", nobody]) == 2
+        assert time.monotonic() - begun < 15
+    assert train.main(["--scheduler", cluster.address]) == 2
+    other = tmp_path / "other"
+    shutil.copytree(ROOT / "pipeline", other / "pipeline")
+    (other / "pipeline/evaluation.py").write_text("# changed\n")
+    cluster.add_worker(other)
+    assert train.main(["--scheduler", cluster.address]) == 2
+    told = capsys.readouterr().err.splitlines()
+    words = ["no Dask scheduler answers", "the scheduler has no workers", "has other code or versions (code "]
+    assert [text in line for text, line in zip(words, told, strict=True)] == [True] * 3, told
