@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.cluster import cluster, side_by_side
+from pipeline.cluster import connect, side_by_side
 from pipeline.config import Config, Dataset, PipelineError, load_config, settings_sha256
 from pipeline.console import exit_code
 from pipeline.data import earlier_models, file_sha256, read_json, write_json
@@ -133,7 +133,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         names = list(config.datasets) if args.dataset == "all" else [args.dataset]
         models = [args.model] if args.model else list(config.models)
-        with cluster(args.scheduler) as workers:
+        with connect(args.scheduler) as workers:
             for name in names:
                 if args.tuned:
                     tuned = train_tuned(config.dataset(name), config, models, workers)

@@ -25,6 +25,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.cluster import connect, fits_on
 from pipeline.config import Config, Dataset, PipelineError, load_config, settings_sha256
 from pipeline.console import exit_code, without_passwords
 from pipeline.data import earlier_models, file_sha256, write_atomic, write_json, write_text
@@ -48,6 +49,7 @@ from pipeline.shared_study import (
 
 if TYPE_CHECKING:
     import optuna
+    from distributed import Client
     from matplotlib.figure import Figure
 
     from pipeline.assessment import Assessment, Parts
@@ -79,11 +81,12 @@ def tune_dataset(
     timeout: float | None,
     workers: int = 1,
     storage: str | None = None,
+    cluster: Client | None = None,
 ) -> Path | None:
     """Search, refit and score the winner beside the baseline, log all of it; returns the metrics file's path.
 
-    `storage` is the address of a database in which other processes work on the same study: None where another one of
-    them refits the winner.
+    Trials and fits run on the `cluster`, if there is one. `storage` is the address of a database in which other
+    processes work on the same study: None where another one of them refits the winner.
     """
     from pipeline import assessment, tracking
 
@@ -95,7 +98,7 @@ def tune_dataset(
     parts = assessment.load_parts(dataset, config)
     client = tracking.open_store(create=True)
     place = shared.place if shared else None
-    end = partial(end_study, dataset, config, model, parts, space, hashes, client, started, place)
+    end = partial(end_study, dataset, config, model, parts, space, hashes, client, started, place, cluster)
     if shared is not None:
         count = len(persistently(shared, partial(finished, shared.kept)))
         print(f"{dataset.name}: study {name} in {shared.place}, {count} finished trials", flush=True)
@@ -113,7 +116,8 @@ def tune_dataset(
             release(shared)
             run_together(shared, dataset, config, model, parts, n_trials, timeout, workers)
         else:
-            run_trials(study, make_objective(dataset, config, model, parts, space), n_trials, timeout, config, dataset)
+            objective = make_objective(dataset, config, model, parts, space)
+            run_trials(study, objective, n_trials, timeout, config, dataset, cluster)
         study = in_memory(study)
     check_completed(study, dataset)
     return end(study)
@@ -129,21 +133,23 @@ def end_study(
     client: MlflowClient,
     started: float,
     place: str | None,
+    cluster: Client | None,
     study: optuna.Study,
 ) -> Path:
     """Refit and score the winner beside the baseline, log all of it; returns the metrics file's path."""
     from pipeline import assessment, evaluation, tracking
 
     best = best_settings(study)
-    baseline = assessment.logged_baseline(dataset, config, model, client, hashes) or assessment.assess(
-        dataset, config, model, parts, progress=assessment.progress_lines(f"{dataset.name} {model}, baseline")
-    )
-    own = {name: baseline.params[name] for name in space if name in baseline.params}
-    winner = baseline
-    if best != own:
-        winner = assessment.assess(
-            dataset, config, model, parts, best, assessment.progress_lines(f"{dataset.name} {model}, winner")
+    with fits_on(cluster):
+        baseline = assessment.logged_baseline(dataset, config, model, client, hashes) or assessment.assess(
+            dataset, config, model, parts, progress=assessment.progress_lines(f"{dataset.name} {model}, baseline")
         )
+        own = {name: baseline.params[name] for name in space if name in baseline.params}
+        winner = baseline
+        if best != own:
+            winner = assessment.assess(
+                dataset, config, model, parts, best, assessment.progress_lines(f"{dataset.name} {model}, winner")
+            )
     if winner is baseline or winner.cv[dataset.metric] < baseline.cv[dataset.metric]:
         print(f"{dataset.name} {model}: the search found nothing better than the baseline, which stays")
         winner, best = baseline, own
@@ -223,7 +229,13 @@ def open_storage(database: Path) -> optuna.storages.RDBStorage:
 
 
 def run_trials(
-    kept: optuna.Study, objective: Objective, n_trials: int, timeout: float | None, config: Config, dataset: Dataset
+    kept: optuna.Study,
+    objective: Objective,
+    n_trials: int,
+    timeout: float | None,
+    config: Config,
+    dataset: Dataset,
+    cluster: Client | None = None,
 ) -> None:
     """Go on until `kept` holds n_trials (complete, pruned or failed), or the time is up.
 
@@ -240,15 +252,66 @@ def run_trials(
     with tqdm(
         total=n_trials, initial=min(len(done), n_trials), desc=dataset.name, unit="trial", file=sys.stdout
     ) as bar:
-        for slot in sorted(set(range(n_trials)) - set(done)):
-            if slot and time.monotonic() >= deadline:
-                break
-            try:
-                kept.add_trial(run_trial(objective, config, deadline, study, slot))
-            except OutOfTimeError:
-                break
+        slots = sorted(set(range(n_trials)) - set(done))
+        run = trials_one_by_one if cluster is None else partial(trials_side_by_side, cluster)
+        for trial in run(objective, config, deadline, study, slots):
+            kept.add_trial(trial)
             bar.update()
             bar.set_postfix_str(progress(study))
+
+
+def trials_one_by_one(
+    objective: Objective, config: Config, deadline: float, study: optuna.Study, slots: Sequence[int]
+) -> Iterator[optuna.trial.FrozenTrial]:
+    """Each trial as it ends, until the time is up; the study holds them too."""
+    for slot in slots:
+        if slot and time.monotonic() >= deadline:
+            return
+        try:
+            yield run_trial(objective, config, deadline, study, slot)
+        except OutOfTimeError:
+            return
+
+
+def trials_side_by_side(
+    cluster: Client, objective: Objective, config: Config, deadline: float, study: optuna.Study, slots: Sequence[int]
+) -> Iterator[optuna.trial.FrozenTrial]:
+    """Each trial as it ends, as many at once as the cluster has threads; the study holds them too.
+
+    A trial knows those that were over when it began. It depends on nothing else, so Dask runs it again where its worker
+    is lost.
+    """
+    from distributed import wait
+
+    waiting, running = list(slots), set[Any]()
+    while True:
+        room = max(1, sum(cluster.nthreads().values()))
+        while waiting and len(running) < room and (waiting[0] == 0 or time.monotonic() < deadline):
+            known, seconds = study.get_trials(deepcopy=False), deadline - time.monotonic()
+            running.add(cluster.submit(run_trial_apart, objective, config, seconds, known, waiting.pop(0), pure=False))
+        if not running:
+            return
+        for future in wait(running, return_when="FIRST_COMPLETED").done:
+            running.discard(future)
+            trial = future.result()
+            if trial is not None:
+                study.add_trial(trial)
+                yield trial
+
+
+def run_trial_apart(
+    objective: Objective, config: Config, seconds: float, known: Sequence[optuna.trial.FrozenTrial], slot: int
+) -> optuna.trial.FrozenTrial | None:
+    """The trial of a slot in a worker of a cluster, after those that are known; None where the seconds are over."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(direction="maximize")
+    study.add_trials(known)
+    try:
+        return run_trial(objective, config, time.monotonic() + seconds, study, slot)
+    except OutOfTimeError:
+        return None
 
 
 def run_trial(
@@ -712,6 +775,7 @@ def build_parser(config: Config) -> argparse.ArgumentParser:
         help="postgresql://user@host/database: share the search with every machine that is given the same "
         "(default: the variable PIPELINE_STUDY_STORAGE)",
     )
+    parser.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster to search on, as tcp://host:8786")
     parser.add_argument(
         "--timeout",
         type=positive_float,
@@ -745,17 +809,22 @@ def positive_float(text: str) -> float:
 def main(argv: Sequence[str] | None = None) -> int:
     try:
         config = load_config()
-        args = build_parser(config).parse_args(argv)
+        parser = build_parser(config)
+        args = parser.parse_args(argv)
+        if args.scheduler and (args.workers > 1 or args.storage):
+            parser.error("argument --scheduler: goes with neither --workers nor --storage")
         from pipeline import tracking
 
-        for name in list(config.datasets) if args.dataset == "all" else [args.dataset]:
-            dataset = config.dataset(name)
-            model = args.model or dataset.tune
-            written = tune_dataset(dataset, config, model, args.n_trials, args.timeout, args.workers, args.storage)
-            if written is None:
-                continue
-            reports = f"reports/{name}/tuning/{model}/"
-            print(f"wrote {written}, {reports} and the study's MLflow runs in {tracking.place()}")
+        with connect(args.scheduler) as cluster:
+            for name in list(config.datasets) if args.dataset == "all" else [args.dataset]:
+                dataset = config.dataset(name)
+                model = args.model or dataset.tune
+                shares = args.workers, args.storage, cluster
+                written = tune_dataset(dataset, config, model, args.n_trials, args.timeout, *shares)
+                if written is None:
+                    continue
+                reports = f"reports/{name}/tuning/{model}/"
+                print(f"wrote {written}, {reports} and the study's MLflow runs in {tracking.place()}")
     except PipelineError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

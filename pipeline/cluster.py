@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import platform
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -26,7 +28,7 @@ LIBRARIES = ("scikit-learn", "numpy", "scipy", "pandas", "joblib", "optuna")
 
 
 @contextlib.contextmanager
-def cluster(address: str | None) -> Iterator[Client | None]:
+def connect(address: str | None) -> Iterator[Client | None]:
     """A client of the scheduler at an address (tcp://host:8786); None without one.
 
     Raises:
@@ -40,11 +42,13 @@ def cluster(address: str | None) -> Iterator[Client | None]:
         from distributed import Client
     except ImportError:
         raise PipelineError("--scheduler: Dask is not installed; install it with `make scale`") from None
+    # what happens to the cluster is told below, in a line
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
     with warnings.catch_warnings():
         # a task of many rows is large on purpose
         warnings.filterwarnings("ignore", message="Sending large graph")
         try:
-            client = Client(address, timeout=TIMEOUT, set_as_default=False)
+            client = Client(address, timeout=TIMEOUT)
         except (OSError, ValueError) as error:
             words = f"no Dask scheduler answers ({type(error).__name__}); start one with `dask scheduler`"
             raise PipelineError(f"{address}: {words}") from None
@@ -96,6 +100,13 @@ def code_and_versions() -> dict[str, str]:
     return {"code": code, "Python": platform.python_version(), **{name: version(name) for name in LIBRARIES}}
 
 
+def fits_on(client: Client | None) -> AbstractContextManager[Any]:
+    """What is handed to joblib inside goes to the cluster, if there is one."""
+    from joblib import parallel_config
+
+    return contextlib.nullcontext() if client is None else parallel_config(backend="dask", client=client)
+
+
 def side_by_side(work: Callable[..., Result], items: Sequence[Any], client: Client | None) -> Iterator[Result]:
     """The results of `work` for each item in their order: one after the other here, or at once where there is a
     cluster, which then takes what `work` hands to joblib.
@@ -105,10 +116,8 @@ def side_by_side(work: Callable[..., Result], items: Sequence[Any], client: Clie
         return
     from concurrent.futures import ThreadPoolExecutor
 
-    from joblib import parallel_config
-
     def spread(item: Any) -> Result:
-        with parallel_config(backend="dask", client=client):
+        with fits_on(client):
             return work(item)
 
     with ThreadPoolExecutor(len(items)) as threads:

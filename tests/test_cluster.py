@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import optuna
 import pytest
 import yaml
 from conftest import PARAMS, ROOT, make_customers
@@ -83,7 +84,7 @@ def printed() -> str:
 def test_training_that_loses_a_worker_finds_what_it_finds_here(project: Path, cluster: Cluster) -> None:
     first, _ = cluster.add_worker(), cluster.add_worker()
     training = start("train.py", "--scheduler", cluster.address)
-    wait_until(lambda: "fold 1 of 3 done" in printed(), 120)
+    wait_until(lambda: "fold 1 of 3 done" in printed() or training.poll() is not None, 120)
     first.kill()
     assert training.wait(timeout=300) == 0, printed()
     client = tracking.open_store()
@@ -114,3 +115,45 @@ def test_no_scheduler_no_worker_and_other_code_are_told_in_a_line(
     told = capsys.readouterr().err.splitlines()
     words = ["no Dask scheduler answers", "the scheduler has no workers", "has other code or versions (code "]
     assert [text in line for text, line in zip(words, told, strict=True)] == [True] * 3, told
+
+
+def test_a_search_that_loses_a_worker_ends_with_the_trials_asked_for(project: Path, cluster: Cluster) -> None:
+    first, _ = cluster.add_worker(), cluster.add_worker()
+    search = start("tune_hyperparameters.py", "--n-trials", "12", "--scheduler", cluster.address)
+    wait_until(lambda: "2/12" in printed() or search.poll() is not None, 120)
+    first.kill()
+    assert search.wait(timeout=300) == 0, printed()
+    [study] = optuna.get_all_study_summaries("sqlite:///mlruns/optuna/customers.db")
+    trials = optuna.load_study(study_name=study.study_name, storage="sqlite:///mlruns/optuna/customers.db").trials
+    assert sorted(trial.user_attrs["slot"] for trial in trials) == list(range(12))
+    tried = [json.dumps(trial.user_attrs["settings"], sort_keys=True) for trial in trials]
+    assert len(set(tried)) == 12
+    found = json.loads(Path("metrics/tune/customers.json").read_text())["models"]["forest"]
+    assert sum(found["trials"].values()) == 12
+    client = tracking.open_store()
+    experiment = client.get_experiment_by_name("customers")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id], "tags.stage = 'trial'")
+    assert len(runs) == len({run.info.run_name for run in runs}) == 12
+
+
+def test_a_scheduler_that_is_lost_is_told_in_a_line_and_the_search_goes_on(project: Path, cluster: Cluster) -> None:
+    cluster.add_worker()
+    search = start("tune_hyperparameters.py", "--n-trials", "12", "--scheduler", cluster.address)
+    wait_until(lambda: "2/12" in printed() or search.poll() is not None, 120)
+    cluster.scheduler.kill()
+    assert search.wait(timeout=120) == 2, printed()
+    assert [line for line in printed().splitlines() if "the Dask scheduler was lost" in line]
+    assert "Traceback" not in printed()
+    assert start("tune_hyperparameters.py", "--n-trials", "12").wait(timeout=300) == 0
+    assert "going on after" in printed()
+    assert sum(json.loads(Path("metrics/tune/customers.json").read_text())["models"]["forest"]["trials"].values()) == 12
+
+
+def test_training_whose_scheduler_is_lost_ends_with_a_line(project: Path, cluster: Cluster) -> None:
+    cluster.add_worker()
+    training = start("train.py", "--scheduler", cluster.address)
+    wait_until(lambda: "fold 1 of 3 done" in printed() or training.poll() is not None, 120)
+    cluster.scheduler.kill()
+    assert training.wait(timeout=120) == 2, printed()
+    assert printed().splitlines()[-1].endswith("the Dask scheduler was lost; start it, and the same command")
