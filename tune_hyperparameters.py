@@ -19,8 +19,9 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,7 +70,7 @@ FOREST_STEPS = (10, 20)
 PATIENCE = 20
 
 # A scorer judges a fresh estimator step by step: the step, the score so far, and the share of the work that is done.
-Scorer = Callable[[Any], Iterator[tuple[int, float, float]]]
+Scorer = Callable[[Any], Generator[tuple[int, float, float]]]
 Objective = Callable[["optuna.Trial", float], float]
 
 
@@ -440,13 +441,14 @@ def make_objective(dataset: Dataset, config: Config, model: str, parts: Parts, s
         trial.set_user_attr("settings", settings)
         estimator = build_estimator(dataset, config, model, settings, X)
         value = math.nan
-        for step, value, done in score(estimator):
-            trial.report(value, step)
-            trial.set_user_attr("done", round(done, 6))
-            if done < 1 and time.monotonic() > deadline:
-                raise OutOfTimeError
-            if done < 1 and trial.should_prune():
-                raise optuna.TrialPruned
+        with closing(score(estimator)) as steps:
+            for step, value, done in steps:
+                trial.report(value, step)
+                trial.set_user_attr("done", round(done, 6))
+                if done < 1 and time.monotonic() > deadline:
+                    raise OutOfTimeError
+                if done < 1 and trial.should_prune():
+                    raise optuna.TrialPruned
         found = estimator.get_params()
         trial.set_user_attr("settings", {key: found[key] for key in settings})
         return value
@@ -483,6 +485,7 @@ def out_of_bag_scorer(preprocessing: Any, X: Any, y: Any, dataset: Dataset, conf
     The forest is grown as FOREST_PARTS smaller ones side by side, however many cores there are: the same in any place.
     """
     import numpy as np
+    from joblib import cpu_count
     from sklearn.base import clone
 
     from pipeline.evaluation import metric_value
@@ -491,7 +494,7 @@ def out_of_bag_scorer(preprocessing: Any, X: Any, y: Any, dataset: Dataset, conf
     rows = max(1, min(TREE_ROWS, int(TREE_SHARE * len(y))))
     width = () if dataset.task == "regression" else (len(np.unique(y)),)
 
-    def score(estimator: Any) -> Iterator[tuple[int, float, float]]:
+    def score(estimator: Any) -> Generator[tuple[int, float, float]]:
         settings = {"warm_start": True, "max_samples": rows, "n_jobs": 1}
         seeds = range(config.seed, config.seed + FOREST_PARTS)
         forests = [clone(estimator).set_params(**settings, random_state=seed) for seed in seeds]
@@ -508,7 +511,7 @@ def out_of_bag_scorer(preprocessing: Any, X: Any, y: Any, dataset: Dataset, conf
                 votes[part, left_out] += vote(tree, features[left_out])
                 voters[part, left_out] += 1
 
-        with ThreadPoolExecutor() as threads:
+        with ThreadPoolExecutor(cpu_count()) as threads:
             for trees, done in growth(OUT_OF_BAG_SHARE * estimator.n_estimators, FOREST_PARTS):
                 list(threads.map(grow, range(FOREST_PARTS), [trees] * FOREST_PARTS))
                 asked = voters.sum(axis=0) > 0
@@ -521,6 +524,7 @@ def out_of_bag_scorer(preprocessing: Any, X: Any, y: Any, dataset: Dataset, conf
 def grown_scorer(preprocessing: Any, X: Any, y: Any, dataset: Dataset, config: Config) -> Scorer:
     """Pooled out-of-fold score of forests that grow, one a fold."""
     import numpy as np
+    from joblib import cpu_count
     from sklearn.base import clone
 
     from pipeline.evaluation import metric_value
@@ -528,7 +532,7 @@ def grown_scorer(preprocessing: Any, X: Any, y: Any, dataset: Dataset, config: C
     folds = preprocessed_folds(preprocessing, X, y, dataset, config, dtype="float32")
     actual = np.concatenate([fold[3] for fold in folds])
 
-    def score(estimator: Any) -> Iterator[tuple[int, float, float]]:
+    def score(estimator: Any) -> Generator[tuple[int, float, float]]:
         rows = max(1, min(TREE_ROWS, int(TREE_SHARE * len(folds[0][1]))))
         forests = [clone(estimator).set_params(warm_start=True, n_jobs=1) for _ in folds]
         if estimator.bootstrap and estimator.max_samples is None:
@@ -542,7 +546,7 @@ def grown_scorer(preprocessing: Any, X: Any, y: Any, dataset: Dataset, config: C
             for tree in forest.estimators_[new]:
                 votes[fold] = votes[fold] + vote(tree, X_validation)
 
-        with ThreadPoolExecutor() as threads, warnings.catch_warnings():
+        with ThreadPoolExecutor(cpu_count()) as threads, warnings.catch_warnings():
             # class weights of a forest that grows: right here, where every fit has the same rows
             warnings.simplefilter("ignore", UserWarning)
             for trees, done in growth(FOLDS_SHARE * estimator.n_estimators, len(folds)):
@@ -578,32 +582,48 @@ def voted(dataset: Dataset, forest: Any, actual: Any, means: Any) -> Predictions
 def fold_scorer(preprocessing: Any, X: Any, y: Any, dataset: Dataset, config: Config) -> Scorer:
     """Running mean over the folds. With early stopping the validation rows say when to stop; the estimator gets the
     mean of the folds' best iterations.
+
+    The folds are fitted side by side, each on one core, and looked at in their order: how many cores there are changes
+    no result. What is left when a trial is pruned is dropped.
     """
     import numpy as np
+    from joblib import effective_n_jobs
     from sklearn.base import clone
+    from threadpoolctl import threadpool_limits
 
     from pipeline.evaluation import Predictions, metric_value
 
     folds = preprocessed_folds(preprocessing, X, y, dataset, config)
 
-    def score(estimator: Any) -> Iterator[tuple[int, float, float]]:
+    def score(estimator: Any) -> Generator[tuple[int, float, float]]:
         values: list[float] = []
         iterations: list[int] = []
         stopped = getattr(estimator, "early_stopping", False) is True and hasattr(estimator, "max_iter")
-        for number, (X_train, y_train, X_validation, y_validation) in enumerate(folds, 1):
+
+        def judge(fold: tuple[Any, Any, Any, Any]) -> tuple[float, int]:
+            X_train, y_train, X_validation, y_validation = fold
             fitted = clone(estimator)
-            if stopped:
-                fitted.set_params(n_iter_no_change=PATIENCE, scoring="loss")
-                fitted.fit(X_train, y_train, X_val=X_validation, y_val=y_validation)
-                iterations.append(max(1, int(np.argmax(fitted.validation_score_))))
-            else:
-                fitted.fit(X_train, y_train)
-            probability = fitted.predict_proba(X_validation)[:, 1] if dataset.task == "binary" else None
-            predictions = Predictions(y_validation, fitted.predict(X_validation), probability)
-            values.append(metric_value(dataset.metric, predictions))
-            if stopped and number == len(folds):
-                estimator.set_params(max_iter=round(np.mean(iterations)), early_stopping=False)
-            yield number, float(np.mean(values)), number / len(folds)
+            with threadpool_limits(1, user_api="openmp"):
+                if stopped:
+                    fitted.set_params(n_iter_no_change=PATIENCE, scoring="loss")
+                    fitted.fit(X_train, y_train, X_val=X_validation, y_val=y_validation)
+                else:
+                    fitted.fit(X_train, y_train)
+                probability = fitted.predict_proba(X_validation)[:, 1] if dataset.task == "binary" else None
+                predictions = Predictions(y_validation, fitted.predict(X_validation), probability)
+            best = max(1, int(np.argmax(fitted.validation_score_))) if stopped else 0
+            return metric_value(dataset.metric, predictions), best
+
+        threads = ThreadPoolExecutor(effective_n_jobs(getattr(estimator, "n_jobs", None) or -1))
+        try:
+            for number, (value, best) in enumerate(threads.map(judge, folds), 1):
+                values.append(value)
+                iterations.append(best)
+                if stopped and number == len(folds):
+                    estimator.set_params(max_iter=round(np.mean(iterations)), early_stopping=False)
+                yield number, float(np.mean(values)), number / len(folds)
+        finally:
+            threads.shutdown(cancel_futures=True)
 
     return score
 

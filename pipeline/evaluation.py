@@ -86,23 +86,25 @@ def out_of_fold(
 ) -> Predictions:
     """Each validated row predicted by a clone fitted on its fold's training rows, in the order of `validated_rows`.
 
-    Thresholds are chosen inside the training rows. `fold_ended` is told how many folds are done. The folds of an
-    estimator that would use cores by its `n_jobs` (a forest) are fitted side by side, each on one core: that wastes
-    less than many cores on one fold.
+    Thresholds are chosen inside the training rows. `fold_ended` is told how many folds are done. The folds are fitted
+    side by side, each on one core, which wastes less than many cores on one fold; an estimator with `n_jobs: 1` keeps
+    to one core.
     """
     from joblib import Parallel, delayed
     from sklearn.base import clone
+    from threadpoolctl import threadpool_limits
 
-    jobs = getattr(getattr(model[-1], "estimator", model[-1]), "n_jobs", None) or 1
-    if jobs != 1:
-        model = clone(model)
-        model.set_params(**{name: 1 for name, value in model.get_params().items() if name.endswith("n_jobs") and value})
+    jobs = getattr(getattr(model[-1], "estimator", model[-1]), "n_jobs", None) or -1
+    model = clone(model)
+    model.set_params(**{name: 1 for name, value in model.get_params().items() if name.endswith("n_jobs") and value})
 
     def judged(number: int) -> Predictions:
         # the rows go with the function: see pipeline/cluster.py
         train, validation = folds[number]
-        fitted = fit(clone(model), X.iloc[train], y[train])
-        return predict(fitted, X.iloc[validation], y[validation], task)
+        # of this thread alone; boosting on few rows takes twice as long with two
+        with threadpool_limits(1, user_api="openmp"):
+            fitted = fit(clone(model), X.iloc[train], y[train])
+            return predict(fitted, X.iloc[validation], y[validation], task)
 
     parts = []
     for part in Parallel(n_jobs=jobs, prefer="threads", return_as="generator")(
