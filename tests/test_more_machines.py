@@ -152,45 +152,47 @@ def test_a_study_of_many_machines_survives_kills_of_all_its_parts(
 ) -> None:
     storage, count = postgres.create("studies"), 14
     variables = {"PIPELINE_STUDY_STORAGE": storage, "MLFLOW_TRACKING_URI": tracking_server.uri}
-    machines = [Machine(tmp_path / name, only_customers(), **variables) for name in ("one", "two", "late")]
+    machines = [Machine(tmp_path / name, only_customers(), **variables) for name in ("one", "two", "late", "later")]
     worker = WORKER.format(root=str(ROOT), trials=str(count), patience=120)
-    processes = [machine.start("-c", worker) for machine in machines[:2]]
+    processes = {machine: machine.start("-c", worker) for machine in machines[:2]}
     study, claims = study_in(storage.replace("://", "+psycopg://"))
 
-    wait_until(lambda: len(study.trials) >= 3 and processes[0].pid in at_work(claims), 120)
-    processes[0].kill()
-    processes[0].wait()
+    def ending() -> list[Machine]:
+        return [machine for machine in processes if "customers forest, baseline" in machine.printed()]
+
+    def kill(machine: Machine) -> None:
+        processes[machine].kill()
+        processes.pop(machine).wait()
+
+    first = machines[0]
+    wait_until(lambda: len(study.trials) >= 3 and processes[first].pid in at_work(claims), 120)
+    kill(first)
     postgres.stop()
     time.sleep(2)
     postgres.start()
-    processes.append(machines[2].start("-c", worker))
-
-    ending: list[int] = []
-
-    def begun() -> bool:
-        ending[:] = [n for n in (1, 2) if "customers forest, baseline" in machines[n].printed()]
-        return bool(ending)
-
-    wait_until(begun, 180)
+    processes |= {machine: machine.start("-c", worker) for machine in machines[2:]}
+    wait_until(lambda: bool(ending()), 180)
     assert "the connection is lost" in machines[1].printed()
-    processes[ending[0]].kill()
-    [other] = {1, 2} - set(ending)
-    wait_until(lambda: "customers forest, baseline" in machines[other].printed(), 120)
+    kill(ending()[0])
+    wait_until(lambda: bool(ending()), 120)
     tracking_server.stop()
     time.sleep(2)
     tracking_server.start()
-    assert processes[other].wait(timeout=240) == 0, machines[other].printed()
+    for machine, process in processes.items():
+        assert process.wait(timeout=240) == 0, machine.printed()
 
     assert_whole(study, count)
-    assert sum(machines[other].metrics()["trials"].values()) == count
-    assert not (machines[0].folder / "metrics/tune/customers.json").exists()
+    [last] = ending()
+    [other] = processes.keys() - {last}
+    assert sum(last.metrics()["trials"].values()) == count
+    assert "the study is over" in other.printed()
+    assert not (other.folder / "metrics/tune").exists()
     assert_runs(tracking_server.uri, count)
     # who comes after the end gets the reports and metrics too, and adds no run
-    again = machines[0].start("-c", worker)
-    assert again.wait(timeout=120) == 0, machines[0].printed()
-    assert machines[0].metrics() == machines[other].metrics()
+    assert other.start("-c", worker).wait(timeout=120) == 0, other.printed()
+    assert other.metrics() == last.metrics()
     assert_runs(tracking_server.uri, count)
-    monkeypatch.chdir(machines[0].folder)
+    monkeypatch.chdir(other.folder)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_server.uri)
     assert not [finding for finding in doctor.findings() if "mlruns/optuna" in finding or "MLflow" in finding]
 
