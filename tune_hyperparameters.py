@@ -104,7 +104,7 @@ def tune_dataset(
         count = len(persistently(shared, partial(finished, shared.kept)))
         print(f"{dataset.name}: study {name} in {shared.place}, {count} finished trials", flush=True)
         run_together(shared, dataset, config, model, parts, n_trials, timeout, workers)
-        study = persistently(shared, partial(in_memory, shared.kept))
+        study = in_memory(name, persistently(shared, partial(finished, shared.kept)))
         check_completed(study, dataset)
         return end_once(shared, f"{dataset.name} {model}", n_trials, partial(end, study))
     # a second search of the same study waits, then finds the trials done
@@ -119,7 +119,7 @@ def tune_dataset(
         else:
             objective = make_objective(dataset, config, model, parts, space)
             run_trials(study, objective, n_trials, timeout, config, dataset, cluster)
-        study = in_memory(study)
+        study = in_memory(name, finished(study))
     check_completed(study, dataset)
     return end(study)
 
@@ -246,7 +246,7 @@ def run_trials(
     from tqdm import tqdm
 
     deadline = math.inf if timeout is None else time.monotonic() + timeout
-    study = in_memory(kept)
+    study = in_memory(kept.study_name, finished(kept))
     done = [slot_of(trial) for trial in study.trials]
     if done:
         print(f"{dataset.name}: going on after {len(done)} finished trials", flush=True)
@@ -258,7 +258,7 @@ def run_trials(
         for trial in run(objective, config, deadline, study, slots):
             kept.add_trial(trial)
             bar.update()
-            bar.set_postfix_str(progress(study))
+            bar.set_postfix_str(progress(study.get_trials(deepcopy=False)))
 
 
 def trials_one_by_one(

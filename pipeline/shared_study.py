@@ -115,9 +115,7 @@ def open_shared(url: str, name: str) -> SharedStudy:
             )
             break
         except ImportError:
-            raise PipelineError(
-                f"{place}: the PostgreSQL driver is missing; run `pip install -r requirements-scale.txt`"
-            ) from None
+            raise PipelineError(f"{place}: the PostgreSQL driver is missing; run `make scale`") from None
         except RuntimeError as error:
             # of another version of Optuna
             raise PipelineError(f"{place}: {error}") from None
@@ -149,20 +147,20 @@ def work_on(
     from tqdm import tqdm
 
     waiting = False
-    hidden = multiprocessing.parent_process() is not None
-    with tqdm(total=n_trials, desc=label, unit="trial", file=sys.stdout, disable=hidden) as bar:
-        while True:
+    parent = multiprocessing.parent_process()
+    with tqdm(total=n_trials, desc=label, unit="trial", file=sys.stdout, disable=parent is not None) as bar:
+        # where the parent was killed, nobody is left to stop this process
+        while parent is None or parent.is_alive():
             others = persistently(shared, partial(running, shared))
-            study = persistently(shared, partial(in_memory, shared.kept))
-            known = study.get_trials(deepcopy=False)
+            known = persistently(shared, partial(finished, shared.kept))
             missing = set(range(n_trials)) - {slot_of(trial) for trial in known}
             bar.n = n_trials - len(missing)
-            bar.set_postfix_str(progress(study))
+            bar.set_postfix_str(progress(known))
             if not missing or (0 not in missing and time.monotonic() >= deadline):
                 return
             free = sorted(missing - {slot_of(claim) for claim in others})
             if not free:
-                if not waiting and not hidden:
+                if not waiting and parent is None:
                     bar.write(f"{label}: the last trials are with other processes; waiting for them")
                 waiting = True
                 time.sleep(LOOK)
@@ -172,8 +170,8 @@ def work_on(
             claim_id = persistently(shared, partial(take, shared, slot))
             if claim_id is None:
                 continue
-            # for the sampler, which keeps away from what the others try
-            study.add_trials(others)
+            # with what the others try, so that the sampler keeps away from it
+            study = in_memory(shared.kept.study_name, [*known, *others])
             with suppress(OutOfTimeError), held(shared, claim_id, partial(_newest, study, len(known) + len(others))):
                 persistently(shared, partial(keep, shared, run(study, slot)))
 
@@ -209,9 +207,9 @@ def work_in_processes(
                         bar.write(f"{label}: worker process {process.pid} ended with {process.exitcode}")
                 if gone:
                     persistently(shared, partial(release, shared, [process.pid for process in gone]))
-                study = persistently(shared, partial(in_memory, shared.kept))
-                bar.n = min(len(study.get_trials(deepcopy=False)), n_trials)
-                bar.set_postfix_str(progress(study))
+                known = persistently(shared, partial(finished, shared.kept))
+                bar.n = min(len(known), n_trials)
+                bar.set_postfix_str(progress(known))
     finally:
         for process in alive:
             process.terminate()
@@ -286,19 +284,19 @@ def running(shared: SharedStudy) -> list[optuna.trial.FrozenTrial]:
     return _claims(shared, optuna.trial.TrialState.RUNNING)
 
 
-def in_memory(kept: optuna.Study) -> optuna.Study:
-    """A copy of a kept study: the trials that count."""
+def in_memory(name: str, trials: Sequence[optuna.trial.FrozenTrial]) -> optuna.Study:
+    """A study of that name in this process alone, with copies of the trials."""
     import optuna
 
-    study = optuna.create_study(study_name=kept.study_name, direction="maximize")
-    study.add_trials(finished(kept))
+    study = optuna.create_study(study_name=name, direction="maximize")
+    study.add_trials(trials)
     return study
 
 
-def progress(study: optuna.Study) -> str:
-    states = [trial.state.name for trial in study.get_trials(deepcopy=False)]
-    complete = "COMPLETE" in states
-    return f"best {study.best_value:.4f}, {states.count('PRUNED')} pruned" if complete else "none complete yet"
+def progress(trials: Sequence[optuna.trial.FrozenTrial]) -> str:
+    values = [trial.value for trial in trials if trial.state.name == "COMPLETE" and trial.value is not None]
+    pruned = sum(trial.state.name == "PRUNED" for trial in trials)
+    return f"best {max(values):.4f}, {pruned} pruned" if values else "none complete yet"
 
 
 def take(shared: SharedStudy, slot: Any) -> int | None:
@@ -454,7 +452,6 @@ def _beat(
     pause = float(HEARTBEAT)
     while not over.wait(pause):
         if parent is not None and not parent.is_alive():
-            # nobody is left to stop this process
             os._exit(1)
         try:
             shared.storage.record_heartbeat(claim_id)

@@ -10,8 +10,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -95,6 +95,9 @@ class Machine:
     def printed(self) -> str:
         return self.output.read_text().replace("\r", "\n")
 
+    def says(self, words: str) -> bool:
+        return words in self.printed()
+
     def metrics(self) -> dict[str, Any]:
         return json.loads((self.folder / "metrics/tune/customers.json").read_text())["models"]["forest"]
 
@@ -103,18 +106,13 @@ def only_customers(**changes: Any) -> dict[str, Any]:
     return {**PARAMS, "datasets": {"customers": PARAMS["datasets"]["customers"]}, **changes}
 
 
-def study_in(storage: str) -> tuple[optuna.Study, optuna.Study]:
-    """The study and its claims, once they are there."""
-    names: list[str] = []
-
-    def there() -> bool:
-        with suppress(Exception):
-            names[:] = sorted(optuna.get_all_study_names(storage), key=lambda name: name.startswith("claims of"))
-        return len(names) == 2
-
-    wait_until(there, 120)
+def study_in(storage: str, made: Callable[[], bool]) -> tuple[optuna.Study, optuna.Study]:
+    """The study and its claims, once its database is made; to look into that any sooner would be to make it."""
+    wait_until(made, 120)
     # the test's own connections are lost too
     opened = optuna.storages.RDBStorage(storage, engine_kwargs={"pool_pre_ping": True})
+    wait_until(lambda: len(opened.get_all_studies()) == 2)
+    names = sorted([study.study_name for study in opened.get_all_studies()], key=lambda name: name.startswith("claims"))
     study, claims = (optuna.load_study(study_name=name, storage=opened) for name in names)
     return study, claims
 
@@ -155,10 +153,11 @@ def test_a_study_of_many_machines_survives_kills_of_all_its_parts(
     machines = [Machine(tmp_path / name, only_customers(), **variables) for name in ("one", "two", "late", "later")]
     worker = WORKER.format(root=str(ROOT), trials=str(count), patience=120)
     processes = {machine: machine.start("-c", worker) for machine in machines[:2]}
-    study, claims = study_in(storage.replace("://", "+psycopg://"))
+    made = partial(machines[0].says, "customers: study forest-")
+    study, claims = study_in(storage.replace("://", "+psycopg://"), made)
 
     def ending() -> list[Machine]:
-        return [machine for machine in processes if "customers forest, baseline" in machine.printed()]
+        return [machine for machine in processes if machine.says("customers forest, baseline")]
 
     def kill(machine: Machine) -> None:
         processes[machine].kill()
@@ -201,7 +200,7 @@ def test_a_database_that_stays_away_ends_the_call_and_loses_nothing(postgres: Po
     storage = postgres.create("away")
     machine = Machine(tmp_path / "one", only_customers(), PIPELINE_STUDY_STORAGE=storage)
     process = machine.start("-c", WORKER.format(root=str(ROOT), trials="5", patience=2))
-    study, _ = study_in(storage.replace("://", "+psycopg://"))
+    study, _ = study_in(storage.replace("://", "+psycopg://"), partial(machine.says, "customers: study forest-"))
     wait_until(lambda: len(study.trials) >= 2, 120)
     postgres.stop()
     assert process.wait(timeout=60) == 2
@@ -224,7 +223,8 @@ def test_workers_of_one_machine_survive_a_kill_and_end_with_ctrl_c(tmp_path: Pat
 
     def start_until(trials: int) -> tuple[subprocess.Popen[bytes], optuna.Study, list[int]]:
         parent = machine.start(*words)
-        study, claims = study_in(f"sqlite:///{machine.folder}/mlruns/optuna/customers.db")
+        database = machine.folder / "mlruns/optuna/customers.db"
+        study, claims = study_in(f"sqlite:///{database}", database.exists)
         wait_until(lambda: len(study.trials) >= trials and len(at_work(claims)) == 2, 120)
         return parent, study, at_work(claims)
 
@@ -272,7 +272,7 @@ def test_every_script_on_an_mlflow_server_that_is_killed(
     assert runs() == ["abandoned", "elsewhere", "linear"]
     # the server goes away in the middle of a training, and comes back
     training = machine.start(str(ROOT / "train.py"))
-    wait_until(lambda: "forest (1 of 3): fitted" in machine.printed(), 120)
+    wait_until(partial(machine.says, "forest (1 of 3): fitted"), 120)
     tracking_server.stop()
     time.sleep(2)
     tracking_server.start()

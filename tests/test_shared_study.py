@@ -1,6 +1,7 @@
 """One study, several processes: here what a claim is; with real servers and kills in test_more_machines.py."""
 
 import argparse
+import sys
 from pathlib import Path
 
 import optuna
@@ -9,6 +10,7 @@ from optuna.trial import TrialState, create_trial
 
 import tune_hyperparameters as tune
 from pipeline import shared_study
+from pipeline.config import PipelineError
 from pipeline.shared_study import SharedStudy, finished, held, keep, open_shared, release, running, slot_of, take
 
 
@@ -88,6 +90,12 @@ def test_a_server_that_is_not_there_is_told_in_one_line_without_the_password(
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith("error: postgresql://127.0.0.1:1/studies: cannot be used (")
     assert "secret" not in line
+
+
+def test_a_missing_driver_is_told_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(PipelineError, match="driver is missing; run `make scale`"):
+        open_shared("postgresql://tuner@host/studies", "forest")
 
 
 def test_the_command_to_go_on_hides_the_password(
