@@ -177,3 +177,11 @@ def test_mlflow_models_predict_takes_raw_rows_without_this_project(project: Path
     answer = json.loads(done.stdout.strip().splitlines()[-1])
     assert len(answer["predictions"]) == 2
     assert set(answer["predictions"]) <= {0, 1}
+
+
+def test_a_scheduler_without_dask_is_told_in_a_line(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    assert train.main(["--scheduler", "tcp://127.0.0.1:8786"]) == 2
+    assert capsys.readouterr().err == "error: --scheduler: Dask is not installed; install it with `make scale`\n"

@@ -310,3 +310,9 @@ def test_a_search_beside_another_one_says_that_it_waits(project: Path, capfd: py
             assert "customers linear: another search goes on; waiting" in printed
             assert not second.done()
         assert second.result() == 0
+
+
+def test_a_cluster_shares_a_search_with_no_other_processes(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        tune.main(["--scheduler", "tcp://127.0.0.1:8786", "--workers", "2"])
+    assert "goes with neither --workers nor --storage" in capsys.readouterr().err
