@@ -49,7 +49,7 @@ lint: $(BIN)/.installed-dev ## Check style, types and the workflow
 
 .PHONY: docs
 docs: $(BIN)/.installed-dev ## Write the README's help texts and tables again
-	cog -r README.md
+	cog -r -I . README.md docs/scaling.md
 
 .PHONY: doctor
 doctor: $(BIN)/.installed ## Check packages, tables, metrics and stores against each other

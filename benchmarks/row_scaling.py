@@ -3,8 +3,8 @@
     .venv/bin/python -m benchmarks.row_scaling
 
 Each size is a folder of its own, each stage a process, imports included. Forests have TREES trees at every size, so
-that a hundredfold table takes minutes: trees are grown one by one, and N trees take N / TREES times as long. All else is
-as in params.yaml. Writes benchmarks/results/row_scaling.json.
+that a hundredfold table takes minutes: trees are grown one by one, and N trees take N / TREES times as long. All else
+is as in params.yaml. Writes benchmarks/results/row_scaling.json.
 """
 
 from __future__ import annotations

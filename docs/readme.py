@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -107,6 +108,55 @@ def compare_speed() -> str:
         for row in _read("benchmarks/results/compare_speed.json")["table"]
     ]
     return f"Besides imports, on the processor (`python -m benchmarks.compare_speed`): {'; '.join(rows)}."
+
+
+def row_scaling() -> str:
+    """What each stage costs at growing numbers of rows, and how that grows."""
+    found = _read("benchmarks/results/row_scaling.json")
+    sizes = [size["rows"] for size in found["table"][0]["sizes"]]
+    steps = [f"{low:,} to {high:,}" for low, high in itertools.pairwise(sizes)]
+    head = [*(f"{rows:,} rows" for rows in sizes), *(f"exponent, {step}" for step in steps)]
+    lines = [f"| stage | {' | '.join(head)} |", "|---" * (len(head) + 1) + "|"]
+    for row in found["table"]:
+        costs = [f"{size['processor_seconds']:,.0f} s, {size['peak_mb'] / 1000:.1f} GB" for size in row["sizes"]]
+        grown = [f"{value:.2f}" for value in row["exponents"]]
+        lines.append(f"| `{row['stage']}` | {' | '.join([*costs, *grown])} |")
+    return "\n".join(lines)
+
+
+def billion_rows() -> str:
+    """What each stage takes for a million rows more, and what a billion rows would take at that rate."""
+    found = _read("benchmarks/results/row_scaling.json")
+    lines = [
+        "| stage | processor time a million rows | memory a row | a billion rows, processor time | memory |",
+        "|---|---|---|---|---|",
+    ]
+    for row in found["table"]:
+        smaller, larger = row["sizes"][-2:]
+        more = larger["rows"] - smaller["rows"]
+        seconds = (larger["processor_seconds"] - smaller["processor_seconds"]) / more
+        memory = (larger["peak_mb"] - smaller["peak_mb"]) * 1e6 / more
+        if seconds * 1e9 < 3600:
+            lines.append(f"| `{row['stage']}` | reads no rows | | | |")
+            continue
+        lines.append(
+            f"| `{row['stage']}` | {seconds * 1e6:,.0f} s | {memory:,.0f} bytes "
+            f"| {seconds * 1e9 / 3600:,.0f} hours | {memory:,.0f} GB |"
+        )
+    words = f"Forests have {found['trees']} trees here; a hundred take {100 // found['trees']} times as long to fit."
+    return "\n".join([*lines, "", words])
+
+
+def many_runs() -> str:
+    """What a store of many runs costs."""
+    found = _read("benchmarks/results/many_runs.json")
+    ratios = [
+        f"`{row['script']}` takes {row['ratio']:.2f} times as long as on an empty store" for row in found["table"]
+    ]
+    return (
+        f"With {found['trials']:,} trial runs in the store (`python -m benchmarks.many_runs`, imports included) "
+        f"`compare_results.py` takes {found['compare']['seconds']:.0f} s; on the processor {', '.join(ratios)}."
+    )
 
 
 def own_tables() -> str:

@@ -7,7 +7,11 @@ from conftest import ROOT
 def test_generated_parts_of_the_pages_are_current() -> None:
     pages = ["README.md", "docs/scaling.md"]
     done = subprocess.run(
-        [sys.executable, "-m", "cogapp", "--check", *pages], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "cogapp", "--check", "-I", ".", *pages],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, f"run `make docs`\n{done.stdout}{done.stderr}"
 
