@@ -37,10 +37,9 @@ def write_rows(path: Path, rows: int, first_seed: int) -> None:
 
 
 def call(words: Sequence[str], folder: Path) -> dict[str, float]:
-    """Wall seconds, processor seconds and peak memory in MB of one detect_drift.py."""
+    """Wall seconds, processor seconds and peak memory in MB of a script with its arguments, run in a folder."""
     started = time.perf_counter()
-    command = [sys.executable, str(ROOT / "detect_drift.py"), "--dataset", DATASET, *words]
-    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen([sys.executable, str(ROOT / words[0]), *words[1:]], cwd=folder, stdout=sys.stderr)
     _, status, usage = os.wait4(process.pid, 0)
     assert status == 0
     return {
@@ -65,7 +64,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         situations = {"train and test parts": [], "a file against the table": ["--current", "current.csv"]}
         found = []
         for situation, words in situations.items():
-            found.append({"situation": situation, "rows": rows, **call(words, folder)})
+            found.append(
+                {
+                    "situation": situation,
+                    "rows": rows,
+                    **call(["detect_drift.py", "--dataset", DATASET, *words], folder),
+                }
+            )
             pages = (folder / "reports" / DATASET).glob("*.html")
             found[-1]["largest_page_mb"] = round(max(page.stat().st_size for page in pages) / 1e6, 2)
             print(found[-1], flush=True)

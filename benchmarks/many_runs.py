@@ -13,14 +13,12 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.compare_speed import build_store
+from benchmarks.drift_speed import call
 from pipeline.config import load_config
 from pipeline.data import write_json
 
@@ -32,16 +30,6 @@ STAGES = {
     "train.py": ["train.py", "--dataset", DATASET],
     "tune_hyperparameters.py": ["tune_hyperparameters.py", "--dataset", DATASET, "--n-trials", "20"],
 }
-
-
-def call(words: Sequence[str], folder: Path) -> dict[str, float]:
-    """Wall and processor seconds of a script."""
-    started = time.perf_counter()
-    process = subprocess.Popen([sys.executable, str(ROOT / words[0]), *words[1:]], cwd=folder, stdout=sys.stderr)
-    _, status, usage = os.wait4(process.pid, 0)
-    assert status == 0
-    seconds = {"seconds": time.perf_counter() - started, "processor_seconds": usage.ru_utime + usage.ru_stime}
-    return {key: round(value, 2) for key, value in seconds.items()}
 
 
 def fastest(calls: Sequence[dict[str, float]]) -> dict[str, float]:

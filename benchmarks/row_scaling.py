@@ -13,23 +13,19 @@ import argparse
 import itertools
 import json
 import math
-import os
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from benchmarks.drift_speed import DATASET, call
 from pipeline.data import write_json
 from pipeline.generators import HOUSING_ROWS
 
 ROOT = Path(__file__).resolve().parent.parent
 OUTPUT = ROOT / "benchmarks/results/row_scaling.json"
-DATASET = "california_housing"
 TREES = 2
 STAGES = (
     "generate_data.py",
@@ -50,19 +46,6 @@ def settings(rows: int) -> str:
     params["models"]["random_forest"]["params"]["n_estimators"] = TREES
     params["search_spaces"]["random_forest"]["n_estimators"] = [TREES, 2 * TREES]
     return yaml.safe_dump(params, sort_keys=False)
-
-
-def call(script: str, folder: Path) -> dict[str, float]:
-    """Wall and processor seconds, and peak memory in MB, of a stage."""
-    started = time.perf_counter()
-    process = subprocess.Popen([sys.executable, str(ROOT / script)], cwd=folder, stdout=sys.stderr)
-    _, status, usage = os.wait4(process.pid, 0)
-    assert status == 0
-    return {
-        "seconds": round(time.perf_counter() - started, 1),
-        "processor_seconds": round(usage.ru_utime + usage.ru_stime, 1),
-        "peak_mb": round(usage.ru_maxrss / 1024),
-    }
 
 
 def report_kilobytes(folder: Path) -> dict[str, int]:
@@ -105,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             (folder / "params.yaml").write_text(settings(rows), encoding="utf-8")
             stages = {}
             for script in STAGES:
-                stages[script] = call(script, folder)
+                stages[script] = call([script], folder)
                 print(f"{rows:,} rows, {script}: {json.dumps(stages[script])}", flush=True)
             found.append({"rows": rows, "stages": stages, "report_kb": report_kilobytes(folder)})
             # after each size: the next takes ten times as long
