@@ -215,7 +215,9 @@ def work_in_processes(
             process.terminate()
             process.join()
         if alive:
-            release(shared, [process.pid for process in alive])
+            # where the database is away too, the heartbeats that stop do the same
+            with suppress(Exception):
+                release(shared, [process.pid for process in alive])
     if not refused.empty():
         raise PipelineError(refused.get())
     if all(process.exitcode for process in processes):

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import time
 from pathlib import Path
 
 import optuna
@@ -55,12 +56,11 @@ def test_a_claim_without_heartbeats_is_dropped_and_nobody_is_judged_too_soon(
     alive = take(dead, 1)
     assert alive is not None
     with held(dead, alive):
-        for _ in range(2):
-            shared_study.wait([], timeout=1.5)
+        time.sleep(3)
         assert [slot_of(claim) for claim in running(other)] == [1]
     late = open_shared(address, "forest")
     assert take(late, 0) is not None
-    shared_study.wait([], timeout=1.5)
+    time.sleep(2.5)
     late.judges_from += 60
     assert [slot_of(claim) for claim in running(late)] == [0]
 
