@@ -219,16 +219,22 @@ def test_a_database_that_stays_away_ends_the_call_and_loses_nothing(postgres: Po
 def test_workers_of_one_machine_survive_a_kill_and_end_with_ctrl_c(tmp_path: Path) -> None:
     spaces = {"forest": {"n_estimators": [900, 1500], "max_depth": [2, 8], "max_features": [0.2, 1.0]}}
     machine = Machine(tmp_path / "one", only_customers(search_spaces=spaces))
-    words = [str(ROOT / "tune_hyperparameters.py"), "--dataset", "customers", "--n-trials", "12", "--workers", "2"]
+    words = [str(ROOT / "tune_hyperparameters.py"), "--dataset", "customers", "--n-trials", "24", "--workers", "2"]
 
     def start_until(trials: int) -> tuple[subprocess.Popen[bytes], optuna.Study, list[int]]:
         parent = machine.start(*words)
         database = machine.folder / "mlruns/optuna/customers.db"
         study, claims = study_in(f"sqlite:///{database}", database.exists)
-        wait_until(lambda: len(study.trials) >= trials and len(at_work(claims)) == 2, 120)
-        return parent, study, at_work(claims)
+        workers: list[int] = []
 
-    parent, study, workers = start_until(3)
+        def under_way() -> bool:
+            workers[:] = at_work(claims)
+            return len(study.trials) >= trials and bool(workers)
+
+        wait_until(under_way, 120)
+        return parent, study, workers
+
+    parent, study, workers = start_until(2)
     parent.send_signal(signal.SIGINT)
     assert parent.wait(timeout=30) == 130, machine.printed()
     assert "stopped; finished trials are kept" in machine.printed()
@@ -238,9 +244,9 @@ def test_workers_of_one_machine_survive_a_kill_and_end_with_ctrl_c(tmp_path: Pat
     os.kill(workers[0], signal.SIGKILL)
     assert parent.wait(timeout=240) == 0, machine.printed()
     assert f"worker process {workers[0]} ended with -9" in machine.printed()
-    assert_whole(study, 12)
-    assert_runs(f"sqlite:///{machine.folder}/mlruns/db.sqlite", 12)
-    assert sum(machine.metrics()["trials"].values()) == 12
+    assert_whole(study, 24)
+    assert_runs(f"sqlite:///{machine.folder}/mlruns/db.sqlite", 24)
+    assert sum(machine.metrics()["trials"].values()) == 24
 
 
 def test_every_script_on_an_mlflow_server_that_is_killed(
