@@ -81,6 +81,64 @@ def tuning_table() -> str:
     return "\n".join(lines)
 
 
+def speed_table() -> str:
+    """Seconds beside the plain way, from one run of the benchmark."""
+    found = _read("benchmarks/results/tuning_speed.json")
+    lines = [
+        "| work | plain | ours: all, of it imports, fits and predictions, rest | times faster |",
+        "|---|---|---|---|",
+    ]
+
+    def line(name: str, plain: float, parts: list[dict[str, float]], ratio: float) -> str:
+        all_, imports, fits, rest = (
+            sum(part[key] for part in parts) for key in ("seconds", "imports", "fit_predict", "rest")
+        )
+        return f"| {name} | {plain:.0f} s | {all_:.0f} s: {imports:.0f}, {fits:.0f}, {rest:.0f} | {ratio:.1f} |"
+
+    base = found["baselines"]
+    lines.append(line("the baseline models", base["plain_seconds"], list(base["ours"].values()), base["ratio"]))
+    for name, row in found["tuning"].items():
+        lines.append(line(f"100 trials, {name}", row["plain_seconds"], [row["ours"]], row["ratio"]))
+    plain = sum(row["plain_seconds"] for row in found["tuning"].values())
+    ours = [row["ours"] for row in found["tuning"].values()]
+    lines.append(line("300 trials together", plain, ours, found["tuning_ratio"]))
+    if "repro" in found:
+        row = found["repro"]
+        lines.append(
+            f"| the whole `dvc repro` | {row['plain_seconds']:.0f} s | {row['seconds']:.0f} s | {row['ratio']:.1f} |"
+        )
+    return "\n".join(lines)
+
+
+def winners_table() -> str:
+    """The search's winner beside that of a whole plain study."""
+    lines = ["| dataset | plain winner | our winner | difference on judged rows |", "|---|---|---|---|"]
+    for name, row in _read("benchmarks/results/tuning_speed.json")["winners"].items():
+        if row is not None:
+            low, high = row["interval"]
+            lines.append(
+                f"| {name} | {LABELS[row['metric']]} {row['plain']:.4f} | {row['ours']:.4f} "
+                f"| {row['difference']:+.4f} [{low:+.4f}, {high:+.4f}] |"
+            )
+    return "\n".join(lines)
+
+
+def flaml_table() -> str:
+    """Gradient boosting beside FLAML at equal wall time."""
+    found = _read("benchmarks/results/flaml.json")
+    lines = [
+        f"| table | metric, {found['seconds']:.0f} s | ours | our trials | FLAML | difference ± standard error |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, row in found["tables"].items():
+        trials = [split["ours"]["trials"] for split in row["splits"]]
+        lines.append(
+            f"| {name} | {LABELS[row['metric']]} | {row['ours']:.4f} | {min(trials)} to {max(trials)} | {row['flaml']:.4f} "
+            f"| {row['difference']:+.4f} ± {row['standard_error']:.4f} |"
+        )
+    return "\n".join(lines)
+
+
 def drift_table() -> str:
     """How often the drift verdict is a false alarm, and how often it finds what it should."""
     found = _read("benchmarks/results/drift_verdicts.json")
