@@ -133,8 +133,8 @@ def flaml_table() -> str:
     for name, row in found["tables"].items():
         trials = [split["ours"]["trials"] for split in row["splits"]]
         lines.append(
-            f"| {name} | {LABELS[row['metric']]} | {row['ours']:.4f} | {min(trials)} to {max(trials)} | {row['flaml']:.4f} "
-            f"| {row['difference']:+.4f} ± {row['standard_error']:.4f} |"
+            f"| {name} | {LABELS[row['metric']]} | {row['ours']:.4f} | {min(trials)} to {max(trials)} "
+            f"| {row['flaml']:.4f} | {row['difference']:+.4f} ± {row['standard_error']:.4f} |"
         )
     return "\n".join(lines)
 
