@@ -93,10 +93,10 @@ def tune_dataset(
 
     started = time.time()
     space = search_space(dataset, config, model)
+    parts = assessment.load_parts(dataset, config)
     hashes = {"data_sha256": file_sha256(Path(dataset.file)), "params_sha256": settings_sha256(config, dataset)}
     name = study_name(dataset, config, model, space, hashes)
     shared = open_shared(storage, name) if storage else None
-    parts = assessment.load_parts(dataset, config)
     client = tracking.open_store(create=True)
     place = shared.place if shared else None
     end = partial(end_study, dataset, config, model, parts, space, hashes, client, started, place, cluster)
