@@ -13,6 +13,7 @@ metrics/data/<dataset>.json. --describe prints the lines for params.yaml, and wr
 from __future__ import annotations
 
 import argparse
+import csv
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -215,11 +216,17 @@ def giveaways(frame: pd.DataFrame, dataset: Dataset, config: Config) -> dict[str
 
 def write_table(frame: pd.DataFrame, path: Path) -> None:
     """Write CSV or Parquet by the file's ending, whole or not at all."""
+    import pandas as pd
+
     if path.suffix == ".parquet":
         write_atomic(path, lambda temporary: frame.to_parquet(temporary, index=False))
     else:
         shown = frame.assign(**{name: frame[name].astype("Int64") for name in frame if _is_whole(frame[name])})
-        write_atomic(path, lambda temporary: shown.to_csv(temporary, index=False, lineterminator="\n"))
+        words = [pd.Series(frame.columns), *(frame[name] for name in frame if frame[name].dtype == object)]
+        # the csv module of Python 3.11 and 3.12 takes a carriage return for no reason to quote
+        returns = any(column.astype(str).str.contains("\r", regex=False).any() for column in words)
+        options: dict[str, Any] = {"quoting": csv.QUOTE_NONNUMERIC} if returns else {}
+        write_atomic(path, lambda temporary: shown.to_csv(temporary, index=False, lineterminator="\n", **options))
 
 
 def facts_of(

@@ -1,3 +1,4 @@
+import csv
 import dataclasses
 import json
 from pathlib import Path
@@ -6,14 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from conftest import PARAMS, ROOT
+from conftest import PARAMS, ROOT, make_houses
 from scipy.stats import ks_2samp
 
 import generate_data
 from benchmarks.calibrate import PUBLISHED, PUBLISHED_TUNED
 from pipeline import assessment
 from pipeline.config import load_config, settings_sha256
-from pipeline.data import file_sha256
+from pipeline.data import file_sha256, load_dataset
 from pipeline.generators import GENERATORS
 
 SHAPES = {"california_housing": (20_640, 12), "credit_fraud": (10_000, 31), "customer_churn": (7_043, 21)}
@@ -148,6 +149,13 @@ def test_own_table_is_taken_in(project: Path) -> None:
     assert generate_data.main(["--dataset", "houses"]) == 0
     facts = json.loads(Path("metrics/data/houses.json").read_text())
     assert (facts["rows"], facts["ceiling"]) == (240, None)
+
+
+def test_a_carriage_return_inside_a_field_comes_back(project: Path) -> None:
+    frame = make_houses(60).assign(note=["one\rtwo", "three"] * 30)
+    frame.to_csv("x.csv", index=False, quoting=csv.QUOTE_NONNUMERIC)
+    assert generate_data.main(["--dataset", "houses"]) == 0
+    assert load_dataset(load_config().dataset("houses"))["note"].tolist() == frame["note"].tolist()
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ class Machine:
         assert self.start(str(ROOT / "generate_data.py")).wait(timeout=60) == 0, self.printed()
 
     def start(self, *words: str) -> subprocess.Popen[bytes]:
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), **self.variables}
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **self.variables}
         with self.output.open("wb") as output:
             return subprocess.Popen(
                 [sys.executable, *words], cwd=self.folder, env=environment, stdout=output, stderr=subprocess.STDOUT
