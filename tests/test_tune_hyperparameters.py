@@ -94,7 +94,7 @@ def test_a_weighted_forest_is_searched_on_folds_not_out_of_bag(project: Path) ->
     Path("params.yaml").write_text(yaml.safe_dump({**PARAMS, "models": {**PARAMS["models"], "forest": forest}}))
     tune.main(["--dataset", "customers", "--n-trials", "2"])
     baseline = study_of("customers").trials[0]
-    # a forest of 20 trees, grown together by three folds
+    # half of a forest of 20 trees, grown together by three folds
     assert list(baseline.intermediate_values) == [3]
 
 
@@ -155,23 +155,24 @@ def test_the_baseline_is_taken_from_the_training_of_the_same_code(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words, metrics = ["--dataset", "customers", "--n-trials", "4"], Path("metrics/tune/customers.json")
+    assessed = "customers forest, baseline: fold 1 of 3 done"
     tune.main(words)
     alone = metrics.read_text()
-    assert "customers forest, baseline: fold 1 of 3 done" in capsys.readouterr().out
-    train.main(["--dataset", "customers", "--model", "forest"])
-    capsys.readouterr()
-    tune.main(words)
-    assert "baseline: fold" not in capsys.readouterr().out
-    assert metrics.read_text() == alone
+    assert assessed in capsys.readouterr().out
+
+    def train_and_tune() -> None:
+        train.main(["--dataset", "customers", "--model", "forest"])
+        capsys.readouterr()
+        tune.main(words)
+        assert "baseline: fold" not in capsys.readouterr().out
+        assert metrics.read_text() == alone
+
+    train_and_tune()
     monkeypatch.setattr(assessment, "code_sha256", lambda: "of other code")
     tune.main(words)
-    assert "customers forest, baseline: fold 1 of 3 done" in capsys.readouterr().out
+    assert assessed in capsys.readouterr().out
     # what other code finds too is that code's as well
-    train.main(["--dataset", "customers", "--model", "forest"])
-    capsys.readouterr()
-    tune.main(words)
-    assert "baseline: fold" not in capsys.readouterr().out
-    assert metrics.read_text() == alone
+    train_and_tune()
 
 
 def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(
