@@ -3,8 +3,8 @@
     .venv/bin/python -m benchmarks.calibrate --seeds 20
 
 Each baseline model of params.yaml is cross-validated (pooled out-of-fold predictions over all rows of the table) on the
-tables of seeds 0, 1, 2, ... Writes medians and ranges to metrics/data/calibration.json; with --dataset the rows of the
-other datasets stay, where they are of as many seeds.
+tables of seeds 0, 1, 2, ... Writes medians and ranges to benchmarks/results/calibration.json; with --dataset the rows
+of the other datasets stay, where they are of as many seeds.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def figures(name: str, seed: int) -> dict[tuple[str, str, str], float]:
         if model not in PUBLISHED[name, metrics[0]]:
             continue
         fresh = build_model(dataset, config, model, X)
-        predictions = out_of_fold(fresh, X, y, folds, dataset.task)
+        predictions = out_of_fold(fresh, X, y, folds, dataset.task, tune_threshold=dataset.threshold == "tuned")
         found.update({(name, metric, model): metric_value(metric, predictions) for metric in metrics})
     return found
 
@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Cross-validate the baselines over many generator seeds.")
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--dataset", choices=list(GENERATORS), nargs="*", default=list(GENERATORS))
-    parser.add_argument("--output", type=Path, default=Path("metrics/data/calibration.json"))
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/calibration.json"))
     args = parser.parse_args(argv)
     jobs = [(name, seed) for name in args.dataset for seed in range(args.seeds)]
     with ProcessPoolExecutor() as pool:

@@ -96,9 +96,11 @@ def assess(
     """Cross-validate on the training part, fit on it, and score once by the dataset's evaluation.
 
     `cv` comes from pooled out-of-fold predictions on the training part and is what models are chosen by; `score` from
-    the test part or, with `evaluation: cross_validation`, from pooled out-of-fold predictions over all rows.
+    the test part or, with `evaluation: cross_validation`, from pooled out-of-fold predictions over all rows. A tuned
+    threshold has the best F1 for the pooled predictions on the training part; in pooled predictions themselves, each
+    fold is labelled by the best threshold of the other folds.
     """
-    task = dataset.task
+    task, tuned = dataset.task, dataset.threshold == "tuned"
     model = build_model(dataset, config, name, parts.X_train, overrides)
     folds = fold_indices(parts.X_train, parts.y_train, dataset, config)
     all_folds = []
@@ -113,7 +115,9 @@ def assess(
         progress(f"fold {number} of {len(all_folds)} over all rows done", len(folds) + 1 + number, fits)
 
     progress(f"{fits} fits", 0, fits)
-    pooled = evaluation.out_of_fold(model, parts.X_train, parts.y_train, folds, task, fold_ended)
+    pooled = evaluation.out_of_fold(model, parts.X_train, parts.y_train, folds, task, fold_ended, tuned)
+    if tuned and pooled.score is not None:
+        model.set_params(model__threshold=evaluation.best_f1_threshold(pooled.actual, pooled.score))
     cv = evaluation.scores(task, pooled)
     model, fit_seconds = evaluation.timed_fit(model, parts.X_train, parts.y_train)
     progress("fitted on the training part", len(folds) + 1, fits)
@@ -121,7 +125,7 @@ def assess(
     test = evaluation.scores(task, judged)
     if all_folds:
         fresh = build_model(dataset, config, name, parts.X, overrides)
-        judged = evaluation.out_of_fold(fresh, parts.X, parts.y, all_folds, task, fold_over_all_rows_ended)
+        judged = evaluation.out_of_fold(fresh, parts.X, parts.y, all_folds, task, fold_over_all_rows_ended, tuned)
         rows = parts.X.index[evaluation.validated_rows(all_folds)]
     return Assessment(
         model=model,

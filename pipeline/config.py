@@ -318,8 +318,10 @@ def _dataset(name: str, raw: Any, models: Mapping[str, ModelSpec]) -> Dataset:
     for column, kind in _mapping(values.get("types", {}), f"{key}.types").items():
         _one_of(kind, f"{key}.types.{column}", TYPES)
     values |= _split_columns(values.pop("split", {}), key)
-    if threshold == "tuned" and (values["group"] or values["time"]):
-        raise _SettingError(f"{key}.threshold", "tuned does not keep to `split`; give a number")
+    if threshold == "tuned" and values["time"]:
+        raise _SettingError(
+            f"{key}.threshold", "tuned looks at later rows, not with `split: {time: ...}`; give a number"
+        )
     if "rows" in values:
         _number(values["rows"], f"{key}.rows", int, FEWEST_ROWS)
     delimiter = values.get("delimiter", ",")

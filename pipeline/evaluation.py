@@ -35,19 +35,12 @@ class Predictions:
 
 
 def fit(model: Pipeline, X: pd.DataFrame, y: np.ndarray) -> Pipeline:
-    """Fit in place and return it. Where every row gets the same score, no threshold can be tuned: it stays at 0.5."""
+    """Fit in place and return it."""
     from joblib import parallel_config
-    from sklearn.model_selection import FixedThresholdClassifier
 
     # a fit stays in one process, on its cores, wherever joblib takes the fits themselves
     with parallel_config(backend="threading"):
-        try:
-            return model.fit(X, y)
-        except ValueError as error:
-            if "constant predictions" not in str(error):
-                raise
-            model.steps[-1] = ("model", FixedThresholdClassifier(model[-1].estimator, threshold=0.5))
-            return model.fit(X, y)
+        return model.fit(X, y)
 
 
 def timed_fit(model: Pipeline, X: pd.DataFrame, y: np.ndarray) -> tuple[Pipeline, float]:
@@ -72,8 +65,7 @@ def predict(model: Pipeline, X: pd.DataFrame, y: np.ndarray, task: str) -> Predi
         estimator, features = model[-1], model[:-1].transform(X)
         score = estimator.predict_proba(features)[:, 1]
     # a threshold wrapper decides elsewhere than at 0.5
-    threshold = getattr(estimator, "best_threshold_", getattr(estimator, "threshold", 0.5))
-    return Predictions(y, (score >= threshold).astype(int), score)
+    return Predictions(y, (score >= getattr(estimator, "threshold", 0.5)).astype(int), score)
 
 
 def out_of_fold(
@@ -83,26 +75,28 @@ def out_of_fold(
     folds: list[tuple[np.ndarray, np.ndarray]],
     task: str,
     fold_ended: Callable[[int], None] = lambda number: None,
+    tune_threshold: bool = False,
 ) -> Predictions:
     """Each validated row predicted by a clone fitted on its fold's training rows, in the order of `validated_rows`.
 
-    Thresholds are chosen inside the training rows. `fold_ended` is told how many folds are done. The folds are fitted
-    side by side, each on one core, which wastes less than many cores on one fold; an estimator with `n_jobs: 1` keeps
-    to one core.
+    With `tune_threshold` the rows of a fold are labelled at the best threshold for the predictions of the other folds.
+    `fold_ended` is told how many folds are done. The folds are fitted side by side and share the cores, which wastes
+    less than many cores on one fold; an estimator with `n_jobs: 1` keeps to one core.
     """
-    from joblib import Parallel, delayed
+    from joblib import Parallel, cpu_count, delayed
     from sklearn.base import clone
     from threadpoolctl import threadpool_limits
 
     jobs = getattr(getattr(model[-1], "estimator", model[-1]), "n_jobs", None) or -1
+    cores = 1 if jobs == 1 else max(1, cpu_count() // len(folds))
     model = clone(model)
-    model.set_params(**{name: 1 for name, value in model.get_params().items() if name.endswith("n_jobs") and value})
+    model.set_params(**{name: cores for name, value in model.get_params().items() if name.endswith("n_jobs") and value})
 
     def judged(number: int) -> Predictions:
         # the rows go with the function: see pipeline/cluster.py
         train, validation = folds[number]
         # of this thread alone; boosting on few rows takes twice as long with two
-        with threadpool_limits(1, user_api="openmp"):
+        with threadpool_limits(cores, user_api="openmp"):
             fitted = fit(clone(model), X.iloc[train], y[train])
             return predict(fitted, X.iloc[validation], y[validation], task)
 
@@ -114,10 +108,32 @@ def out_of_fold(
         fold_ended(len(parts))
     rows = np.concatenate([validation for _, validation in folds])
     order = np.argsort(rows)
-    score = (
-        np.concatenate([part.score for part in parts if part.score is not None])[order] if task == "binary" else None
-    )
-    return Predictions(y[rows[order]], np.concatenate([part.predicted for part in parts])[order], score)
+    actual, predicted = y[rows[order]], np.concatenate([part.predicted for part in parts])[order]
+    if task != "binary":
+        return Predictions(actual, predicted)
+    score = np.concatenate([part.score for part in parts if part.score is not None])[order]
+    if tune_threshold:
+        fold = np.repeat(np.arange(len(folds)), [len(validation) for _, validation in folds])[order]
+        for number in range(len(folds)):
+            threshold = best_f1_threshold(actual[fold != number], score[fold != number])
+            predicted[fold == number] = score[fold == number] >= threshold
+    return Predictions(actual, predicted, score)
+
+
+def best_f1_threshold(actual: np.ndarray, score: np.ndarray) -> float:
+    """The threshold of probabilities (n,) with the best F1 for labels 0 and 1 (n,), half-way down to the next score.
+
+    Where every row has the same score there is nothing to choose: 0.5.
+    """
+    from sklearn.metrics import precision_recall_curve
+
+    precision, recall, thresholds = precision_recall_curve(actual, score)
+    if len(thresholds) == 1:
+        return 0.5
+    total = precision + recall
+    f1 = np.divide(2 * precision * recall, total, out=np.zeros_like(total), where=total > 0)
+    best = int(f1[:-1].argmax())
+    return float(thresholds[max(best - 1, 0) : best + 1].mean())
 
 
 def validated_rows(folds: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
@@ -221,14 +237,21 @@ def _roc_auc(p: Predictions, w: np.ndarray) -> np.ndarray:
 
 
 def _average_precision(p: Predictions, w: np.ndarray) -> np.ndarray:
-    """Mean precision at each step of recall; ties in the score count as one step."""
+    """Mean precision at each step of recall; ties in the score count as one step.
+
+    Recall rises only at steps with a positive row, so the rows between two of them are summed up at once.
+    """
     assert p.score is not None
     order = np.argsort(-p.score, kind="stable")
-    starts = np.flatnonzero(np.r_[True, np.diff(p.score[order]) != 0])
-    positive = p.actual[order] == 1
-    hits = np.add.reduceat(w[:, order] * positive, starts, axis=1)
-    misses = np.add.reduceat(w[:, order] * ~positive, starts, axis=1)
+    ranked = p.score[order]
+    positive = np.flatnonzero(p.actual[order] == 1)
+    if not len(positive):
+        return np.full(len(w), np.nan)
+    firsts = np.flatnonzero(np.r_[True, np.diff(ranked[positive]) != 0])
+    ends = np.searchsorted(-ranked, -ranked[positive[firsts]], "right")
+    hits = np.add.reduceat(w[:, order[positive]], firsts, axis=1)
+    rows = np.add.reduceat(w[:, order[: ends[-1]]], np.r_[0, ends[:-1]], axis=1)
     reached = np.cumsum(hits, axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        precision = np.nan_to_num(reached / (reached + np.cumsum(misses, axis=1)))
+        precision = np.nan_to_num(reached / np.cumsum(rows, axis=1))
         return (hits * precision).sum(axis=1) / reached[:, -1]

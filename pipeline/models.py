@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from sklearn.compose import ColumnTransformer
     from sklearn.pipeline import Pipeline
 
-THRESHOLD_FOLDS = 3
 # More categories than this are told apart by their mean target, not by a rank of their own.
 MANY_CATEGORIES = 30
 MOST_ONE_HOT = 50
@@ -28,21 +27,20 @@ TEXT_COMPONENTS = 10
 def build_model(
     dataset: Dataset, config: Config, name: str, X: pd.DataFrame, overrides: Mapping[str, Any] | None = None
 ) -> Pipeline:
-    """An unfitted Pipeline for raw rows shaped like X; its classifier decides at the dataset's threshold.
+    """An unfitted Pipeline for raw rows shaped like X; its classifier decides at the dataset's threshold, and at 0.5
+    until a tuned one is set.
 
     Raises:
         PipelineError: the model is unknown, its class cannot be imported or refuses a setting.
     """
-    from sklearn.model_selection import FixedThresholdClassifier, StratifiedKFold, TunedThresholdClassifierCV
+    from sklearn.model_selection import FixedThresholdClassifier
     from sklearn.pipeline import Pipeline
 
     spec = config.models[name]
     estimator = build_estimator(dataset, config, name, overrides, X)
-    if dataset.task == "binary" and dataset.threshold == "tuned":
-        inner = StratifiedKFold(THRESHOLD_FOLDS, shuffle=True, random_state=config.seed)
-        estimator = TunedThresholdClassifierCV(estimator, scoring="f1", cv=inner)
-    elif dataset.task == "binary" and dataset.threshold != 0.5:
-        estimator = FixedThresholdClassifier(estimator, threshold=float(dataset.threshold))
+    if dataset.task == "binary" and dataset.threshold != 0.5:
+        threshold = 0.5 if dataset.threshold == "tuned" else float(dataset.threshold)
+        estimator = FixedThresholdClassifier(estimator, threshold=threshold)
     return Pipeline([("preprocess", build_preprocessing(spec, dataset, X)), ("model", estimator)])
 
 

@@ -190,6 +190,7 @@ def test_a_file_without_permission_is_refused(
         ({"drop": ["sizes"]}, "no column 'sizes'; did you mean 'size'?"),
         ({"split": {"group": "kin"}}, "no column 'kin'; did you mean 'kind'?"),
         ({"split": {"group": "kind"}}, "fewer groups in kind than 3 folds"),
+        ({"split": {"time": "kind"}, "threshold": "tuned"}, "threshold: tuned looks at later rows"),
         ({"task": "binary", "positive": 1}, "has 40 classes, binary has two"),
         ({"target": "kind", "positive": "c"}, "'c' is no value of target kind; values: a, b"),
         ({"target": "kind", "task": "regression"}, "column 'kind': 'a' in line 2 is no number"),

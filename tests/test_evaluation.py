@@ -1,6 +1,11 @@
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn import metrics
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import FixedThresholdClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from pipeline import evaluation
 from pipeline.evaluation import Predictions, bootstrap_intervals, metric_value, paired_differences, scores
@@ -36,6 +41,43 @@ def test_multiclass_f1_is_the_mean_over_classes() -> None:
     y = np.array(["a", "a", "b", "c", "c", "c"])
     p = Predictions(y, np.array(["a", "b", "b", "c", "a", "c"]))
     assert metric_value("f1", p) == pytest.approx(metrics.f1_score(y, p.predicted, average="macro"))
+
+
+def test_average_precision_without_a_positive_row_is_not_defined() -> None:
+    assert np.isnan(metric_value("average_precision", Predictions(np.zeros(3), np.zeros(3), np.zeros(3))))
+
+
+def test_the_threshold_has_the_best_f1_of_all(binary: Predictions) -> None:
+    assert binary.score is not None
+    found = evaluation.best_f1_threshold(binary.actual, binary.score)
+    best = max(metrics.f1_score(binary.actual, binary.score >= one) for one in np.linspace(0, 1, 1001))
+    assert metrics.f1_score(binary.actual, binary.score >= found) == pytest.approx(best)
+    # between two scores, as new rows fall there too
+    assert not np.isclose(binary.score, found).any()
+
+
+def test_equal_scores_have_no_threshold_but_the_half() -> None:
+    assert evaluation.best_f1_threshold(np.array([0, 1, 1]), np.full(3, 0.2)) == 0.5
+
+
+def test_the_threshold_of_a_fold_comes_from_the_other_folds() -> None:
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 90)
+    X = pd.DataFrame({"x": y + rng.normal(0, 1, 90)})
+    order = rng.permutation(90)
+    folds = [(np.setdiff1d(order, part), part) for part in np.split(order, 3)]
+    model = make_pipeline(StandardScaler(), FixedThresholdClassifier(LogisticRegression(), threshold=0.5))
+    plain = evaluation.out_of_fold(model, X, y, folds, "binary")
+    tuned = evaluation.out_of_fold(model, X, y, folds, "binary", tune_threshold=True)
+    assert plain.score is not None
+    assert tuned.score is not None
+    assert np.array_equal(plain.score, tuned.score)
+    assert np.array_equal(plain.predicted, plain.score >= 0.5)
+    thresholds = {evaluation.best_f1_threshold(y[train], plain.score[train]) for train, _ in folds}
+    assert len(thresholds) == 3
+    for train, validation in folds:
+        threshold = evaluation.best_f1_threshold(y[train], plain.score[train])
+        assert np.array_equal(tuned.predicted[validation], plain.score[validation] >= threshold)
 
 
 def test_interval_covers_the_truth_about_95_times_in_100() -> None:

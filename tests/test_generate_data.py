@@ -228,7 +228,7 @@ def test_honest_training_holds_the_published_table(
 
 def test_the_committed_medians_are_near_the_published_table() -> None:
     near = {"r2": 0.02, "accuracy": 0.02, "roc_auc": 0.015, "f1": 0.08}
-    found = json.loads((ROOT / "metrics/data/calibration.json").read_text())
+    found = json.loads((ROOT / "benchmarks/results/calibration.json").read_text())
     assert found["seeds"] == 20
     assert len(found["table"]) == sum(len(models) for models in PUBLISHED.values())
     for row in found["table"]:

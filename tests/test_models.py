@@ -42,15 +42,6 @@ def test_the_factory_returns_fresh_unfitted_models(project: Path) -> None:
     assert not hasattr(first[-1], "estimators_")
 
 
-def test_a_tuned_threshold_is_chosen_and_used(project: Path) -> None:
-    config = load_config()
-    dataset = dataclasses.replace(config.dataset("customers"), threshold="tuned")
-    X, y = features_and_target(load_dataset(dataset), dataset)
-    model = build_model(dataset, config, "linear", X).fit(X, y)
-    score = model.predict_proba(X)[:, 1]
-    assert np.array_equal(model.predict(X), score >= model[-1].best_threshold_)
-
-
 def test_a_fourth_model_is_one_entry(project: Path) -> None:
     params = copy.deepcopy(PARAMS)
     params["models"]["extra_trees"] = {

@@ -1,3 +1,4 @@
+import dataclasses
 import io
 import json
 import os
@@ -19,7 +20,7 @@ import train
 import tune_hyperparameters
 from pipeline import assessment, evaluation, plots, tracking
 from pipeline.config import load_config, settings_sha256
-from pipeline.data import file_sha256
+from pipeline.data import file_sha256, fold_indices
 
 
 def test_runs_metrics_and_artifacts(project: Path) -> None:
@@ -43,6 +44,21 @@ def test_runs_metrics_and_artifacts(project: Path) -> None:
     rows = pd.read_csv(run.artifact("predictions.csv"))
     assert (rows["actual"] == rows["predicted"]).mean() == pytest.approx(run.metrics["test_accuracy"])
     assert list(Path("mlruns").glob("**/model.pkl"))
+
+
+def test_a_tuned_threshold_is_chosen_on_the_training_part_and_used(project: Path) -> None:
+    config = load_config()
+    dataset = dataclasses.replace(config.dataset("customers"), threshold="tuned")
+    parts = assessment.load_parts(dataset, config)
+    found = assessment.assess(dataset, config, "linear", parts)
+    folds = fold_indices(parts.X_train, parts.y_train, dataset, config)
+    pooled = evaluation.out_of_fold(found.model, parts.X_train, parts.y_train, folds, "binary")
+    assert pooled.score is not None
+    assert found.predictions.score is not None
+    threshold = evaluation.best_f1_threshold(pooled.actual, pooled.score)
+    assert found.model[-1].threshold == threshold != 0.5
+    assert np.array_equal(found.predictions.predicted, found.predictions.score >= threshold)
+    assert np.array_equal(found.model.predict(parts.X_test), found.predictions.predicted)
 
 
 def test_tuned_settings_train_the_model_that_the_search_ended_with(
