@@ -228,9 +228,8 @@ def many_runs() -> str:
         f"`{row['script']}` takes {row['ratio']:.2f} times as long as on an empty store" for row in found["table"]
     ]
     return (
-        f"With {found['trials']:,} trial runs in the store (`python -m benchmarks.many_runs`; imports included) "
-        f"`compare_results.py` takes {found['compare']['seconds']:.0f} s, {found['compare']['processor_seconds']:.0f} s "
-        f"of them on the processor; by processor time {', '.join(ratios)}."
+        f"With {found['trials']:,} trial runs in the store (`python -m benchmarks.many_runs`; processor time, imports "
+        f"included) `compare_results.py` takes {found['compare']['processor_seconds']:.0f} s; {', '.join(ratios)}."
     )
 
 
