@@ -69,9 +69,7 @@ def f1_found_and_true(model: str, seed: int) -> dict[str, tuple[float, float]]:
             labels["other folds"][validation] = score[validation] >= threshold
             fresh["other folds"].append((fitted.predict_proba(X_fresh)[:, 1] >= threshold).astype(int))
     actual = np.tile(y_fresh, len(folds))
-    return {
-        way: (f1(y, labels[way]), f1(actual, np.concatenate(predicted).astype(int))) for way, predicted in fresh.items()
-    }
+    return {way: (f1(y, labels[way]), f1(actual, np.concatenate(predicted))) for way, predicted in fresh.items()}
 
 
 def f1(actual: np.ndarray, predicted: np.ndarray) -> float:

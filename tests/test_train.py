@@ -1,3 +1,4 @@
+import copy
 import dataclasses
 import io
 import json
@@ -59,6 +60,17 @@ def test_a_tuned_threshold_is_chosen_on_the_training_part_and_used(project: Path
     assert found.model[-1].threshold == threshold != 0.5
     assert np.array_equal(found.predictions.predicted, found.predictions.score >= threshold)
     assert np.array_equal(found.model.predict(parts.X_test), found.predictions.predicted)
+
+
+def test_a_tuned_threshold_goes_with_groups(project: Path) -> None:
+    params = copy.deepcopy(PARAMS)
+    params["datasets"]["customers"] |= {"threshold": "tuned", "split": {"group": "visits"}}
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+    table = make_customers()
+    table.assign(visits=np.arange(len(table)) // 4).to_csv("data/customers.csv", index=False)
+    assert train.main(["--dataset", "customers", "--model", "linear"]) == 0
+    found = json.loads(Path("metrics/train/customers.json").read_text())["models"]["linear"]
+    assert found["cv"]["f1"] > 0.5
 
 
 def test_tuned_settings_train_the_model_that_the_search_ended_with(
