@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 # as many test processes as cores: more threads than that would only wait for each other
@@ -14,6 +15,8 @@ import pytest
 import yaml
 
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+# a shell ignores Ctrl-C in what it starts in the background, and so would every process that a test starts
+signal.signal(signal.SIGINT, signal.default_int_handler)
 ROOT = Path(__file__).resolve().parent.parent
 
 PARAMS = {
