@@ -40,6 +40,7 @@ def connect(address: str | None) -> Iterator[Client | None]:
         return
     try:
         from distributed import Client
+        from distributed.comm import CommClosedError
     except ImportError:
         raise PipelineError("--scheduler: Dask is not installed; install it with `make scale`") from None
     # what happens to the cluster is told below, in a line
@@ -57,8 +58,9 @@ def connect(address: str | None) -> Iterator[Client | None]:
             yield client
         except PipelineError:
             raise
-        except Exception:
-            if client.status == "running":
+        except Exception as error:
+            # a call on the broken connection may fail before the client knows that it is broken
+            if client.status == "running" and not isinstance(error, CommClosedError):
                 raise
             raise PipelineError(f"{address}: the Dask scheduler was lost; start it, and the same command") from None
         finally:

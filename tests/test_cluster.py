@@ -14,10 +14,13 @@ import optuna
 import pytest
 import yaml
 from conftest import PARAMS, ROOT, make_customers
+from distributed.comm import CommClosedError
 from servers import wait_until
 
 import train
 from pipeline import tracking
+from pipeline.cluster import connect
+from pipeline.config import PipelineError
 
 pytestmark = pytest.mark.slow
 
@@ -148,6 +151,14 @@ def test_a_scheduler_that_is_lost_is_told_in_a_line_and_the_search_goes_on(proje
     assert start("tune_hyperparameters.py", "--n-trials", "12").wait(timeout=300) == 0
     assert "going on after" in printed()
     assert sum(json.loads(Path("metrics/tune/customers.json").read_text())["models"]["forest"]["trials"].values()) == 12
+
+
+def test_a_connection_that_breaks_under_a_call_is_a_lost_scheduler(cluster: Cluster) -> None:
+    cluster.add_worker()
+    with pytest.raises(PipelineError, match="the Dask scheduler was lost"), connect(cluster.address):
+        raise CommClosedError
+    with pytest.raises(ZeroDivisionError), connect(cluster.address):
+        raise ZeroDivisionError
 
 
 def test_training_whose_scheduler_is_lost_ends_with_a_line(project: Path, cluster: Cluster) -> None:
