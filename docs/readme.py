@@ -132,9 +132,10 @@ def flaml_table() -> str:
     ]
     for name, row in found["tables"].items():
         trials = [split["ours"]["trials"] for split in row["splits"]]
+        inside = ", no difference shown" if abs(row["difference"]) < row["standard_error"] else ""
         lines.append(
             f"| {name} | {LABELS[row['metric']]} | {row['ours']:.4f} | {min(trials)} to {max(trials)} "
-            f"| {row['flaml']:.4f} | {row['difference']:+.4f} ± {row['standard_error']:.4f} |"
+            f"| {row['flaml']:.4f} | {row['difference']:+.4f} ± {row['standard_error']:.4f}{inside} |"
         )
     return "\n".join(lines)
 
@@ -228,8 +229,8 @@ def many_runs() -> str:
         f"`{row['script']}` takes {row['ratio']:.2f} times as long as on an empty store" for row in found["table"]
     ]
     return (
-        f"With {found['trials']:,} trial runs in the store (`python -m benchmarks.many_runs`; processor time, imports "
-        f"included) `compare_results.py` takes {found['compare']['processor_seconds']:.0f} s; {', '.join(ratios)}."
+        f"With {found['trials']:,} trial runs in the store (`python -m benchmarks.many_runs`, imports included) "
+        f"`compare_results.py` takes {found['compare']['seconds']:.0f} s; {', '.join(ratios)}."
     )
 
 
