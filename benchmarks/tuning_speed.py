@@ -3,9 +3,9 @@
     python -m benchmarks.tuning_speed --folder /somewhere/scratch
 
 Plain trials are timed on some of those that the plain study proposes and scaled to all (--plain-trials 100 runs every
-one: more than an hour), half of them before and half after ours, so that a busy machine slows both. Winners are
-compared where `python -m benchmarks.plain_tuning --folder FOLDER/plain` has run a whole plain study before. Ours is the
-real command in a fresh copy of the project, imports included. Writes benchmarks/results/tuning_speed.json.
+one: more than an hour), half of them before and half after ours, so that a busy machine slows both; where
+benchmarks/plain_tuning.py has run a whole study in FOLDER/plain, they are taken from it. Ours is the real command in a
+fresh copy of the project, imports included. Writes benchmarks/results/tuning_speed.json.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ import optuna
 import pandas as pd
 
 import tune_hyperparameters as tune
-from benchmarks.plain_tuning import open_plain_study, plain_baseline, plain_model, plain_trial
-from pipeline import assessment, evaluation
+from benchmarks.plain_tuning import open_plain_study, plain_baseline, plain_trial
+from pipeline import assessment
 from pipeline.config import Config, Dataset, load_config
-from pipeline.data import read_json, write_json
+from pipeline.data import write_json
 from pipeline.generators import GENERATORS
 from pipeline.models import search_space
 
@@ -107,30 +107,6 @@ def baselines(config: Config, folder: Path, copy: Path) -> dict[str, Any]:
     }
 
 
-def winners(dataset: Dataset, config: Config, folder: Path, copy: Path) -> dict[str, Any] | None:
-    """Ours minus the plain winner on the judged rows, with its 95 % interval; None without a whole plain study."""
-    study = open_plain_study(dataset, config, folder / "plain")
-    if len(study.get_trials(states=[optuna.trial.TrialState.COMPLETE])) < TRIALS:
-        return None
-    found = read_json(copy / "metrics/tune" / f"{dataset.name}.json", "tune_hyperparameters.py")["models"][dataset.tune]
-    parts = assessment.load_parts(dataset, config)
-    ours = assessment.assess(dataset, config, dataset.tune, parts, found["params"])
-    model = plain_model(dataset, config, parts, "random_forest", **study.best_params)
-    if dataset.evaluation == "cross_validation":
-        folds = assessment.fold_indices(parts.X, parts.y, dataset, config)
-        plain = evaluation.out_of_fold(model, parts.X, parts.y, folds, dataset.task)
-    else:
-        plain = evaluation.predict(model.fit(parts.X_train, parts.y_train), parts.X_test, parts.y_test, dataset.task)
-    [(difference, interval)] = evaluation.paired_differences(dataset.metric, ours.predictions, [plain], config.seed)
-    return {
-        "metric": dataset.metric,
-        "plain": evaluation.metric_value(dataset.metric, plain),
-        "ours": evaluation.metric_value(dataset.metric, ours.predictions),
-        "difference": difference,
-        "interval": interval,
-    }
-
-
 def search_seconds(dataset: Dataset, config: Config, table: pd.DataFrame, folder: Path) -> float:
     """Seconds of a short search on a table."""
     former = Path.cwd()
@@ -176,13 +152,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     warnings.simplefilter("ignore")
     copy = fresh_copy(folder / "copy")
 
-    found: dict[str, Any] = {"cores": os.cpu_count(), "tuning": {}, "winners": {}, "more_rows": {}}
+    found: dict[str, Any] = {"cores": os.cpu_count(), "tuning": {}, "more_rows": {}}
     found["baselines"] = baselines(config, folder, copy)
     print(f"nine baselines: {found['baselines']['ratio']:.1f} times faster", flush=True)
     for dataset in config.datasets.values():
         row = found["tuning"][dataset.name] = tuning(dataset, config, folder, copy, args.plain_trials)
         print(f"tuning {dataset.name}: {row['ratio']:.1f} times faster", flush=True)
-        found["winners"][dataset.name] = winners(dataset, config, folder, copy)
         found["more_rows"][dataset.name] = more_rows(dataset, config, folder)
         print(
             f"ten times the rows, {dataset.name}: {found['more_rows'][dataset.name]['ratio']:.1f} times as long",

@@ -111,15 +111,17 @@ def speed_table() -> str:
 
 
 def winners_table() -> str:
-    """The search's winner beside that of a whole plain study."""
-    lines = ["| dataset | plain winner | our winner | difference on judged rows |", "|---|---|---|---|"]
-    for name, row in _read("benchmarks/results/tuning_speed.json")["winners"].items():
-        if row is not None:
-            low, high = row["interval"]
-            lines.append(
-                f"| {name} | {LABELS[row['metric']]} {row['plain']:.4f} | {row['ours']:.4f} "
-                f"| {row['difference']:+.4f} [{low:+.4f}, {high:+.4f}] |"
-            )
+    """The search's winner beside that of a plain study."""
+    lines = [
+        "| dataset | plain trials | plain winner | our winner | difference on judged rows |",
+        "|---|---|---|---|---|",
+    ]
+    for name, row in _read("benchmarks/results/winners.json").items():
+        low, high = row["interval"]
+        lines.append(
+            f"| {name} | {row['plain_trials']} | {LABELS[row['metric']]} {row['plain']:.4f} | {row['ours']:.4f} "
+            f"| {row['difference']:+.4f} [{low:+.4f}, {high:+.4f}] |"
+        )
     return "\n".join(lines)
 
 
