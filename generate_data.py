@@ -45,6 +45,7 @@ from pipeline.tables import (
     normalise_types,
     read_text_table,
     value_text,
+    word_among_numbers,
 )
 
 if TYPE_CHECKING:
@@ -82,8 +83,19 @@ def take_in(dataset: Dataset, config: Config) -> tuple[pd.DataFrame, Dataset, di
     types = {str(name): dataset.types.get(str(name)) or infer_type(raw[name]) for name in raw}
     if dataset.task == "regression":
         types[dataset.target] = "number"
-    frame = normalise_types(convert(raw, types, source))
     warnings = []
+    for name, kind in types.items():
+        guessed = kind in ("category", "text") and name not in (*dataset.types, *dataset.drop)
+        word = word_among_numbers(raw[name]) if guessed else ""
+        if word and name == dataset.target and not dataset.task:
+            raise PipelineError(
+                f"{source}: target {name}: {word} is no number, most others are; mend it, or set task to multiclass"
+            )
+        if word:
+            warnings.append(
+                f"{name} is taken for categories: {word} is no number, most others are; mend it, or set its type"
+            )
+    frame = normalise_types(convert(raw, types, source))
     unlabelled = frame[dataset.target].isna()
     if unlabelled.all():
         raise PipelineError(f"{source}: target {dataset.target} is empty in every row")

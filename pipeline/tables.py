@@ -26,8 +26,10 @@ LISTED_CATEGORIES = 100
 TEXT_WORDS = 4
 # Trees hold features as 32-bit floats.
 LARGEST = 3e38
+# A column with so many different values, of which this share are numbers, was meant to hold numbers.
+SEVERAL, MOSTLY = 20, 0.9
 DECORATED = re.compile(
-    r"(?P<open>\()?\s*(?P<sign>[-+])?\s*[$€£¥]?\s*(?P<number>\d{1,3}(?:[,']\d{3})+(?:\.\d+)?|\d+(?:\.\d*)?|\.\d+)"
+    r"(?P<open>\()?\s*(?:(?P<sign>[-+])?\s*[$€£¥]?|[$€£¥]\s*(?P<inner>[-+]))\s*(?P<number>\d{1,3}(?:[,']\d{3})+(?:\.\d+)?|\d+(?:\.\d*)?|\.\d+)"
     r"\s*(?P<percent>%)?\s*[$€£¥]?\s*(?P<close>\))?"
 )
 # pandas takes a number beyond float64 for text
@@ -147,6 +149,24 @@ def parse_numbers(column: pd.Series) -> pd.Series:
         return numbers
     known = {value: _decorated_number(value) for value in decorated.unique()}
     return numbers.where(~numbers.index.isin(decorated.index), decorated.map(known).reindex(numbers.index))
+
+
+def word_among_numbers(column: pd.Series) -> str:
+    """The first value of a column that is no number, and its line, where most of its different values are numbers.
+
+    Empty where there is none, for few different values, and for codes such as 007.
+    """
+    import pandas as pd
+
+    text = as_trimmed_text(column)
+    values = pd.Series(text.dropna().unique(), dtype=object)
+    if len(values) < SEVERAL or values.str.fullmatch(r"0\d+").any():
+        return ""
+    # a million different words are told by the first of them
+    if parse_numbers(values.head(SEVERAL**2)).notna().mean() < MOSTLY:
+        return ""
+    words = values[parse_numbers(values).isna()]
+    return _at(column, text.isin(words).to_numpy()) if len(words) else ""
 
 
 def parse_dates(column: pd.Series) -> pd.Series:
@@ -358,7 +378,7 @@ def _decorated_number(text: str) -> float:
         return float("nan")
     number = float(match["number"].replace(",", "").replace("'", ""))
     number = number / 100 if match["percent"] else number
-    return -number if match["open"] or match["sign"] == "-" else number
+    return -number if match["open"] or "-" in (match["sign"], match["inner"]) else number
 
 
 def _at(column: pd.Series, faulty: object) -> str:

@@ -74,7 +74,11 @@ TARGETS: dict[str, tuple[Callable[[Path], None], str]] = {
     "target constant": (labels("7"), "target price is always 7"),
     "one class only": (labels("yes"), "target price is always yes"),
     "target empty": (text(GOOD.split("\n")[0] + "\n" + "1,a,\n" * 9), "target price is empty in every row"),
-    "words among a target of numbers": (with_line("1,a,cheap"), "different texts, no classes"),
+    "words among a target of numbers": (with_line("1,a,cheap"), "'cheap' in line 42 is no number"),
+    "texts of a target that are no classes": (
+        text("size,kind,price\n" + "".join(f"{i},a,p{i}\n" for i in range(40))),
+        "different texts, no classes",
+    ),
     "a class too small": (labels(" ".join(["a"] * 39 + ["b"])), "has 1 rows, 3 folds"),
     "nothing to learn from": (
         text("size,kind,price\n" + "".join(f"1,a,{i}.5\n" for i in range(40))),

@@ -151,6 +151,21 @@ def test_own_table_is_taken_in(project: Path) -> None:
     assert (facts["rows"], facts["ceiling"]) == (240, None)
 
 
+def test_a_word_in_a_column_of_numbers_is_warned_of(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    frame = make_houses(60).astype({"size": object})
+    frame.loc[7, "size"] = "unknown"
+    frame.to_csv("x.csv", index=False)
+    assert generate_data.main(["--dataset", "houses"]) == 0
+    assert "size is taken for categories: 'unknown' in line 9 is no number" in capsys.readouterr().out
+    params = yaml.safe_load(Path("params.yaml").read_text())
+    for setting in ({"types": {"size": "category"}}, {"drop": ["size"]}):
+        changed = {**params, "datasets": {**params["datasets"]}}
+        changed["datasets"]["houses"] = {**params["datasets"]["houses"], **setting}
+        Path("params.yaml").write_text(yaml.safe_dump(changed))
+        assert generate_data.main(["--dataset", "houses"]) == 0
+        assert "is no number" not in capsys.readouterr().out
+
+
 def test_a_carriage_return_inside_a_field_comes_back(project: Path) -> None:
     frame = make_houses(60).assign(note=["one\rtwo", "three"] * 30)
     frame.to_csv("x.csv", index=False, quoting=csv.QUOTE_NONNUMERIC)
