@@ -106,7 +106,7 @@ def winners(study: optuna.Study, dataset: Dataset, config: Config, parts: assess
     [(difference, interval)] = evaluation.paired_differences(dataset.metric, ours.predictions, [plain], config.seed)
     return {
         "metric": dataset.metric,
-        "plain_trials": len(study.trials),
+        "plain_trials": len(study.get_trials(states=[optuna.trial.TrialState.COMPLETE])),
         "plain": round(evaluation.metric_value(dataset.metric, plain), 4),
         "ours": round(evaluation.metric_value(dataset.metric, ours.predictions), 4),
         "difference": round(difference, 4),
