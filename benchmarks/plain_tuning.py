@@ -93,10 +93,12 @@ def open_plain_study(dataset: Dataset, config: Config, folder: Path) -> optuna.S
     )
 
 
-def winners(study: optuna.Study, dataset: Dataset, config: Config, parts: assessment.Parts) -> dict[str, Any]:
-    """Our committed winner minus that of the plain study on the judged rows, with its 95 % interval."""
-    found = read_json(Path("metrics/tune") / f"{dataset.name}.json", "tune_hyperparameters.py")["models"][dataset.tune]
-    ours = assessment.assess(dataset, config, dataset.tune, parts, found["params"])
+def winners(
+    study: optuna.Study, trials: int, dataset: Dataset, config: Config, parts: assessment.Parts
+) -> dict[str, Any]:
+    """Our committed winner minus that of a plain study of so many trials on the judged rows, with its 95 % interval."""
+    found = read_json(Path("metrics/tune") / f"{dataset.name}.json", "python tune_hyperparameters.py")
+    ours = assessment.assess(dataset, config, dataset.tune, parts, found["models"][dataset.tune]["params"])
     model = plain_model(dataset, config, parts, "random_forest", **study.best_params)
     if dataset.evaluation == "cross_validation":
         folds = assessment.fold_indices(parts.X, parts.y, dataset, config)
@@ -106,7 +108,7 @@ def winners(study: optuna.Study, dataset: Dataset, config: Config, parts: assess
     [(difference, interval)] = evaluation.paired_differences(dataset.metric, ours.predictions, [plain], config.seed)
     return {
         "metric": dataset.metric,
-        "plain_trials": len(study.get_trials(states=[optuna.trial.TrialState.COMPLETE])),
+        "plain_trials": trials,
         "plain": round(evaluation.metric_value(dataset.metric, plain), 4),
         "ours": round(evaluation.metric_value(dataset.metric, ours.predictions), 4),
         "difference": round(difference, 4),
@@ -128,7 +130,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         plain_trial(study, dataset, config, parts)
         print(f"{dataset.name}: {count + 1} of {args.trials}, best {study.best_value:.4f}", flush=True)
     table = json.loads(OUTPUT.read_text(encoding="utf-8")) if OUTPUT.exists() else {}
-    table[dataset.name] = winners(study, dataset, config, parts)
+    table[dataset.name] = winners(study, count, dataset, config, parts)
     print(f"{dataset.name}: plain winner {study.best_params}; {table[dataset.name]}")
     write_json(OUTPUT, {name: table[name] for name in config.datasets if name in table})
     print(f"wrote {OUTPUT}")

@@ -51,6 +51,7 @@ def test_a_word_among_numbers_is_found_with_its_line() -> None:
     assert word_among_numbers(pd.Series(numbers)) == ""
     # few different values, codes, names, and as many words as numbers
     assert word_among_numbers(pd.Series(["1", "2", "3+"] * 20)) == ""
+    assert word_among_numbers(pd.Series([*"0123456789", "10+"])) == ""
     assert word_among_numbers(pd.Series([*numbers, "007", "A1"])) == ""
     assert word_among_numbers(pd.Series([f"R{value}" for value in numbers])) == ""
     assert word_among_numbers(pd.Series([*numbers, *(f"R{value}" for value in numbers)])) == ""
