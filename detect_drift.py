@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 # Rows that Evidently's pages are made of: they would grow with the table otherwise.
 SAMPLE_ROWS = 20_000
-# Their size grows with the columns, by some 55 kB each; above this only those that moved most are drawn.
+# Their size grows with the columns, by some 28 kB each; above this only those that moved most are drawn.
 PAGE_BYTES = 5_800_000
 # Current rows that the model is scored on: the interval of more is narrower than anyone needs.
 SCORE_ROWS = 50_000
@@ -575,7 +575,10 @@ def evidently_page(
     from evidently import DataDefinition, Report
     from evidently import Dataset as EvidentlyDataset
     from evidently.presets import DataDriftPreset, DataSummaryPreset
+    from plotly import io
 
+    # plotly's own look would be copied into each of hundreds of figures
+    io.templates.default = "none"
     shown = {name: harmless(name) for name in names}
     sides = []
     for frame in (reference, current):
