@@ -86,18 +86,18 @@ def database_errors(path: Path | str) -> Iterator[None]:
     except PipelineError:
         raise
     except Exception as error:
-        words = _line(_source(error))
+        words = _line(source_of(error, (sqlite3.DatabaseError, OSError)))
         mend = next((mend for sign, mend in MENDS.items() if sign in words), None)
         if mend is None:
             raise
         raise PipelineError(f"{path}: cannot be used ({words}); {mend}") from None
 
 
-def _source(error: BaseException | None) -> BaseException | None:
-    """The SQLite or system error that a library's error was raised from; None where there is none."""
+def source_of(error: BaseException | None, kinds: tuple[type[Exception], ...]) -> BaseException | None:
+    """The first of an error and those that it was raised from that is of some kinds; None where there is none."""
     seen = 0
     while error is not None and seen < 20:
-        if isinstance(error, sqlite3.DatabaseError | OSError):
+        if isinstance(error, kinds):
             return error
         error = error.__cause__ or error.__context__
         seen += 1

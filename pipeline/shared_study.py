@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipeline.config import PipelineError
-from pipeline.database import database_errors
+from pipeline.database import database_errors, source_of
 from pipeline.lock import hold
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def open_shared(url: str, name: str) -> SharedStudy:
             if lock is not None:
                 raise
             # of two hosts that make the tables at once, one is refused
-            if attempt == 4 or _is_connection(error):
+            if attempt == 4 or _lost_connection(error):
                 raise PipelineError(
                     f"{place}: cannot be used ({_words(error)}); mend the address, or start the server"
                 ) from None
@@ -384,7 +384,7 @@ def persistently(shared: SharedStudy, action: Callable[[], Result]) -> Result:
         try:
             return action()
         except (SQLAlchemyError, StorageInternalError) as error:
-            if shared.lock is not None or not _is_connection(error):
+            if shared.lock is not None or not _lost_connection(error):
                 raise
             if lost is None:
                 lost = time.monotonic()
@@ -478,15 +478,15 @@ def _one_at_a_time(shared: SharedStudy) -> AbstractContextManager[Any]:
     )
 
 
-def _is_connection(error: BaseException) -> bool:
-    """Whether the server is away, in a start or a stop, or out of connections, rather than refusing what was asked."""
+def _lost_connection(error: BaseException) -> BaseException | None:
+    """What says that the server is away, in a start or a stop, or out of connections; None where it refuses what was
+    asked. Optuna may ask again after the loss, and fails for that then, so all that led to an error counts.
+    """
     from sqlalchemy.exc import InterfaceError, OperationalError
 
-    return isinstance(error, OperationalError | InterfaceError) or isinstance(
-        error.__cause__, OperationalError | InterfaceError
-    )
+    return source_of(error, (OperationalError, InterfaceError))
 
 
 def _words(error: BaseException) -> str:
-    cause = error.__cause__ if error.__cause__ is not None else error
+    cause = _lost_connection(error) or error.__cause__ or error
     return " ".join(str(getattr(cause, "orig", None) or cause).split())[:200]

@@ -3,16 +3,31 @@
 import argparse
 import sys
 import time
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
+import sqlalchemy
 from optuna.trial import TrialState, create_trial
 
 import tune_hyperparameters as tune
 from pipeline import shared_study
 from pipeline.config import PipelineError
-from pipeline.shared_study import SharedStudy, finished, held, keep, open_shared, release, running, slot_of, take
+from pipeline.shared_study import (
+    SharedStudy,
+    finished,
+    held,
+    keep,
+    open_shared,
+    persistently,
+    release,
+    running,
+    slot_of,
+    take,
+)
 
 
 @pytest.fixture
@@ -108,3 +123,23 @@ def test_the_command_to_go_on_hides_the_password(
     words = ["--dataset", "customers", "--storage", "postgresql://tuner:secret@host/studies"]
     assert tune.main(words) == 130
     assert "--storage postgresql://tuner:***@host/studies" in capsys.readouterr().err
+
+
+def test_a_connection_that_is_lost_while_trials_are_read_is_waited_for(
+    address: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # no lock, as with a server
+    shared = replace(open_shared(address, "forest"), lock=None)
+    keep(shared, trial(0, 0.5))
+    losses = [OSError("the server closed the connection")]
+
+    @sqlalchemy.event.listens_for(shared.storage.engine, "before_cursor_execute")
+    def lose(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        # Optuna asks a second time over the same connection, which is refused for another reason
+        if "FROM trials" in statement and losses:
+            connection.invalidate()
+            raise sqlalchemy.exc.OperationalError(statement, {}, losses.pop())
+
+    assert [slot_of(kept) for kept in persistently(shared, partial(finished, shared.kept))] == [0]
+    assert losses == []
+    assert "the connection is lost (the server closed the connection); trying again" in capsys.readouterr().err
