@@ -9,7 +9,7 @@ import re
 import sys
 from collections.abc import Callable
 
-# Python looks for cycles of objects whenever so many were made. At its own 700 the search takes a sixth of the time of
+# Python looks for cycles of objects whenever so many were made. At its default the search takes a sixth of the time of
 # imports, which make hundreds of thousands that stay; memory grows by a few per cent.
 OBJECTS_MADE = 50_000
 NO_PLACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EPIPE)
