@@ -33,7 +33,7 @@ from urllib.parse import unquote, urlparse
 from pipeline.config import PipelineError
 from pipeline.console import without_passwords
 from pipeline.data import file_sha256
-from pipeline.database import check_database, create_database, database_errors
+from pipeline.database import check_database, create_database, database_errors, source_of
 from pipeline.lock import hold, is_alive
 
 if TYPE_CHECKING:
@@ -176,9 +176,7 @@ def _is_away(error: BaseException | None) -> bool:
     """Whether a server did not answer, or could not."""
     from requests.exceptions import RequestException
 
-    while error is not None and not isinstance(error, RequestException):
-        error = error.__cause__ or error.__context__
-    return error is not None
+    return source_of(error, (RequestException,)) is not None
 
 
 def default_uri() -> str:
