@@ -30,6 +30,7 @@ from pipeline.data import (
     features_and_target,
     file_sha256,
     fold_indices,
+    in_order_of_time,
     split,
     write_atomic,
     write_json,
@@ -66,16 +67,16 @@ GIVEAWAY = 0.99
 GIVEAWAY_ROWS = 5_000
 
 
-def take_in(dataset: Dataset, config: Config) -> tuple[pd.DataFrame, Dataset, dict[str, str], list[str]]:
-    """A user's table, checked and brought to types; its dataset completed; ignored columns and why; warnings.
+def take_in(
+    dataset: Dataset, raw: pd.DataFrame, config: Config
+) -> tuple[pd.DataFrame, Dataset, dict[str, str], list[str]]:
+    """A user's table, given as its source has it, checked and brought to types; its dataset completed; ignored columns
+    and why; warnings.
 
     Raises:
-        PipelineError: the table is faulty, or cannot be learned from as params.yaml says.
+        PipelineError: the table cannot be learned from as params.yaml says.
     """
     source = Path(dataset.source)
-    raw = read_text_table(
-        source, f"put the table there, or mend datasets.{dataset.name}.source in params.yaml", dataset.delimiter
-    )
     named = [dataset.target, *dataset.types, *dataset.drop, *filter(None, (dataset.group, dataset.time))]
     for column in named:
         if column not in raw:
@@ -196,6 +197,9 @@ def check_splits(frame: pd.DataFrame, dataset: Dataset, config: Config) -> None:
             )
     train, _ = split(frame, dataset, config)
     fold_indices(*features_and_target(train, dataset), dataset, config)
+    if dataset.evaluation == "cross_validation":
+        ordered = in_order_of_time(frame, dataset) if dataset.time else frame
+        fold_indices(*features_and_target(ordered, dataset), dataset, config)
 
 
 def giveaways(frame: pd.DataFrame, dataset: Dataset, config: Config) -> dict[str, float]:
@@ -298,7 +302,9 @@ def make(name: str, config: Config, seed: int, rows: int | None = None) -> None:
     elif dataset.rows:
         raise PipelineError(f"params.yaml: datasets.{name}.rows: scales calibrated tables only; remove it")
     else:
-        made, completed, ignored, warnings = take_in(dataset, config)
+        mend = f"put the table there, or mend datasets.{name}.source in params.yaml"
+        raw = read_text_table(Path(dataset.source), mend, dataset.delimiter)
+        made, completed, ignored, warnings = take_in(dataset, raw, config)
         frame = made
     path = Path(dataset.file)
     contract = Path(f"{path}.schema.json")
@@ -335,14 +341,14 @@ def lines_to_paste(file: Path, target: str | None, config: Config) -> str:
     """The lines of params.yaml for a table, with what would be inferred as comments.
 
     Raises:
-        PipelineError: as take_in.
+        PipelineError: as read_text_table and take_in.
     """
     name = re.sub(r"[^A-Za-z0-9_-]+", "_", file.name.split(".")[0]).strip("_-") or "table"
     ending = ".parquet" if file.suffix == ".parquet" else ".csv"
-    made_by = "give an existing CSV or Parquet file"
-    target = target or str(read_text_table(file, made_by).columns[-1])
+    raw = read_text_table(file, "give an existing CSV or Parquet file")
+    target = target or str(raw.columns[-1])
     dataset = Dataset(name=name, source=str(file), file=f"data/{name}{ending}", target=target)
-    _, completed, ignored, warnings = take_in(dataset, config)
+    _, completed, ignored, warnings = take_in(dataset, raw, config)
     entry = {name: {"source": str(file), "file": dataset.file, "target": target}}
     found: dict[str, Any] = {"task": completed.task, "metric": completed.metric, "evaluation": completed.evaluation}
     if completed.task == "binary":

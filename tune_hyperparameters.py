@@ -580,8 +580,8 @@ def voted(dataset: Dataset, forest: Any, actual: Any, means: Any) -> Predictions
 
 
 def fold_scorer(preprocessing: Any, X: Any, y: Any, dataset: Dataset, config: Config) -> Scorer:
-    """Running mean over the folds. With early stopping the validation rows say when to stop; the estimator gets the
-    mean of the folds' best iterations.
+    """Running mean over the folds for which the metric is defined. With early stopping the validation rows say when to
+    stop; the estimator gets the mean of the folds' best iterations.
 
     The folds are fitted side by side, each on one core, and looked at in their order: how many cores there are changes
     no result. What is left when a trial is pruned is dropped.
@@ -617,11 +617,13 @@ def fold_scorer(preprocessing: Any, X: Any, y: Any, dataset: Dataset, config: Co
         threads = ThreadPoolExecutor(effective_n_jobs(getattr(estimator, "n_jobs", None) or -1))
         try:
             for number, (value, best) in enumerate(threads.map(judge, folds), 1):
-                values.append(value)
+                # ROC-AUC is not defined for a fold of one class
+                values += [value] if math.isfinite(value) else []
                 iterations.append(best)
                 if stopped and number == len(folds):
                     estimator.set_params(max_iter=round(np.mean(iterations)), early_stopping=False)
-                yield number, float(np.mean(values)), number / len(folds)
+                if values or number == len(folds):
+                    yield number, float(np.mean(values)) if values else math.nan, number / len(folds)
         finally:
             threads.shutdown(cancel_futures=True)
 

@@ -287,10 +287,12 @@ def log_run(
         metrics.update({f"{prefix}_{metric}": value for metric, value in values.items()})
     for metric, (low, high) in assessment.interval.items():
         metrics.update({f"{metric}_low": low, f"{metric}_high": high})
+    params = {**assessment.params, "model_type": tags["model_type"], "estimator": assessment.estimator}
+    threshold = getattr(assessment.model[-1], "threshold", None)
     record = tracking.RunRecord(
         name=name,
         tags={**tags, "code_sha256": code_sha256()},
-        params={**assessment.params, "model_type": tags["model_type"], "estimator": assessment.estimator},
+        params=params if threshold is None else {**params, "threshold": threshold},
         metrics=metrics,
         files=plots,
         texts={"feature_importance.json": json.dumps(importance), "predictions.csv": _predictions_csv(assessment)},

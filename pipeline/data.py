@@ -92,7 +92,9 @@ def load_dataset(dataset: Dataset) -> pd.DataFrame:
     Raises:
         PipelineError: as read_table, or the target is absent, has missing values or is of another kind than the task.
     """
-    frame = read_table(Path(dataset.file), f"python generate_data.py --dataset {dataset.name}", dataset.types)
+    frame = read_table(
+        Path(dataset.file), f"make it with `python generate_data.py --dataset {dataset.name}`", dataset.types
+    )
     check_target(frame, dataset, Path(dataset.file))
     return frame
 
@@ -141,7 +143,8 @@ def split(frame: pd.DataFrame, dataset: Dataset, config: Config) -> tuple[pd.Dat
     `split: {time: column}` the test part is the last one, and both are in order of time.
 
     Raises:
-        PipelineError: there are too few rows, classes or groups, or the column is absent.
+        PipelineError: there are too few rows, classes or groups, a part has one value of the target only, or the column
+            is absent.
     """
     from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold, train_test_split
 
@@ -165,8 +168,8 @@ def split(frame: pd.DataFrame, dataset: Dataset, config: Config) -> tuple[pd.Dat
             )
     except ValueError as error:
         raise PipelineError(f"{dataset.file}: cannot be split into train and test parts ({error})") from None
-    if classes is not None and train[dataset.target].nunique() < 2:
-        raise PipelineError(f"{dataset.file}: the train part has one class only; another `split` may help")
+    for part, rows in (("train", train), ("test", test)):
+        _check_several_values(rows[dataset.target], f"the rows of the {part} part", dataset)
     return train, test
 
 
@@ -188,6 +191,17 @@ def group_labels(frame: pd.DataFrame, dataset: Dataset) -> np.ndarray:
     return _split_column(frame, dataset, dataset.group).to_numpy()
 
 
+def _check_several_values(y: np.ndarray | pd.Series, rows: str, dataset: Dataset) -> None:
+    """Nothing is learned from rows of one class or number, and R² and ROC-AUC are not defined for them."""
+    import pandas as pd
+
+    values = pd.unique(y)
+    if len(values) < 2:
+        raise PipelineError(
+            f"{dataset.file}: {rows} have one value of {dataset.target} only; another `split` or `test_size` may help"
+        )
+
+
 def _split_column(frame: pd.DataFrame, dataset: Dataset, name: str) -> pd.Series:
     if name not in frame:
         raise PipelineError(f"{dataset.file}: no column {name!r} to split by; {nearest(name, list(frame))}")
@@ -205,7 +219,8 @@ def fold_indices(
     fold is validated on the rows that follow its training rows, so the first rows are never validated.
 
     Raises:
-        PipelineError: a class has fewer rows than there are folds, or there are fewer rows or groups than folds.
+        PipelineError: a class has fewer rows than there are folds, there are fewer rows or groups than folds, or the
+            target has one value only where a fold learns, or in all that the folds validate.
     """
     import numpy as np
     from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold, TimeSeriesSplit
@@ -214,11 +229,14 @@ def fold_indices(
     smallest = len(y) if regression else int(np.unique(y, return_counts=True)[1].min())
     if smallest < config.folds:
         raise PipelineError(f"{dataset.file}: {smallest} rows of the smallest class cannot fill {config.folds} folds")
-    if dataset.time:
-        return list(TimeSeriesSplit(config.folds).split(X))
     groups = group_labels(X, dataset) if dataset.group else None
     if groups is not None and len(np.unique(groups)) < config.folds:
         raise PipelineError(f"{dataset.file}: fewer groups in {dataset.group} than {config.folds} folds")
     kinds = {(True, False): KFold, (False, False): StratifiedKFold, (True, True): GroupKFold}
     kind = kinds.get((regression, groups is not None), StratifiedGroupKFold)
-    return list(kind(config.folds, shuffle=True, random_state=config.seed).split(X, y, groups))
+    shuffled = kind(config.folds, shuffle=True, random_state=config.seed)
+    folds = list((TimeSeriesSplit(config.folds) if dataset.time else shuffled).split(X, y, groups))
+    for number, (train, _) in enumerate(folds, 1):
+        _check_several_values(y[train], f"the training rows of fold {number}", dataset)
+    _check_several_values(y[np.concatenate([validation for _, validation in folds])], "the validated rows", dataset)
+    return folds

@@ -173,7 +173,8 @@ def paired_differences(
 
 
 def _percentiles(values: np.ndarray) -> list[float]:
-    low, high = np.nanpercentile(values, [2.5, 97.5])
+    defined = values[~np.isnan(values)]
+    low, high = np.percentile(defined, [2.5, 97.5]) if len(defined) else (np.nan, np.nan)
     return [float(low), float(high)]
 
 

@@ -41,12 +41,12 @@ DATE = re.compile(
 
 
 def read_table(
-    path: Path, made_by: str, types: Mapping[str, str] | None = None, delimiter: str = ",", strict: bool = True
+    path: Path, mend: str, types: Mapping[str, str] | None = None, delimiter: str = ",", strict: bool = True
 ) -> pd.DataFrame:
     """A CSV (also gzipped) or Parquet table, its columns as `types` say; the others by what pandas takes them for.
 
     Args:
-        made_by: the command or edit that makes a missing file.
+        mend: what to do where the file is missing.
         strict: with False a column that does not fit its type stays text, for the caller to report.
 
     Raises:
@@ -54,17 +54,17 @@ def read_table(
     """
     types = types or {}
     as_text = {name for name, kind in types.items() if kind != "number"}
-    frame = _read(path, made_by, delimiter, as_text)
+    frame = _read(path, mend, delimiter, as_text)
     return normalise_types(convert(frame, types, path, strict))
 
 
-def read_text_table(path: Path, made_by: str, delimiter: str = ",") -> pd.DataFrame:
+def read_text_table(path: Path, mend: str, delimiter: str = ",") -> pd.DataFrame:
     """As read_table, but every CSV column as text, so that nothing is lost before its type is known.
 
     Raises:
         PipelineError: as read_table.
     """
-    return _read(path, made_by, delimiter, None)
+    return _read(path, mend, delimiter, None)
 
 
 def normalise_types(frame: pd.DataFrame) -> pd.DataFrame:
@@ -182,7 +182,7 @@ def parse_dates(column: pd.Series) -> pd.Series:
         best = pd.to_datetime(column, utc=True)
     else:
         text = as_trimmed_text(column)
-        looks = text.where(text.str.fullmatch(DATE.pattern).fillna(False).astype(bool))
+        looks = text.where(text.str.fullmatch(DATE.pattern, na=False))
         if looks.isna().all():
             return pd.Series(None, index=column.index, dtype=object)
         with warnings.catch_warnings():
@@ -280,7 +280,7 @@ def _change(check: str, count: int, rows: int, first: object, frame: pd.DataFram
     return f"{count:,} of {rows:,} values are of unknown categories, for instance {first!r}"
 
 
-def _read(path: Path, made_by: str, delimiter: str, as_text: set[str] | None) -> pd.DataFrame:
+def _read(path: Path, mend: str, delimiter: str, as_text: set[str] | None) -> pd.DataFrame:
     """The bare table; the columns named in as_text, or all of them with None, as text."""
     import pandas as pd
 
@@ -296,7 +296,7 @@ def _read(path: Path, made_by: str, delimiter: str, as_text: set[str] | None) ->
             names = [name or f"column_{position}" for position, name in enumerate(distinct_names(path, header), 1)]
             frame = pd.read_csv(io.StringIO(text), sep=delimiter, names=names, header=0, dtype=kinds, index_col=False)
     except FileNotFoundError:
-        raise PipelineError(f"{path}: not found; make it with `{made_by}`") from None
+        raise PipelineError(f"{path}: not found; {mend}") from None
     except (OSError, ValueError, EOFError, zlib.error) as error:
         raise PipelineError(f"{path}: cannot be read ({' '.join(str(error).split())[:200]})") from None
     frame.columns = distinct_names(path, frame.columns)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from conftest import PARAMS, make_houses
+from conftest import PARAMS, make_customers, make_houses
 
 import detect_drift
 import generate_data
@@ -228,3 +228,25 @@ def test_columns_and_values_may_be_called_anything(houses: Path) -> None:
     assert generate_data.main([]) == 0
     assert train.main([]) == 0
     assert detect_drift.main([]) == 0
+
+
+@pytest.mark.parametrize(
+    ("of_one_value", "words"),
+    [
+        (slice(45, 60), "the rows of the test part have one value of left only"),
+        (slice(0, 45), "the rows of the train part have one value of left only"),
+        (slice(0, 12), "the training rows of fold 1 have one value of left only"),
+        (slice(12, 45), "the validated rows have one value of left only"),
+    ],
+)
+@pytest.mark.parametrize("numbers", [False, True])
+def test_parts_of_one_value_in_order_of_time_are_refused(
+    project: Path, capsys: pytest.CaptureFixture[str], of_one_value: slice, words: str, numbers: bool
+) -> None:
+    frame = make_customers(60).assign(day=range(60), left=[1.5, 0] * 30 if numbers else ["Yes", "No"] * 30)
+    frame.loc[frame.index[of_one_value], "left"] = 0 if numbers else "No"
+    frame.to_csv("y.csv", index=False)
+    facts = {"task": "regression"} if numbers else {"task": "binary", "positive": "Yes"}
+    customers = {"source": "y.csv", "file": "data/customers.csv", "target": "left", "split": {"time": "day"}, **facts}
+    Path("params.yaml").write_text(yaml.safe_dump({**PARAMS, "gates": {}, "datasets": {"customers": customers}}))
+    refused(capsys, generate_data.main([]), words)

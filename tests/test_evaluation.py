@@ -47,6 +47,14 @@ def test_average_precision_without_a_positive_row_is_not_defined() -> None:
     assert np.isnan(metric_value("average_precision", Predictions(np.zeros(3), np.zeros(3), np.zeros(3))))
 
 
+@pytest.mark.filterwarnings("error")
+def test_the_interval_of_a_metric_that_is_never_defined_is_none() -> None:
+    one_class = Predictions(np.zeros(9, int), np.zeros(9, int), np.linspace(0, 1, 9))
+    intervals = bootstrap_intervals("binary", one_class, 0)
+    assert np.isnan(intervals["roc_auc"]).all()
+    assert intervals["accuracy"] == [1, 1]
+
+
 def test_the_threshold_has_the_best_f1_of_all(binary: Predictions) -> None:
     assert binary.score is not None
     found = evaluation.best_f1_threshold(binary.actual, binary.score)

@@ -151,6 +151,40 @@ def test_own_table_is_taken_in(project: Path) -> None:
     assert (facts["rows"], facts["ceiling"]) == (240, None)
 
 
+@pytest.mark.parametrize(
+    ("words", "target", "task"), [([], "price", "regression"), (["--target", "kind"], "kind", "multiclass")]
+)
+def test_the_described_lines_are_those_of_params_yaml(
+    project: Path, capsys: pytest.CaptureFixture[str], words: list[str], target: str, task: str
+) -> None:
+    before = sorted(project.rglob("*"))
+    assert generate_data.main(["--describe", "data/houses.csv", *words]) == 0
+    lines = capsys.readouterr().out
+    assert sorted(project.rglob("*")) == before
+    name = "houses"
+    entry = yaml.safe_load(lines)
+    assert entry == {name: {"source": "data/houses.csv", "file": "data/houses.csv", "target": target}}
+    inferred = "\n".join(line.removeprefix("    # ") for line in lines.splitlines() if line.startswith("    # "))
+    # the first line says what the others are for
+    found = yaml.safe_load(inferred.split("\n", 1)[1])
+    assert found["task"] == task
+    assert found["types"] == {"size": "number", "age": "number", "kind": "category", "price": "number"}
+    # the comments, taken out of being ones, are settings that the same table is taken in with
+    entry[name] |= {**found, "source": "x.csv", "file": "data/copy.csv"}
+    Path("x.csv").write_text(Path("data/houses.csv").read_text())
+    Path("params.yaml").write_text(yaml.safe_dump({**PARAMS, "gates": {}, "datasets": entry}))
+    assert generate_data.main([]) == 0
+    facts = json.loads(Path("metrics/data/houses.json").read_text())
+    assert {key: facts[key] for key in found} == found
+
+
+def test_a_table_that_cannot_be_described_exits_2(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert generate_data.main(["--describe", "no.csv"]) == 2
+    assert "no.csv: not found; give an existing CSV or Parquet file" in capsys.readouterr().err
+    assert generate_data.main(["--describe", "data/houses.csv", "--target", "prize"]) == 2
+    assert "no column 'prize'" in capsys.readouterr().err
+
+
 def test_a_word_in_a_column_of_numbers_is_warned_of(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     frame = make_houses(60).astype({"size": object})
     frame.loc[7, "size"] = "unknown"

@@ -62,6 +62,20 @@ def test_a_tuned_threshold_is_chosen_on_the_training_part_and_used(project: Path
     assert np.array_equal(found.model.predict(parts.X_test), found.predictions.predicted)
 
 
+def test_the_threshold_of_a_model_is_a_parameter_of_its_run(project: Path) -> None:
+    params = yaml.safe_load(Path("params.yaml").read_text())
+    params["datasets"]["customers"]["threshold"] = "tuned"
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+    assert train.main(["--model", "linear"]) == 0
+    runs = {}
+    for name in ("customers", "houses"):
+        found = json.loads(Path(f"metrics/train/{name}.json").read_text())
+        hashes = found["data_sha256"], found["params_sha256"]
+        runs[name] = tracking.newest_runs(tracking.open_store(), name, "baseline", *hashes)["linear"]
+    assert float(runs["customers"].params["threshold"]) == runs["customers"].load_model()[-1].threshold != 0.5
+    assert "threshold" not in runs["houses"].params
+
+
 def test_a_tuned_threshold_goes_with_groups(project: Path) -> None:
     params = copy.deepcopy(PARAMS)
     params["datasets"]["customers"] |= {"threshold": "tuned", "split": {"group": "visits"}}

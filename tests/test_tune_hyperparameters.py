@@ -12,7 +12,7 @@ import optuna
 import pandas as pd
 import pytest
 import yaml
-from conftest import PARAMS, ROOT
+from conftest import PARAMS, ROOT, make_customers
 
 import train
 import tune_hyperparameters as tune
@@ -110,6 +110,21 @@ def test_changed_settings_start_a_new_study_and_say_so(project: Path, capsys: py
     Path("params.yaml").write_text(yaml.safe_dump({**PARAMS, "seed": 8}))
     tune.main(["--dataset", "customers", "--n-trials", "2"])
     assert "a new study starts" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("model", ["gradient_boosting", "linear"])
+def test_a_fold_of_one_class_has_no_say(project: Path, model: str) -> None:
+    frame = make_customers(240).assign(day=range(240))
+    # of 180 training rows folds validate 45 each, the first of them these
+    frame.loc[45:89, "left"] = "No"
+    frame.to_csv("data/customers.csv", index=False)
+    customers = {**PARAMS["datasets"]["customers"], "metric": "roc_auc", "split": {"time": "day"}}
+    params = {**PARAMS, "datasets": {"customers": customers}, "tuning": {**PARAMS["tuning"], "search_rows": 180}}
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+    assert tune.main(["--model", model, "--n-trials", "3"]) == 0
+    first = study_of("customers").trials[0]
+    assert first.state.name == "COMPLETE"
+    assert list(first.intermediate_values) == [2, 3]
 
 
 def test_if_every_trial_fails_the_reason_is_given(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
