@@ -66,6 +66,8 @@ OUT_OF_BAG_SHARE, FOLDS_SHARE = 0.2, 0.5
 FOREST_PARTS = 4
 # Trees grown before each report: a step means the same work in every trial, so that trials can be compared.
 FOREST_STEPS = (10, 20)
+# Scores that differ by less are the same to a plot of what matters.
+SAME_SCORE = 1e-6
 # Boosting iterations without a better validation loss after which the fit of a fold stops.
 PATIENCE = 20
 
@@ -412,7 +414,7 @@ def pruned_work(trials: Sequence[optuna.trial.FrozenTrial]) -> float:
 def make_objective(dataset: Dataset, config: Config, model: str, parts: Parts, space: Mapping[str, Any]) -> Objective:
     """Settings -> score on at most search_rows training rows. Data is read and preprocessed here, once."""
     import optuna
-    from sklearn.model_selection import train_test_split
+    from sklearn.utils import resample
 
     from pipeline.models import build_estimator, build_preprocessing, model_params, suggest
 
@@ -420,9 +422,13 @@ def make_objective(dataset: Dataset, config: Config, model: str, parts: Parts, s
     if len(y) > config.tuning.search_rows and dataset.time:
         X, y = X.tail(config.tuning.search_rows), y[-config.tuning.search_rows :]
     elif len(y) > config.tuning.search_rows:
-        strata = None if dataset.task == "regression" else y
-        X, _, y, _ = train_test_split(
-            X, y, train_size=config.tuning.search_rows, random_state=config.seed, stratify=strata
+        X, y = resample(
+            X,
+            y,
+            replace=False,
+            n_samples=config.tuning.search_rows,
+            random_state=config.seed,
+            stratify=None if dataset.task == "regression" else y,
         )
     way = way_of_scoring(dataset, config, model, space)
     scorers = {"out of bag": out_of_bag_scorer, "grown on folds": grown_scorer}
@@ -638,12 +644,13 @@ def preprocessed_folds(
     from sklearn.base import clone
 
     from pipeline.data import fold_indices
+    from pipeline.evaluation import empty_columns_as_zero
 
     folds = []
     for train, validation in fold_indices(X, y, dataset, config):
         fitted = clone(preprocessing)
         # fit_transform, as target encoding is cross-fitted only there
-        learned = np.asarray(fitted.fit_transform(X.iloc[train], y[train]), dtype=dtype)
+        learned = empty_columns_as_zero(np.asarray(fitted.fit_transform(X.iloc[train], y[train]), dtype=dtype))
         asked = np.asarray(fitted.transform(X.iloc[validation]), dtype=dtype)
         folds.append((learned, y[train], asked, y[validation]))
     return folds
@@ -685,7 +692,10 @@ def write_study_reports(study: optuna.Study, folder: Path) -> None:
     shown = optuna.create_study(direction="maximize")
     # the baseline trial holds no suggested settings, so only the history can show it
     shown.add_trials([trial for trial in study.get_trials(deepcopy=False) if trial.params])
-    several = len([trial for trial in shown.trials if trial.state.name == "COMPLETE"]) > 1
+    values = [trial.value for trial in shown.trials if trial.value is not None and trial.state.name == "COMPLETE"]
+    few = "" if len(values) > 1 else "Too few complete trials for this plot"
+    # fANOVA has no variance to share out where trials do not differ
+    level = few or ("" if max(values) - min(values) > SAME_SCORE else "No setting changes the score")
     figures: dict[str, tuple[str, optuna.Study, dict[str, Any]]] = {
         "optimization_history": ("plot_optimization_history", study, {}),
         "param_importances": (
@@ -697,11 +707,11 @@ def write_study_reports(study: optuna.Study, folder: Path) -> None:
         "slice": ("plot_slice", shown, {}),
     }
     for name, (function, source, options) in figures.items():
-        if source is shown and not several:
-            empty = f"<!doctype html><title>{name}</title><p>Too few complete trials for this plot.</p>\n"
-            write_text(folder / f"{name}.html", empty)
+        reason = "" if source is study else level if name == "param_importances" else few
+        if reason:
+            write_text(folder / f"{name}.html", f"<!doctype html><title>{name}</title><p>{reason}.</p>\n")
             figure = pyplot.figure()
-            figure.text(0.5, 0.5, "Too few complete trials for this plot", ha="center")
+            figure.text(0.5, 0.5, reason, ha="center")
         else:
             page = getattr(optuna.visualization, function)(source, **options)
             write_text(folder / f"{name}.html", page.to_html(include_plotlyjs="plotly.min.js"))

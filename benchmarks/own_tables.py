@@ -32,6 +32,7 @@ from pipeline.config import Dataset, load_config
 from pipeline.data import features_and_target, fold_indices, write_json
 from pipeline.evaluation import metric_value, out_of_fold
 from pipeline.models import build_model
+from pipeline.tables import read_text_table
 
 OUTPUT = Path("benchmarks/results/own_tables.json")
 BUILT_IN = ("diabetes", "breast_cancer", "wine", "iris", "digits")
@@ -60,7 +61,8 @@ def written_by_hand(task: str, X: pd.DataFrame) -> list[Pipeline]:
 def compare(dataset: Dataset) -> dict[str, Any]:
     """Pooled out-of-fold scores of the best of our baselines and of the best hand-written pipeline on one table."""
     config = load_config()
-    frame, completed, _, _ = take_in(dataset, config)
+    raw = read_text_table(Path(dataset.source), "give an existing CSV or Parquet file", dataset.delimiter)
+    frame, completed, _, _ = take_in(dataset, raw, config)
     X, y = features_and_target(frame, completed)
     folds = fold_indices(X, y, completed, config)
     task, metric = completed.task, completed.metric

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.config import SCORES
+from pipeline.config import SCORES, PipelineError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,12 +35,33 @@ class Predictions:
 
 
 def fit(model: Pipeline, X: pd.DataFrame, y: np.ndarray) -> Pipeline:
-    """Fit in place and return it."""
+    """Fit in place and return it.
+
+    Raises:
+        PipelineError: the estimator refuses its settings or the rows.
+    """
     from joblib import parallel_config
 
-    # a fit stays in one process, on its cores, wherever joblib takes the fits themselves
-    with parallel_config(backend="threading"):
-        return model.fit(X, y)
+    estimator = model[-1]
+    try:
+        # a fit stays in one process, on its cores, wherever joblib takes the fits themselves
+        with parallel_config(backend="threading"):
+            estimator.fit(empty_columns_as_zero(model[:-1].fit_transform(X, y)), y)
+    except Exception as error:
+        # an estimator may be any class, and raise what it likes
+        inner = estimator.estimator if hasattr(estimator, "threshold") else estimator
+        words = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise PipelineError(f"{type(inner).__name__} cannot be fitted: {words}") from error
+    return model
+
+
+def empty_columns_as_zero(features: np.ndarray) -> np.ndarray:
+    """Preprocessed rows (n, k), with zeros for a column that has no value in any of them, as one may have in a fold.
+
+    No model learns from a constant, and scikit-learn's boosting cannot bin a column without values.
+    """
+    empty = np.isnan(features).all(axis=0)
+    return np.where(empty, 0.0, features) if empty.any() else features
 
 
 def timed_fit(model: Pipeline, X: pd.DataFrame, y: np.ndarray) -> tuple[Pipeline, float]:

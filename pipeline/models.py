@@ -101,7 +101,9 @@ def build_preprocessing(spec: ModelSpec, dataset: Dataset, X: pd.DataFrame) -> C
         ),
     }
     if spec.scale:
-        steps["numbers"] = make_pipeline(SimpleImputer(strategy="median"), StandardScaler())
+        # a column that has no value where a fold learns stays, as zeros
+        median = SimpleImputer(strategy="median", keep_empty_features=True)
+        steps["numbers"] = make_pipeline(median, StandardScaler())
         steps["categories"] = OneHotEncoder(
             handle_unknown="infrequent_if_exist", max_categories=MOST_ONE_HOT, sparse_output=False
         )
@@ -112,7 +114,7 @@ def build_preprocessing(spec: ModelSpec, dataset: Dataset, X: pd.DataFrame) -> C
         steps["texts"] = ApplyToCols(StringEncoder(TEXT_COMPONENTS, random_state=0))
         if spec.scale:
             for kind in ("dates", "texts"):
-                steps[kind] = make_pipeline(steps[kind], SimpleImputer(strategy="median"), StandardScaler())
+                steps[kind] = make_pipeline(steps[kind], median, StandardScaler())
     return ColumnTransformer([(kind, steps[kind], names) for kind, names in columns.items() if names])
 
 

@@ -250,3 +250,15 @@ def test_parts_of_one_value_in_order_of_time_are_refused(
     customers = {"source": "y.csv", "file": "data/customers.csv", "target": "left", "split": {"time": "day"}, **facts}
     Path("params.yaml").write_text(yaml.safe_dump({**PARAMS, "gates": {}, "datasets": {"customers": customers}}))
     refused(capsys, generate_data.main([]), words)
+
+
+@pytest.mark.parametrize("threshold", [0.5, 0.3])
+def test_a_setting_that_an_estimator_refuses_is_named(
+    project: Path, capsys: pytest.CaptureFixture[str], threshold: float
+) -> None:
+    params = yaml.safe_load(Path("params.yaml").read_text())
+    params["datasets"]["customers"]["threshold"] = threshold
+    params["models"]["forest"]["params"]["max_depth"] = -5
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+    words = "RandomForestClassifier cannot be fitted: InvalidParameterError: The 'max_depth' parameter"
+    refused(capsys, train.main(["--dataset", "customers"]), words)

@@ -8,11 +8,12 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import optuna
 import pandas as pd
 import pytest
 import yaml
-from conftest import PARAMS, ROOT, make_customers
+from conftest import PARAMS, ROOT, make_customers, make_houses
 
 import train
 import tune_hyperparameters as tune
@@ -125,6 +126,40 @@ def test_a_fold_of_one_class_has_no_say(project: Path, model: str) -> None:
     first = study_of("customers").trials[0]
     assert first.state.name == "COMPLETE"
     assert list(first.intermediate_values) == [2, 3]
+
+
+@pytest.mark.parametrize("model", list(PARAMS["models"]))
+def test_a_column_may_have_no_value_where_a_fold_learns(project: Path, model: str) -> None:
+    rng = np.random.default_rng(0)
+    days = pd.date_range("2025-01-01", periods=240).astype(str)
+    frame = make_customers(240).assign(day=range(240), later=rng.normal(size=240), seen=days)
+    frame.loc[:120, ["later", "seen"]] = None
+    frame.to_csv("data/customers.csv", index=False)
+    types = {"seen": "date", "tenure": "number", "later": "number", "day": "number"}
+    customers = {**PARAMS["datasets"]["customers"], "split": {"time": "day"}, "types": types}
+    params = {**PARAMS, "datasets": {"customers": customers}, "tuning": {**PARAMS["tuning"], "search_rows": 180}}
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+    assert train.main(["--model", model]) == 0
+    assert tune.main(["--model", model, "--n-trials", "3"]) == 0
+    assert all(trial.state.name != "FAIL" for trial in study_of("customers").trials)
+
+
+@pytest.mark.parametrize(("trials", "words"), [(1, "Too few complete trials"), (3, "No setting changes the score")])
+def test_trials_that_tell_nothing_have_no_plot_of_what_matters(project: Path, trials: int, words: str) -> None:
+    # every leaf holds all rows, so every trial predicts the same
+    make_houses(30).to_csv("data/houses.csv", index=False)
+    arguments = ["--dataset", "houses", "--model", "gradient_boosting", "--n-trials", str(trials)]
+    assert tune.main(arguments) == 0
+    folder = Path("reports/houses/tuning/gradient_boosting")
+    assert words in (folder / "param_importances.html").read_text()
+    assert (folder / "param_importances.png").stat().st_size > 0
+    assert ("Too few" in (folder / "slice.html").read_text()) == (trials == 1)
+
+
+def test_a_search_may_use_all_rows_but_one(project: Path) -> None:
+    tuning = {**PARAMS["tuning"], "search_rows": len(make_customers()) * 3 // 4 - 1}
+    Path("params.yaml").write_text(yaml.safe_dump({**PARAMS, "tuning": tuning}))
+    assert tune.main(["--dataset", "customers", "--n-trials", "1"]) == 0
 
 
 def test_if_every_trial_fails_the_reason_is_given(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
