@@ -250,6 +250,8 @@ def tuning_words(tuned: Entry, base: Entry, name: str, metric: str, facts: Mappi
 
 def summarise(comparisons: Sequence[Comparison]) -> dict[str, Any]:
     """Best model a dataset, gain of tuning, and the best over all (most datasets won, ties by mean rank)."""
+    from pipeline.evaluation import relative_gain
+
     datasets: dict[str, Any] = {}
     ranks: dict[str, list[int]] = {}
     for comparison in comparisons:
@@ -262,8 +264,7 @@ def summarise(comparisons: Sequence[Comparison]) -> dict[str, Any]:
         for tuned in (entry for entry in comparison.entries if entry.tuned):
             base = next((entry for entry in comparison.entries if entry.name == tuned.model), None)
             if base is not None:
-                gain = (tuned.metrics[metric] - base.metrics[metric]) / abs(base.metrics[metric])
-                gains[tuned.model] = round(gain, 6)
+                gains[tuned.model] = relative_gain(tuned.metrics[metric], base.metrics[metric])
         datasets[comparison.dataset] = {
             "best_model": best.name,
             "metric": metric,
@@ -311,12 +312,23 @@ def summary_markdown(
     lines.append("|---|---|---|---|---|---|---|")
     for comparison in comparisons:
         facts = summary["datasets"][comparison.dataset]
-        gains = ", ".join(f"{model} {gain:+.2%}" for model, gain in facts["gain_of_tuning"].items()) or "not tuned"
+        gains = [
+            f"{model} from 0" if gain is None else f"{model} {gain:+.2%}"
+            for model, gain in facts["gain_of_tuning"].items()
+        ]
         low, high = facts["interval"]
         passed = "pass" if all(verdict.passed for verdict in comparison.verdicts) else "**fail**"
         ceiling = "unknown" if comparison.ceiling is None else f"{comparison.ceiling:.4f}"
         score = f"{facts['value']:.4f} [{low:.4f}, {high:.4f}]"
-        cells = [comparison.dataset, facts["best_model"], facts["metric"], score, ceiling, gains, passed]
+        cells = [
+            comparison.dataset,
+            facts["best_model"],
+            facts["metric"],
+            score,
+            ceiling,
+            ", ".join(gains) or "not tuned",
+            passed,
+        ]
         lines.append(f"| {' | '.join(cells)} |")
     best = summary["best_overall"]
     lines += ["", f"Best over all: {best['model']} ({best['datasets_won']} of {len(comparisons)} datasets)."]

@@ -498,7 +498,8 @@ def out_of_bag_scorer(preprocessing: Any, X: Any, y: Any, dataset: Dataset, conf
 
     features = np.asarray(preprocessing.fit_transform(X, y), dtype=np.float32)
     rows = max(1, min(TREE_ROWS, int(TREE_SHARE * len(y))))
-    width = () if dataset.task == "regression" else (len(np.unique(y)),)
+    labels = None if dataset.task == "regression" else np.unique(y)
+    width = () if labels is None else (len(labels),)
 
     def score(estimator: Any) -> Generator[tuple[int, float, float]]:
         settings = {"warm_start": True, "max_samples": rows, "n_jobs": 1}
@@ -522,7 +523,7 @@ def out_of_bag_scorer(preprocessing: Any, X: Any, y: Any, dataset: Dataset, conf
                 list(threads.map(grow, range(FOREST_PARTS), [trees] * FOREST_PARTS))
                 asked = voters.sum(axis=0) > 0
                 means = (votes.sum(axis=0)[asked].T / voters.sum(axis=0)[asked]).T
-                yield trees, metric_value(dataset.metric, voted(dataset, forests[0], y[asked], means)), done
+                yield trees, metric_value(dataset.metric, voted(dataset, labels, y[asked], means)), done
 
     return score
 
@@ -537,20 +538,24 @@ def grown_scorer(preprocessing: Any, X: Any, y: Any, dataset: Dataset, config: C
 
     folds = preprocessed_folds(preprocessing, X, y, dataset, config, dtype="float32")
     actual = np.concatenate([fold[3] for fold in folds])
+    labels = None if dataset.task == "regression" else np.unique(y)
+    width = () if labels is None else (len(labels),)
 
     def score(estimator: Any) -> Generator[tuple[int, float, float]]:
         rows = max(1, min(TREE_ROWS, int(TREE_SHARE * len(folds[0][1]))))
         forests = [clone(estimator).set_params(warm_start=True, n_jobs=1) for _ in folds]
         if estimator.bootstrap and estimator.max_samples is None:
             forests = [forest.set_params(max_samples=rows) for forest in forests]
-        votes = [0.0] * len(folds)
+        votes = [np.zeros((len(fold[3]), *width)) for fold in folds]
 
         def grow(fold: int, trees: int) -> None:
             forest, (X_train, y_train, X_validation, _) = forests[fold], folds[fold]
             new = slice(forest.n_estimators if hasattr(forest, "estimators_") else 0, trees)
             forest.set_params(n_estimators=trees).fit(X_train, y_train)
+            # classes that come up only after the rows that a fold learns from have no votes
+            known = slice(None) if labels is None else np.searchsorted(labels, forest.classes_)
             for tree in forest.estimators_[new]:
-                votes[fold] = votes[fold] + vote(tree, X_validation)
+                votes[fold][..., known] += vote(tree, X_validation)
 
         with ThreadPoolExecutor(cpu_count()) as threads, warnings.catch_warnings():
             # class weights of a forest that grows: right here, where every fit has the same rows
@@ -558,7 +563,7 @@ def grown_scorer(preprocessing: Any, X: Any, y: Any, dataset: Dataset, config: C
             for trees, done in growth(FOLDS_SHARE * estimator.n_estimators, len(folds)):
                 list(threads.map(grow, range(len(folds)), [trees] * len(folds)))
                 means = np.concatenate([cast / trees for cast in votes])
-                yield trees, metric_value(dataset.metric, voted(dataset, forests[0], actual, means)), done
+                yield trees, metric_value(dataset.metric, voted(dataset, labels, actual, means)), done
 
     return score
 
@@ -575,14 +580,15 @@ def vote(tree: Any, features: Any) -> Any:
     return (tree.predict_proba if hasattr(tree, "predict_proba") else tree.predict)(features, check_input=False)
 
 
-def voted(dataset: Dataset, forest: Any, actual: Any, means: Any) -> Predictions:
-    """Predictions from the mean votes of trees: values (n,) for regression, else a share a class (n, classes)."""
+def voted(dataset: Dataset, labels: Any, actual: Any, means: Any) -> Predictions:
+    """Predictions from the mean votes of trees: values (n,) for regression, else a share for each of the labels, sorted
+    (n, classes).
+    """
     from pipeline.evaluation import Predictions
 
-    if dataset.task == "regression":
+    if labels is None:
         return Predictions(actual, means)
-    labels = forest.classes_[means.argmax(axis=1)]
-    return Predictions(actual, labels, means[:, 1] if dataset.task == "binary" else None)
+    return Predictions(actual, labels[means.argmax(axis=1)], means[:, 1] if dataset.task == "binary" else None)
 
 
 def fold_scorer(preprocessing: Any, X: Any, y: Any, dataset: Dataset, config: Config) -> Scorer:
@@ -608,11 +614,13 @@ def fold_scorer(preprocessing: Any, X: Any, y: Any, dataset: Dataset, config: Co
 
         def judge(fold: tuple[Any, Any, Any, Any]) -> tuple[float, int]:
             X_train, y_train, X_validation, y_validation = fold
+            # in order of time a class may come up after the rows that a fold learns from
+            known = slice(None) if dataset.task == "regression" else np.isin(y_validation, y_train)
             fitted = clone(estimator)
             with threadpool_limits(1, user_api="openmp"):
                 if stopped:
                     fitted.set_params(n_iter_no_change=PATIENCE, scoring="loss")
-                    fitted.fit(X_train, y_train, X_val=X_validation, y_val=y_validation)
+                    fitted.fit(X_train, y_train, X_val=X_validation[known], y_val=y_validation[known])
                 else:
                     fitted.fit(X_train, y_train)
                 probability = fitted.predict_proba(X_validation)[:, 1] if dataset.task == "binary" else None
@@ -741,9 +749,9 @@ def summarise(
 ) -> dict[str, Any]:
     """The winner's part of the committed metrics."""
     from pipeline.assessment import summary
+    from pipeline.evaluation import relative_gain
 
     states = [trial.state.name for trial in study.get_trials(deepcopy=False)]
-    gain = (winner.score[metric] - baseline.score[metric]) / abs(baseline.score[metric])
     facts = summary(winner)
     return {
         "estimator": facts.pop("estimator"),
@@ -757,7 +765,7 @@ def summarise(
         "pruned_work": round(pruned_work(study.trials), 6),
         **facts,
         "baseline_cv": round(baseline.cv[metric], 6),
-        "gain": round(gain, 6),
+        "gain": relative_gain(winner.score[metric], baseline.score[metric]),
     }
 
 

@@ -193,6 +193,11 @@ def paired_differences(
     ]
 
 
+def relative_gain(value: float, base: float) -> float | None:
+    """(value - base) / |base| to six digits; None for a base of 0, as an F1 may be."""
+    return round((value - base) / abs(base), 6) if base else None
+
+
 def _percentiles(values: np.ndarray) -> list[float]:
     defined = values[~np.isnan(values)]
     low, high = np.percentile(defined, [2.5, 97.5]) if len(defined) else (np.nan, np.nan)

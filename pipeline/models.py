@@ -89,15 +89,19 @@ def build_preprocessing(spec: ModelSpec, dataset: Dataset, X: pd.DataFrame) -> C
     """
     from sklearn.compose import ColumnTransformer
     from sklearn.impute import SimpleImputer
+    from sklearn.model_selection import KFold, StratifiedKFold
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler, TargetEncoder
 
     columns = columns_by_kind(spec, dataset, X)
+    regression = dataset.task == "regression"
     steps: dict[str, Any] = {
         "numbers": "passthrough",
         "categories": OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1),
+        # by itself for classes: a fold may learn from two of many
         "many_categories": TargetEncoder(
-            target_type="continuous" if dataset.task == "regression" else dataset.task, random_state=0
+            target_type="continuous" if regression else "auto",
+            cv=(KFold if regression else StratifiedKFold)(5, shuffle=True, random_state=0),
         ),
     }
     if spec.scale:

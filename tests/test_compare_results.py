@@ -201,3 +201,20 @@ def test_tuning_words_follow_the_difference() -> None:
     )
     assert words(base, tuned, -0.12, 0.02).endswith("lost 0.0500 accuracy [-0.1200, +0.0200]: no difference shown.")
     assert "changed nothing" in words(base, base)
+
+
+def test_a_gain_over_a_score_of_0_is_told_in_words(project: Path) -> None:
+    frame = make_customers()
+    frame["left"] = ["Yes" if row % 20 == 0 else "No" for row in range(len(frame))]
+    frame.to_csv("y.csv", index=False)
+    customers = {**PARAMS["datasets"]["customers"], "metric": "f1"}
+    params = {**PARAMS, "gates": {}, "datasets": {"customers": customers}}
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+    assert generate_data.main([]) == 0
+    assert train.main([]) == 0
+    assert tune_hyperparameters.main(["--n-trials", "2"]) == 0
+    assert compare_results.main([]) == 0
+    found = json.loads(Path("metrics/train/customers.json").read_text())["models"]["forest"]
+    assert found["score"]["f1"] == 0
+    assert json.loads(Path("metrics/tune/customers.json").read_text())["models"]["forest"]["gain"] is None
+    assert "| forest from 0 |" in Path("reports/summary.md").read_text()

@@ -156,6 +156,21 @@ def test_trials_that_tell_nothing_have_no_plot_of_what_matters(project: Path, tr
     assert ("Too few" in (folder / "slice.html").read_text()) == (trials == 1)
 
 
+@pytest.mark.parametrize("model", ["forest", "gradient_boosting"])
+def test_a_class_may_come_up_after_the_rows_that_a_fold_learns_from(project: Path, model: str) -> None:
+    frame = make_customers(240).assign(day=range(240), left=list("abab" * 60))
+    frame.loc[100::3, "left"] = "c"
+    frame.to_csv("data/customers.csv", index=False)
+    customers = {"source": "y.csv", "file": "data/customers.csv", "target": "left", "task": "multiclass"}
+    customers |= {"metric": "accuracy", "split": {"time": "day"}}
+    params = {**PARAMS, "gates": {}, "datasets": {"customers": customers}}
+    params["tuning"] = {**PARAMS["tuning"], "search_rows": 180}
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+    assert tune.main(["--model", model, "--n-trials", "3"]) == 0
+    trials = study_of("customers").trials
+    assert all(trial.state.name != "FAIL" for trial in trials), [trial.user_attrs.get("reason") for trial in trials]
+
+
 def test_a_search_may_use_all_rows_but_one(project: Path) -> None:
     tuning = {**PARAMS["tuning"], "search_rows": len(make_customers()) * 3 // 4 - 1}
     Path("params.yaml").write_text(yaml.safe_dump({**PARAMS, "tuning": tuning}))
