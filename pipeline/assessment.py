@@ -35,6 +35,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 IMPORTANCE_ROWS = 1000
 IMPORTANCE_REPEATS = 3
 EXAMPLE_ROWS = 5
+WHOLE_NUMBER = r"-?[1-9]\d*|0"
 # Called when work begins and after each fit: what was done, how many fits are done, and how many there are.
 Progress = Callable[[str, int, int], None]
 
@@ -333,8 +334,12 @@ def read_predictions(path: Path, task: str) -> Predictions:
     """The artifact predictions.csv of a run: its predictions for the rows that it was judged on."""
     import pandas as pd
 
-    # labels of classes may read like missing values, and numbers keep their last digit
-    table = pd.read_csv(path, keep_default_na=False, float_precision="round_trip")
+    judged = ["actual", "predicted"]
+    # labels of classes may read like missing values or numbers (007, inf), and numbers keep their last digit
+    kinds = dict.fromkeys(judged, str) if task == "multiclass" else None
+    table = pd.read_csv(path, keep_default_na=False, float_precision="round_trip", dtype=kinds)
+    if task == "multiclass" and table[judged].stack().str.fullmatch(WHOLE_NUMBER).all():
+        table[judged] = table[judged].astype(int)
     score = table["score"].to_numpy() if task == "binary" else None
     return Predictions(table["actual"].to_numpy(), table["predicted"].to_numpy(), score)
 

@@ -76,6 +76,19 @@ def test_the_threshold_of_a_model_is_a_parameter_of_its_run(project: Path) -> No
     assert "threshold" not in runs["houses"].params
 
 
+@pytest.mark.parametrize(
+    ("actual", "predicted"),
+    [(["007", "7", "a"], ["007", "7", "7"]), (["inf", "nan", "NA"], ["inf"] * 3), ([1, 2, 10], [1, 1, 10])],
+)
+def test_classes_that_read_like_something_else_come_back(tmp_path: Path, actual: list, predicted: list) -> None:
+    path = tmp_path / "predictions.csv"
+    rows = [f"0,{label},{guess},\n" for label, guess in zip(actual, predicted, strict=True)]
+    path.write_text("".join(["row,actual,predicted,score\n", *rows]))
+    found = assessment.read_predictions(path, "multiclass")
+    assert found.actual.tolist() == actual
+    assert found.predicted.tolist() == predicted
+
+
 def test_a_tuned_threshold_goes_with_groups(project: Path) -> None:
     params = copy.deepcopy(PARAMS)
     params["datasets"]["customers"] |= {"threshold": "tuned", "split": {"group": "visits"}}
