@@ -312,23 +312,14 @@ def summary_markdown(
     lines.append("|---|---|---|---|---|---|---|")
     for comparison in comparisons:
         facts = summary["datasets"][comparison.dataset]
-        gains = [
-            f"{model} from 0" if gain is None else f"{model} {gain:+.2%}"
-            for model, gain in facts["gain_of_tuning"].items()
-        ]
+        changes = facts["gain_of_tuning"].items()
+        gains = ", ".join(f"{model} {'from 0' if gain is None else format(gain, '+.2%')}" for model, gain in changes)
         low, high = facts["interval"]
         passed = "pass" if all(verdict.passed for verdict in comparison.verdicts) else "**fail**"
         ceiling = "unknown" if comparison.ceiling is None else f"{comparison.ceiling:.4f}"
         score = f"{facts['value']:.4f} [{low:.4f}, {high:.4f}]"
-        cells = [
-            comparison.dataset,
-            facts["best_model"],
-            facts["metric"],
-            score,
-            ceiling,
-            ", ".join(gains) or "not tuned",
-            passed,
-        ]
+        tuning = gains or "not tuned"
+        cells = [comparison.dataset, facts["best_model"], facts["metric"], score, ceiling, tuning, passed]
         lines.append(f"| {' | '.join(cells)} |")
     best = summary["best_overall"]
     lines += ["", f"Best over all: {best['model']} ({best['datasets_won']} of {len(comparisons)} datasets)."]
