@@ -192,8 +192,9 @@ def check_splits(frame: pd.DataFrame, dataset: Dataset, config: Config) -> None:
         needed = config.folds + 1
         if counts.min() < needed:
             raise PipelineError(
-                f"{dataset.source}: class {value_text(counts.index[-1])} of {dataset.target} has {counts.min()} rows, "
-                f"{config.folds} folds and a test part need {needed}; drop or merge it, or lower `folds` in params.yaml"
+                f"{dataset.source}: class {value_text(counts.index[-1])} of {dataset.target} has too few rows "
+                f"({counts.min()}), {config.folds} folds and a test part need {needed}; drop or merge it, or lower "
+                "`folds` in params.yaml"
             )
     train, _ = split(frame, dataset, config)
     fold_indices(*features_and_target(train, dataset), dataset, config)

@@ -4,8 +4,9 @@
 
 Plain trials are timed on some of those that the plain study proposes and scaled to all (--plain-trials 100 runs every
 one: more than an hour), half of them before and half after ours, so that a busy machine slows both; where
-benchmarks/plain_tuning.py has run a whole study in FOLDER/plain, they are taken from it. Ours is the real command in a
-fresh copy of the project, imports included. Writes benchmarks/results/tuning_speed.json.
+benchmarks/plain_tuning.py has run a whole study in FOLDER/plain, they are taken from it. Run it first: without it they
+are a study's first, drawn at random, which have fewer trees and take less time than those of a whole one. Ours
+is the real command in a fresh copy of the project, imports included. Writes benchmarks/results/tuning_speed.json.
 """
 
 from __future__ import annotations

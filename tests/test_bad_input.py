@@ -79,7 +79,7 @@ TARGETS: dict[str, tuple[Callable[[Path], None], str]] = {
         text("size,kind,price\n" + "".join(f"{i},a,p{i}\n" for i in range(40))),
         "different texts, no classes",
     ),
-    "a class too small": (labels(" ".join(["a"] * 39 + ["b"])), "has 1 rows, 3 folds"),
+    "a class too small": (labels(" ".join(["a"] * 39 + ["b"])), "has too few rows (1), 3 folds"),
     "nothing to learn from": (
         text("size,kind,price\n" + "".join(f"1,a,{i}.5\n" for i in range(40))),
         "no column is left",
