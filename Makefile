@@ -26,7 +26,7 @@ $(BIN)/.installed-dev: $(BIN)/.installed requirements-scale.txt requirements-dev
 
 .PHONY: pipeline
 pipeline: $(BIN)/.installed ## Set up what is needed and run every stage that is out of date
-	@python -m pipeline.lock mlruns/.pipeline dvc repro
+	@python -m pipeline.files mlruns/.pipeline dvc repro
 
 .PHONY: scale
 scale: $(BIN)/.installed-scale ## Set up what work on more than one machine needs
@@ -50,10 +50,6 @@ lint: $(BIN)/.installed-dev ## Check style, types and the workflow
 .PHONY: docs
 docs: $(BIN)/.installed-dev ## Write the README's help texts and tables again
 	cog -r -I . README.md docs/scaling.md
-
-.PHONY: doctor
-doctor: $(BIN)/.installed ## Check packages, tables, metrics and stores against each other
-	@python -m pipeline.doctor
 
 .PHONY: ui
 ui: $(BIN)/.installed ## Open MLflow on http://127.0.0.1:5000

@@ -21,42 +21,45 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.cluster import connect, side_by_side
-from pipeline.config import Config, Dataset, PipelineError, load_config, settings_sha256
-from pipeline.console import exit_code
-from pipeline.data import earlier_models, file_sha256, read_json, write_json
+from pipeline.console import PipelineError, exit_code
+from pipeline.files import earlier_models, file_sha256, read_json, write_json
+from pipeline.settings import Config, Dataset, load_config, settings_sha256
 
 if TYPE_CHECKING:
     from distributed import Client
 
-    from pipeline.assessment import Assessment
+    from pipeline.training.assess import Assessment
 
 
 def train_dataset(dataset: Dataset, config: Config, models: Sequence[str], workers: Client | None = None) -> Path:
     """Train the named models of one dataset, here or on a cluster's workers; returns the path of the metrics file."""
-    from pipeline import assessment, tracking
+    from pipeline.store.connect import open_store, store_lock
+    from pipeline.tables.split import load_parts
+    from pipeline.training.assess import assess, naive_scores, progress_lines, summary
+    from pipeline.training.record import log_run
 
-    parts = assessment.load_parts(dataset, config)
+    parts = load_parts(dataset, config)
     hashes = {"data_sha256": file_sha256(Path(dataset.file)), "params_sha256": settings_sha256(config, dataset)}
     metrics_file = Path("metrics/train") / f"{dataset.name}.json"
     results = {}
-    client = tracking.open_store(create=True)
+    client = open_store(create=True)
 
-    def assess(name: str) -> tuple[str, float, Assessment]:
+    def fit_one(name: str) -> tuple[str, float, Assessment]:
         started = time.time()
         label = f"{dataset.name} {name} ({models.index(name) + 1} of {len(models)})"
-        return label, started, assessment.assess(dataset, config, name, parts, None, assessment.progress_lines(label))
+        return label, started, assess(dataset, config, name, parts, None, progress_lines(label))
 
-    for name, (label, started, fitted) in zip(models, side_by_side(assess, models, workers), strict=True):
+    for name, (label, started, fitted) in zip(models, side_by_side(fit_one, models, workers), strict=True):
         folder = Path("reports") / dataset.name / "train" / name
         tags = {"dataset": dataset.name, "model_type": name, "stage": "baseline", **hashes}
-        assessment.log_run(fitted, dataset, config, parts, client, name, tags, folder, started)
-        naive = assessment.naive_scores(dataset, parts, fitted.predictions.actual)
-        results[name] = {**assessment.summary(fitted), "naive": {m: round(v, 6) for m, v in naive.items()}}
+        log_run(fitted, dataset, config, parts, client, name, tags, folder, started)
+        naive = naive_scores(dataset, parts, fitted.predictions.actual)
+        results[name] = {**summary(fitted), "naive": {m: round(v, 6) for m, v in naive.items()}}
         print_score(label, dataset.metric, fitted, started)
     for former in (Path("reports") / dataset.name / "train").iterdir():
         if former.name not in config.models:
             shutil.rmtree(former)
-    with tracking.store_lock():
+    with store_lock():
         # read and written under one lock: a call for another model may end at the same time
         if len(results) < len(config.models):
             results = earlier_models(metrics_file, hashes, "python train.py") | results
@@ -75,7 +78,10 @@ def train_tuned(dataset: Dataset, config: Config, models: Sequence[str], workers
     Raises:
         PipelineError: there are no tuned settings.
     """
-    from pipeline import assessment, tracking
+    from pipeline.store.connect import open_store
+    from pipeline.tables.split import load_parts
+    from pipeline.training.assess import assess, progress_lines
+    from pipeline.training.record import log_run
 
     command = f"python tune_hyperparameters.py --dataset {dataset.name}"
     metrics_file = Path("metrics/tune") / f"{dataset.name}.json"
@@ -88,19 +94,19 @@ def train_tuned(dataset: Dataset, config: Config, models: Sequence[str], workers
     hashes = {"data_sha256": file_sha256(Path(dataset.file)), "params_sha256": settings_sha256(config, dataset)}
     if any(found[key] != value for key, value in hashes.items()):
         print(f"{dataset.name}: note: the settings were tuned on other data or with other params.yaml settings")
-    parts = assessment.load_parts(dataset, config)
-    client = tracking.open_store(create=True)
+    parts = load_parts(dataset, config)
+    client = open_store(create=True)
 
-    def assess(name: str) -> tuple[str, float, Assessment]:
+    def fit_one(name: str) -> tuple[str, float, Assessment]:
         started = time.time()
         label = f"{dataset.name} {name}_tuned ({tuned.index(name) + 1} of {len(tuned)})"
-        settings, progress = found["models"][name]["params"], assessment.progress_lines(label)
-        return label, started, assessment.assess(dataset, config, name, parts, settings, progress)
+        settings, progress = found["models"][name]["params"], progress_lines(label)
+        return label, started, assess(dataset, config, name, parts, settings, progress)
 
-    for name, (label, started, fitted) in zip(tuned, side_by_side(assess, tuned, workers), strict=True):
+    for name, (label, started, fitted) in zip(tuned, side_by_side(fit_one, tuned, workers), strict=True):
         folder = Path("reports") / dataset.name / "tuning" / name
         tags = {"dataset": dataset.name, "model_type": name, "stage": "tuned", **hashes}
-        assessment.log_run(fitted, dataset, config, parts, client, f"{name}_tuned", tags, folder, started)
+        log_run(fitted, dataset, config, parts, client, f"{name}_tuned", tags, folder, started)
         print_score(label, dataset.metric, fitted, started)
     return tuned
 
@@ -129,7 +135,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         config = load_config()
         args = build_parser(config).parse_args(argv)
-        from pipeline import tracking
+        from pipeline.store.connect import place
 
         names = list(config.datasets) if args.dataset == "all" else [args.dataset]
         models = [args.model] if args.model else list(config.models)
@@ -138,10 +144,10 @@ def main(argv: Sequence[str] | None = None) -> int:
                 if args.tuned:
                     tuned = train_tuned(config.dataset(name), config, models, workers)
                     runs = ", ".join(f"{model}_tuned" for model in tuned)
-                    print(f"wrote plots in reports/{name}/tuning/ and the MLflow runs in {tracking.place()}: {runs}")
+                    print(f"wrote plots in reports/{name}/tuning/ and the MLflow runs in {place()}: {runs}")
                     continue
                 written = train_dataset(config.dataset(name), config, models, workers)
-                print(f"wrote {written}, reports/{name}/train/ and {len(models)} MLflow runs in {tracking.place()}")
+                print(f"wrote {written}, reports/{name}/train/ and {len(models)} MLflow runs in {place()}")
     except PipelineError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -18,12 +18,14 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from pipeline.config import load_config
-from pipeline.data import features_and_target, fold_indices, write_json
-from pipeline.evaluation import metric_value, out_of_fold
+from pipeline.files import write_json
 from pipeline.generators import GENERATORS
-from pipeline.models import build_model
-from pipeline.tables import normalise_types
+from pipeline.metrics import metric_value
+from pipeline.settings import load_config
+from pipeline.tables.split import features_and_target, fold_indices
+from pipeline.tables.types import normalise_types
+from pipeline.training.build import build_model
+from pipeline.training.fit import out_of_fold
 
 PUBLISHED = {
     ("california_housing", "r2"): {"random_forest": 0.8129, "gradient_boosting": 0.8297, "logistic_regression": 0.2045},

@@ -25,28 +25,31 @@ import numpy as np
 import pandas as pd
 
 import compare_results
-from pipeline import evaluation, tracking
-from pipeline.config import Config, load_config, settings_sha256
-from pipeline.data import read_json, write_json
+from pipeline.bootstrap import bootstrap_intervals
+from pipeline.files import read_json, write_json
+from pipeline.metrics import Predictions, scores
+from pipeline.settings import Config, load_config, settings_sha256
+from pipeline.store.connect import open_store
+from pipeline.store.runs import RunRecord, write_runs
 
 ROOT = Path(__file__).resolve().parent.parent
 OUTPUT = ROOT / "benchmarks/results/compare_speed.json"
 FEATURES = 20
 
 
-def random_predictions(task: str, rows: int, noise: float, rng: np.random.Generator) -> evaluation.Predictions:
+def random_predictions(task: str, rows: int, noise: float, rng: np.random.Generator) -> Predictions:
     """Predictions with some signal; `noise` in standard deviations of it."""
     if task == "regression":
         actual = rng.normal(size=rows)
-        return evaluation.Predictions(actual, actual + rng.normal(0, noise, rows))
+        return Predictions(actual, actual + rng.normal(0, noise, rows))
     actual = (rng.random(rows) < 0.3).astype(int)
     score = 1 / (1 + np.exp(-(2 * actual - 1 + rng.normal(0, 3 * noise, rows))))
-    return evaluation.Predictions(actual, (score > 0.5).astype(int), score)
+    return Predictions(actual, (score > 0.5).astype(int), score)
 
 
 def record_of(
-    name: str, tags: Mapping[str, str], predictions: evaluation.Predictions, result: Mapping[str, Any], seconds: float
-) -> tracking.RunRecord:
+    name: str, tags: Mapping[str, str], predictions: Predictions, result: Mapping[str, Any], seconds: float
+) -> RunRecord:
     """What train.py logs and the comparison reads, without a model."""
     metrics = {**result["score"], "fit_seconds": seconds, "model_bytes": 1e6}
     for metric, (low, high) in result["interval"].items():
@@ -56,12 +59,12 @@ def record_of(
         "feature_importance.json": json.dumps({f"feature {number}": 1 / number for number in range(1, FEATURES)}),
         "predictions.csv": pd.DataFrame(columns).to_csv(index_label="row"),
     }
-    return tracking.RunRecord(name=name, tags=tags, params={"estimator": "Synthetic"}, metrics=metrics, texts=texts)
+    return RunRecord(name=name, tags=tags, params={"estimator": "Synthetic"}, metrics=metrics, texts=texts)
 
 
 def build_store(config: Config, trials: int) -> None:
     """Metrics and a store in the current folder, as train.py and tune_hyperparameters.py leave them."""
-    client = tracking.open_store(create=True)
+    client = open_store(create=True)
     for name in config.datasets:
         dataset = config.dataset(name)
         rng = np.random.default_rng(len(name))
@@ -72,19 +75,19 @@ def build_store(config: Config, trials: int) -> None:
             results = {}
             for position, model in enumerate(models):
                 predictions = random_predictions(dataset.task, rows, 0.4 + position / 10, rng)
-                scores = evaluation.scores(dataset.task, predictions)
-                intervals = evaluation.bootstrap_intervals(dataset.task, predictions, 0)
-                naive = dict.fromkeys(scores, 0.0)
-                results[model] = {"cv": scores, "score": scores, "interval": intervals, "naive": naive}
+                found = scores(dataset.task, predictions)
+                intervals = bootstrap_intervals(dataset.task, predictions, 0)
+                naive = dict.fromkeys(found, 0.0)
+                results[model] = {"cv": found, "score": found, "interval": intervals, "naive": naive}
                 tags = {"dataset": name, "model_type": model, "stage": stage, **hashes}
                 title = model if stage == "baseline" else f"{model}_tuned"
                 record = record_of(title, tags, predictions, results[model], float(rng.uniform(0.1, 10)))
-                tracking.write_runs(client, name, [record])
+                write_runs(client, name, [record])
             write_json(Path("metrics") / folder / f"{name}.json", {**hashes, "models": results})
         common = {"dataset": name, "model_type": dataset.tune, **hashes}
-        parent = tracking.RunRecord(name="study", tags={**common, "stage": "study", "study": f"study of {name}"})
+        parent = RunRecord(name="study", tags={**common, "stage": "study", "study": f"study of {name}"})
         children = [
-            tracking.RunRecord(
+            RunRecord(
                 name=f"Trial_{number}",
                 tags={**common, "stage": "trial", "trial_state": "PRUNED" if number % 3 == 0 else "COMPLETE"},
                 params={"max_depth": number, "n_estimators": 100, "max_features": 0.5},
@@ -92,7 +95,7 @@ def build_store(config: Config, trials: int) -> None:
             )
             for number in range(1, trials // len(config.datasets) + 1)
         ]
-        tracking.write_runs(client, name, children, parent=parent)
+        write_runs(client, name, children, parent=parent)
 
 
 def seconds_of_a_comparison(calls: int) -> tuple[float, float]:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.data import file_sha256, read_json, write_json
+from pipeline.files import file_sha256, read_json, write_json
 from pipeline.generators import GENERATORS
 
 ROOT = Path(__file__).resolve().parent.parent

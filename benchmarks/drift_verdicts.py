@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from detect_drift import compare_tables
-from pipeline.config import load_config
-from pipeline.data import write_json
+from pipeline.drift.columns import compare_tables
+from pipeline.files import write_json
 from pipeline.generators import GENERATORS
-from pipeline.tables import normalise_types
+from pipeline.settings import load_config
+from pipeline.tables.types import normalise_types
 
 # situation, rows of the table, share of them in the current part, whether gaps and rare categories are added
 SAME_SOURCE = (

@@ -25,9 +25,9 @@ from typing import Any
 import numpy as np
 import yaml
 
-from pipeline import assessment
-from pipeline.config import load_config
-from pipeline.data import write_json
+from pipeline.files import write_json
+from pipeline.settings import load_config
+from pipeline.tables.split import load_parts
 
 ROOT = Path(__file__).resolve().parent.parent
 OUTPUT = Path("benchmarks/results/flaml.json")
@@ -71,7 +71,7 @@ def flaml(python: str, folder: Path, facts: dict[str, Any], seed: int, budget: f
     """FLAML on the same split, as many seconds."""
     config = load_config(folder / "params.yaml")
     dataset = replace(config.dataset("table"), file=str(folder / "data/table.csv"))
-    parts = assessment.load_parts(dataset, config)
+    parts = load_parts(dataset, config)
     for name, X, y in (("train", parts.X_train, parts.y_train), ("test", parts.X_test, parts.y_test)):
         kept = X.drop(columns=[column for column in X if column in dataset.unused])
         text = {column: kept[column].astype("category") for column in kept if kept[column].dtype == object}

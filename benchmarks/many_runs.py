@@ -19,8 +19,8 @@ from pathlib import Path
 
 from benchmarks.compare_speed import build_store
 from benchmarks.drift_speed import call
-from pipeline.config import load_config
-from pipeline.data import write_json
+from pipeline.files import write_json
+from pipeline.settings import load_config
 
 ROOT = Path(__file__).resolve().parent.parent
 OUTPUT = ROOT / "benchmarks/results/many_runs.json"

@@ -27,12 +27,14 @@ from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
-from generate_data import take_in
-from pipeline.config import Dataset, load_config
-from pipeline.data import features_and_target, fold_indices, write_json
-from pipeline.evaluation import metric_value, out_of_fold
-from pipeline.models import build_model
-from pipeline.tables import read_text_table
+from pipeline.files import write_json
+from pipeline.metrics import metric_value
+from pipeline.settings import Dataset, load_config
+from pipeline.tables.infer import take_in
+from pipeline.tables.read import read_text_table
+from pipeline.tables.split import features_and_target, fold_indices
+from pipeline.training.build import build_model
+from pipeline.training.fit import out_of_fold
 
 OUTPUT = Path("benchmarks/results/own_tables.json")
 BUILT_IN = ("diabetes", "breast_cancer", "wine", "iris", "digits")

@@ -27,17 +27,21 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import Pipeline, make_pipeline
 
-from pipeline import assessment, evaluation
-from pipeline.config import Config, Dataset, load_config
-from pipeline.data import read_json, write_json
-from pipeline.models import build_preprocessing
+from pipeline.bootstrap import paired_differences
+from pipeline.files import read_json, write_json
+from pipeline.metrics import metric_value
+from pipeline.settings import Config, Dataset, load_config
+from pipeline.tables.split import Parts, fold_indices, load_parts
+from pipeline.training.assess import assess
+from pipeline.training.build import build_preprocessing
+from pipeline.training.fit import out_of_fold, predict
 
 OUTPUT = Path("benchmarks/results/winners.json")
 SPACE = {"n_estimators": (50, 300), "max_depth": (10, 50), "min_samples_split": (2, 10), "min_samples_leaf": (1, 5)}
 BASELINE = {"n_estimators": 100, "max_depth": 20, "min_samples_split": 5}
 
 
-def plain_model(dataset: Dataset, config: Config, parts: assessment.Parts, name: str, **settings: Any) -> Pipeline:
+def plain_model(dataset: Dataset, config: Config, parts: Parts, name: str, **settings: Any) -> Pipeline:
     """An unfitted model of the specification behind the project's preprocessing."""
     regression = dataset.task == "regression"
     estimator = {
@@ -52,7 +56,7 @@ def plain_model(dataset: Dataset, config: Config, parts: assessment.Parts, name:
     return make_pipeline(build_preprocessing(config.models[name], dataset, parts.X_train), estimator)
 
 
-def plain_baseline(dataset: Dataset, config: Config, parts: assessment.Parts, name: str) -> None:
+def plain_baseline(dataset: Dataset, config: Config, parts: Parts, name: str) -> None:
     """Cross-validate, fit, score and log one baseline model."""
     model = plain_model(dataset, config, parts, name, **(BASELINE if name == "random_forest" else {}))
     with mlflow.start_run(run_name=name):
@@ -62,7 +66,7 @@ def plain_baseline(dataset: Dataset, config: Config, parts: assessment.Parts, na
         mlflow.sklearn.log_model(model, name="model", serialization_format="pickle")
 
 
-def plain_trial(study: optuna.Study, dataset: Dataset, config: Config, parts: assessment.Parts) -> None:
+def plain_trial(study: optuna.Study, dataset: Dataset, config: Config, parts: Parts) -> None:
     """Ask, cross-validate, log, tell."""
     trial = study.ask()
     settings = {name: trial.suggest_int(name, low, high) for name, (low, high) in SPACE.items()}
@@ -93,24 +97,22 @@ def open_plain_study(dataset: Dataset, config: Config, folder: Path) -> optuna.S
     )
 
 
-def winners(
-    study: optuna.Study, trials: int, dataset: Dataset, config: Config, parts: assessment.Parts
-) -> dict[str, Any]:
+def winners(study: optuna.Study, trials: int, dataset: Dataset, config: Config, parts: Parts) -> dict[str, Any]:
     """Our committed winner minus that of a plain study of so many trials on the judged rows, with its 95 % interval."""
     found = read_json(Path("metrics/tune") / f"{dataset.name}.json", "python tune_hyperparameters.py")
-    ours = assessment.assess(dataset, config, dataset.tune, parts, found["models"][dataset.tune]["params"])
+    ours = assess(dataset, config, dataset.tune, parts, found["models"][dataset.tune]["params"])
     model = plain_model(dataset, config, parts, "random_forest", **study.best_params)
     if dataset.evaluation == "cross_validation":
-        folds = assessment.fold_indices(parts.X, parts.y, dataset, config)
-        plain = evaluation.out_of_fold(model, parts.X, parts.y, folds, dataset.task)
+        folds = fold_indices(parts.X, parts.y, dataset, config)
+        plain = out_of_fold(model, parts.X, parts.y, folds, dataset.task)
     else:
-        plain = evaluation.predict(model.fit(parts.X_train, parts.y_train), parts.X_test, parts.y_test, dataset.task)
-    [(difference, interval)] = evaluation.paired_differences(dataset.metric, ours.predictions, [plain], config.seed)
+        plain = predict(model.fit(parts.X_train, parts.y_train), parts.X_test, parts.y_test, dataset.task)
+    [(difference, interval)] = paired_differences(dataset.metric, ours.predictions, [plain], config.seed)
     return {
         "metric": dataset.metric,
         "plain_trials": trials,
-        "plain": round(evaluation.metric_value(dataset.metric, plain), 4),
-        "ours": round(evaluation.metric_value(dataset.metric, ours.predictions), 4),
+        "plain": round(metric_value(dataset.metric, plain), 4),
+        "ours": round(metric_value(dataset.metric, ours.predictions), 4),
         "difference": round(difference, 4),
         "interval": [round(bound, 4) for bound in interval],
     }
@@ -124,7 +126,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, required=True)
     args = parser.parse_args(argv)
     dataset = config.dataset(args.dataset)
-    parts = assessment.load_parts(dataset, config)
+    parts = load_parts(dataset, config)
     study = open_plain_study(dataset, config, args.folder)
     while (count := len(study.get_trials(states=[optuna.trial.TrialState.COMPLETE]))) < args.trials:
         plain_trial(study, dataset, config, parts)

@@ -21,8 +21,8 @@ from typing import Any
 import yaml
 
 from benchmarks.drift_speed import DATASET, call
-from pipeline.data import write_json
-from pipeline.generators import HOUSING_ROWS
+from pipeline.files import write_json
+from pipeline.generators.housing import HOUSING_ROWS
 
 ROOT = Path(__file__).resolve().parent.parent
 OUTPUT = ROOT / "benchmarks/results/row_scaling.json"

@@ -61,12 +61,13 @@ def main() -> int:
     stage: Any = importlib.import_module(script)
     imports = time.perf_counter() - started
 
-    from pipeline import evaluation, tracking
+    from pipeline.store.runs import write_runs
+    from pipeline.training.fit import fit, out_of_fold, predict
 
-    evaluation.fit = timed("fit_predict", evaluation.fit)
-    evaluation.predict = timed("fit_predict", evaluation.predict)
-    evaluation.out_of_fold = timed("fit_predict", evaluation.out_of_fold)
-    tracking.write_runs = timed("tracking", tracking.write_runs)
+    fit = timed("fit_predict", fit)
+    predict = timed("fit_predict", predict)
+    out_of_fold = timed("fit_predict", out_of_fold)
+    write_runs = timed("tracking", write_runs)
     trials = 0
     if script == "tune_hyperparameters":
         make_objective = stage.make_objective
@@ -82,7 +83,7 @@ def main() -> int:
             return counted
 
         stage.make_objective = make_timed_objective
-        write_runs = tracking.write_runs
+        write_runs = write_runs
         trial_seconds = 0.0
 
         def write_trials(*args: Any, parent: Any = None, **options: Any) -> Any:
@@ -93,7 +94,7 @@ def main() -> int:
             finally:
                 trial_seconds += time.perf_counter() - begun if parent is not None else 0.0
 
-        tracking.write_runs = write_trials
+        write_runs = write_trials
     started = time.perf_counter()
     status = stage.main(sys.argv[2:])
     whole = time.perf_counter() - started

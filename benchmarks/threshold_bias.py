@@ -28,12 +28,14 @@ from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from pipeline.config import load_config
-from pipeline.data import features_and_target, fold_indices, write_json
-from pipeline.evaluation import Predictions, best_f1_threshold, metric_value
+from pipeline.files import write_json
 from pipeline.generators import GENERATORS
-from pipeline.models import build_estimator, build_preprocessing
-from pipeline.tables import normalise_types
+from pipeline.metrics import Predictions, metric_value
+from pipeline.settings import load_config
+from pipeline.tables.split import features_and_target, fold_indices
+from pipeline.tables.types import normalise_types
+from pipeline.training.build import build_estimator, build_preprocessing
+from pipeline.training.threshold import best_f1_threshold
 
 OUTPUT = Path("benchmarks/results/threshold_bias.json")
 DATASET = "credit_fraud"

@@ -27,13 +27,14 @@ from typing import Any
 import optuna
 import pandas as pd
 
-import tune_hyperparameters as tune
 from benchmarks.plain_tuning import open_plain_study, plain_baseline, plain_trial
-from pipeline import assessment
-from pipeline.config import Config, Dataset, load_config
-from pipeline.data import write_json
+from pipeline.files import write_json
 from pipeline.generators import GENERATORS
-from pipeline.models import search_space
+from pipeline.search.executor import run_trials
+from pipeline.search.space import search_space
+from pipeline.search.trials import make_objective
+from pipeline.settings import Config, Dataset, load_config
+from pipeline.tables.split import load_parts
 
 ROOT = Path(__file__).resolve().parent.parent
 OUTPUT = Path("benchmarks/results/tuning_speed.json")
@@ -72,7 +73,7 @@ def stage(folder: Path, name: str, dataset: str) -> dict[str, float]:
 
 def tuning(dataset: Dataset, config: Config, folder: Path, copy: Path, plain_trials: int) -> dict[str, Any]:
     """Seconds of a dataset's default search, plain and ours."""
-    parts = assessment.load_parts(dataset, config)
+    parts = load_parts(dataset, config)
     proposals = open_plain_study(dataset, config, folder / "plain").trials
     study = open_plain_study(dataset, config, folder / "timing")
     if proposals:
@@ -96,7 +97,7 @@ def baselines(config: Config, folder: Path, copy: Path) -> dict[str, Any]:
     """Seconds of the nine baseline models, plain and ours."""
     plain, ours = 0.0, []
     for dataset in config.datasets.values():
-        parts = assessment.load_parts(dataset, config)
+        parts = load_parts(dataset, config)
         open_plain_study(dataset, config, folder / "timing")
         for name in config.models:
             plain += seconds_of(partial(plain_baseline, dataset, config, parts, name))
@@ -117,12 +118,10 @@ def search_seconds(dataset: Dataset, config: Config, table: pd.DataFrame, folder
     try:
         (folder / "data").mkdir()
         table.to_csv(dataset.file, index=False)
-        parts = assessment.load_parts(dataset, config)
-        objective = tune.make_objective(
-            dataset, config, dataset.tune, parts, search_space(dataset, config, dataset.tune)
-        )
+        parts = load_parts(dataset, config)
+        objective = make_objective(dataset, config, dataset.tune, parts, search_space(dataset, config, dataset.tune))
         study = optuna.create_study(direction="maximize")
-        return seconds_of(lambda: tune.run_trials(study, objective, MORE_ROWS_TRIALS, None, config, dataset))
+        return seconds_of(lambda: run_trials(study, objective, MORE_ROWS_TRIALS, None, config, dataset))
     finally:
         os.chdir(former)
 

@@ -1,8 +1,4 @@
-"""Fits and trials on a Dask cluster through joblib's backend: --scheduler of train.py and tune_hyperparameters.py.
-
-Every task carries the rows that it needs. joblib would scatter them, once, to some workers, and a worker that is lost
-would take the only copy with it; a task that is whole is run again by any other worker.
-"""
+"""Fits and trials on a Dask cluster through joblib's backend."""
 
 from __future__ import annotations
 
@@ -16,7 +12,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pipeline.config import PipelineError
+from pipeline.console import PipelineError
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -97,7 +93,7 @@ def code_and_versions() -> dict[str, str]:
     from importlib.metadata import version
 
     root = Path(__file__).resolve().parent.parent
-    files = sorted([*root.glob("*.py"), *(root / "pipeline").glob("*.py")])
+    files = sorted([*root.glob("*.py"), *(root / "pipeline").rglob("*.py")])
     code = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
     return {"code": code, "Python": platform.python_version(), **{name: version(name) for name in LIBRARIES}}
 

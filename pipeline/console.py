@@ -1,18 +1,38 @@
-"""How scripts run and end; what they print: without passwords, on a full disk, or in a pipe that nobody reads."""
+"""How scripts run and end: errors of one line with their mend, exit codes, no passwords in what is printed."""
 
 from __future__ import annotations
 
+import argparse
+import difflib
 import errno
 import gc
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    pass
 
 # Python looks for cycles of objects whenever so many were made. At its default the search takes a sixth of the time of
 # imports, which make hundreds of thousands that stay; memory grows by a few per cent.
 OBJECTS_MADE = 50_000
 NO_PLACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EPIPE)
+
+
+class PipelineError(Exception):
+    """A mistake in the input or the configuration: one line that names it and its mend; exit code 2."""
+
+    def __init__(self, words: str) -> None:
+        # names from data may hold line breaks of any kind
+        super().__init__(" ".join(words.split()))
+
+
+def nearest(name: Any, known: Collection[str]) -> str:
+    """A hint for a misspelt name."""
+    close = difflib.get_close_matches(str(name), list(known), n=1)
+    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
 
 
 def exit_code(main: Callable[[], int]) -> int:
@@ -34,3 +54,17 @@ def exit_code(main: Callable[[], int]) -> int:
 def without_passwords(text: str) -> str:
     """The text with `***` for the password of each address in it."""
     return re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1:***@", text)
+
+
+def positive_int(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("give a whole number of at least 1")
+    return value
+
+
+def positive_float(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError("give a number above 0")
+    return value

@@ -18,9 +18,9 @@ from distributed.comm import CommClosedError
 from servers import wait_until
 
 import train
-from pipeline import tracking
 from pipeline.cluster import connect
-from pipeline.config import PipelineError
+from pipeline.console import PipelineError
+from pipeline.store.connect import open_store
 
 pytestmark = pytest.mark.slow
 
@@ -90,7 +90,7 @@ def test_training_that_loses_a_worker_finds_what_it_finds_here(project: Path, cl
     wait_until(lambda: "fold 1 of 3 done" in printed() or training.poll() is not None, 120)
     first.kill()
     assert training.wait(timeout=300) == 0, printed()
-    client = tracking.open_store()
+    client = open_store()
     experiment = client.get_experiment_by_name("customers")
     assert experiment is not None
     assert len(client.search_runs([experiment.experiment_id])) == 3
@@ -112,7 +112,7 @@ def test_no_scheduler_no_worker_and_other_code_are_told_in_a_line(
     assert train.main(["--scheduler", cluster.address]) == 2
     other = tmp_path / "other"
     shutil.copytree(ROOT / "pipeline", other / "pipeline")
-    (other / "pipeline/evaluation.py").write_text("# changed\n")
+    (other / "pipeline/metrics.py").write_text("# changed\n")
     cluster.add_worker(other)
     assert train.main(["--scheduler", cluster.address]) == 2
     told = capsys.readouterr().err.splitlines()
@@ -133,7 +133,7 @@ def test_a_search_that_loses_a_worker_ends_with_the_trials_asked_for(project: Pa
     assert len(set(tried)) == 12
     found = json.loads(Path("metrics/tune/customers.json").read_text())["models"]["forest"]
     assert sum(found["trials"].values()) == 12
-    client = tracking.open_store()
+    client = open_store()
     experiment = client.get_experiment_by_name("customers")
     assert experiment is not None
     runs = client.search_runs([experiment.experiment_id], "tags.stage = 'trial'")

@@ -13,10 +13,12 @@ import compare_results
 import generate_data
 import train
 import tune_hyperparameters
-from pipeline import tracking
-from pipeline.config import load_config
-from pipeline.evaluation import Predictions
-from pipeline.report import Entry
+from pipeline.comparison.collect import paired_tests
+from pipeline.comparison.entries import Entry
+from pipeline.comparison.words import advice, tuning_words
+from pipeline.metrics import Predictions
+from pipeline.settings import load_config
+from pipeline.store.connect import open_store
 
 EVIL = "<img src=x onerror=alert(1)>"
 
@@ -98,7 +100,7 @@ def test_each_store_of_parallel_jobs_has_one_dataset(
     for kept, dropped in (("houses", "customers"), ("customers", "houses")):
         shutil.copytree(compared / "mlruns", tmp_path / kept)
         uris.append(f"sqlite:///{tmp_path / kept}/db.sqlite")
-        client = tracking.open_store(uris[-1])
+        client = open_store(uris[-1])
         client.delete_experiment(client.get_experiment_by_name(dropped).experiment_id)
     monkeypatch.chdir(compared)
     before = Path("metrics/comparison_results.json").read_text()
@@ -167,15 +169,15 @@ def entry(name: str, right: int, seconds: float) -> Entry:
 
 def test_paired_tests_and_advice_follow_the_numbers(project: Path) -> None:
     entries = [entry("good", 360, 9.0), entry("same", 359, 1.0), entry("bad", 250, 1.0)]
-    tests = compare_results.paired_tests(entries, "good", "accuracy", 0)
+    tests = paired_tests(entries, "good", "accuracy", 0)
     assert (tests["same"][2], tests["bad"][2]) == ("no difference shown", "better")
-    assert compare_results.paired_tests(entries, "bad", "accuracy", 0)["good"][2] == "worse"
+    assert paired_tests(entries, "bad", "accuracy", 0)["good"][2] == "worse"
     dataset = load_config().dataset("customers")
-    words = " ".join(compare_results.advice(dataset, entries, "good", tests, 0.91, None, {}))
+    words = " ".join(advice(dataset, entries, "good", tests, 0.91, None, {}))
     assert "same is shown, which fits 9 times faster" in words.replace("to same", "same")
     assert "lies within its interval" in words
     words = " ".join(
-        compare_results.advice(
+        advice(
             dataset,
             entries,
             "good",
@@ -194,7 +196,7 @@ def test_tuning_words_follow_the_difference() -> None:
 
     def words(first: Entry, second: Entry, *interval: float) -> str:
         facts = {"difference_interval": list(interval)} if interval else {}
-        return compare_results.tuning_words(first, second, "accuracy", "accuracy", facts)
+        return tuning_words(first, second, "accuracy", "accuracy", facts)
 
     assert (
         words(tuned, base, 0.01, 0.09) == "Tuning m_tuned gained 0.0500 accuracy [+0.0100, +0.0900]: more than chance."

@@ -5,7 +5,8 @@ import pytest
 import yaml
 from conftest import PARAMS
 
-from pipeline.config import PipelineError, load_config, settings_sha256
+from pipeline.console import PipelineError
+from pipeline.settings import load_config, settings_sha256
 
 
 def test_defaults_are_filled_in(project: Path) -> None:

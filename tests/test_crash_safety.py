@@ -56,9 +56,9 @@ PRELOAD = [
         "scipy.stats",
     ),
     *(
-        "pipeline.assessment",
-        "pipeline.plots",
-        "pipeline.report",
+        "pipeline.training.assess",
+        "pipeline.plots.run",
+        "pipeline.comparison.page",
         "sklearn.ensemble",
         "sklearn.linear_model",
         "sklearn.model_selection",
@@ -81,7 +81,7 @@ def run_script(script: str, words: list[str], folder: Path, output: Path, kill_a
     from matplotlib.figure import Figure
     from sqlalchemy.engine.default import DefaultDialect
 
-    from pipeline import plots
+    from pipeline.plots import run as run_figures
 
     os.chdir(folder)
     written = os.open(output, os.O_WRONLY)
@@ -114,7 +114,7 @@ def run_script(script: str, words: list[str], folder: Path, output: Path, kill_a
 
     os.replace, DefaultDialect.do_commit, Figure.savefig = watched_replace, watched_commit, blank  # type: ignore
     for name in ("feature_importance", "predictions_plot", "diagnostics"):
-        setattr(plots, name, lambda *facts: Figure())
+        setattr(run_figures, name, lambda *facts: Figure())
     for name in ("plot_optimization_history", "plot_param_importances", "plot_parallel_coordinate", "plot_slice"):
         setattr(optuna.visualization, name, lambda study, **options: plotly.graph_objects.Figure())
         setattr(optuna.visualization.matplotlib, name, lambda study, **options: Figure().subplots())
@@ -210,9 +210,9 @@ def make_store(project: Project) -> None:
 
 def open_store_in(folder: Path) -> None:
     os.chdir(folder)
-    from pipeline import tracking
+    from pipeline.store.connect import open_store
 
-    tracking.open_store(create=True)
+    open_store(create=True)
 
 
 def published(folder: Path) -> dict[str, Path]:
@@ -381,7 +381,7 @@ def test_two_at_once_end_as_one(project: Project, stage: str) -> None:
 
 
 def test_a_second_pipeline_says_that_it_waits(tmp_path: Path) -> None:
-    lock = [sys.executable, "-m", "pipeline.lock", str(tmp_path / "mlruns/.pipeline"), sys.executable, "-c"]
+    lock = [sys.executable, "-m", "pipeline.files", str(tmp_path / "mlruns/.pipeline"), sys.executable, "-c"]
     first = subprocess.Popen([*lock, "import sys, time; print('on', flush=True); time.sleep(3)"], stdout=-1, cwd=ROOT)
     assert first.stdout is not None
     assert first.stdout.readline() == b"on\n"

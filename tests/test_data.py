@@ -6,17 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.config import PipelineError, load_config
-from pipeline.data import (
-    features_and_target,
-    fold_indices,
-    load_dataset,
-    read_json,
-    split,
-    write_atomic,
-    write_json,
-)
-from pipeline.tables import normalise_types
+from pipeline.console import PipelineError
+from pipeline.files import read_json, write_atomic, write_json
+from pipeline.settings import load_config
+from pipeline.tables.split import features_and_target, fold_indices, load_dataset, split
+from pipeline.tables.types import normalise_types
 
 
 def test_failed_write_keeps_the_old_file_and_leaves_nothing_beside_it(tmp_path: Path) -> None:

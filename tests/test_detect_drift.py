@@ -14,30 +14,35 @@ from scipy import stats
 import detect_drift
 import generate_data
 import train
-from detect_drift import ColumnDrift
-from pipeline.config import Drift, load_config
-from pipeline.tables import normalise_types
+from pipeline.drift.categories import find_new_categories
+from pipeline.drift.column import KINDS, WASSERSTEIN, ColumnDrift, LabelCounts
+from pipeline.drift.columns import compare_column, compare_tables, holm
+from pipeline.drift.pages import evidently_differences
+from pipeline.drift.quality import quality
+from pipeline.drift.verdict import decide
+from pipeline.settings import Drift, load_config
+from pipeline.tables.types import normalise_types
 
 EVIL = "<img src=x onerror=alert(1)>"
 
 
 def verdicts(reference: pd.DataFrame, current: pd.DataFrame, name: str = "customers") -> dict[str, bool]:
-    columns, target = detect_drift.compare_tables(
+    columns, target = compare_tables(
         normalise_types(reference), normalise_types(current), load_config().dataset(name), Drift()
     )
     return {column.column: column.drift for column in [*columns, *([target] if target else [])]}
 
 
 def test_holm_against_a_worked_example() -> None:
-    kinds = detect_drift.KINDS
+    kinds = KINDS
     expected = [0.003 * kinds, None, 0.006 * kinds, 0.006 * kinds]
-    assert detect_drift.holm([0.001, None, 0.004, 0.003]) == pytest.approx(expected)
-    assert detect_drift.holm([0.9]) == [1.0]
+    assert holm([0.001, None, 0.004, 0.003]) == pytest.approx(expected)
+    assert holm([0.9]) == [1.0]
 
 
 def test_numeric_column_has_scipys_figures(project: Path) -> None:
     old, new = make_houses(500, 0), make_houses(300, 1)
-    column = detect_drift.compare_column("size", old["size"], new["size"])
+    column = compare_column("size", old["size"], new["size"])
     assert column.p_value == pytest.approx(stats.ks_2samp(old["size"], new["size"], method="asymp").pvalue)
     distance = stats.wasserstein_distance(old["size"], new["size"]) / old["size"].std(ddof=0)
     assert column.effect == pytest.approx(distance)
@@ -67,10 +72,10 @@ def test_shift_emptied_column_new_category_and_target_are_found(project: Path) -
 def test_a_significant_but_tiny_shift_is_no_drift(project: Path) -> None:
     rng = np.random.default_rng(0)
     old, new = (pd.DataFrame({"size": rng.normal(mean, 1, 200_000)}) for mean in (0, 0.03))
-    column = detect_drift.compare_column("size", old["size"], new["size"])
+    column = compare_column("size", old["size"], new["size"])
     assert column.p_value is not None
     assert column.p_value < 1e-6
-    assert not detect_drift.decide(detect_drift.replace(column, p_corrected=column.p_value), Drift()).drift
+    assert not decide(replace(column, p_corrected=column.p_value), Drift()).drift
 
 
 def test_a_rare_class_that_multiplies_is_target_drift(project: Path) -> None:
@@ -95,9 +100,9 @@ def test_rare_categories_on_one_side_by_chance_are_no_drift(project: Path) -> No
 
 
 def test_probability_that_a_category_is_new_by_chance() -> None:
-    table = detect_drift.LabelCounts(("known", "new"), np.array([[8.0, 0.0], [0.0, 2.0]]))
-    labels, share, p_value = detect_drift.find_new_categories({"plan": table}, Drift(alpha=0.1))["plan"]
-    assert p_value == pytest.approx(detect_drift.KINDS / 45)  # 2 of 10 places, both current: 1 of 45 pairs
+    table = LabelCounts(("known", "new"), np.array([[8.0, 0.0], [0.0, 2.0]]))
+    labels, share, p_value = find_new_categories({"plan": table}, Drift(alpha=0.1))["plan"]
+    assert p_value == pytest.approx(KINDS / 45)  # 2 of 10 places, both current: 1 of 45 pairs
     assert (labels, share) == (("new",), 1.0)
 
 
@@ -121,7 +126,7 @@ def test_odd_columns_get_a_plain_note(project: Path, old: list, new: list, note:
     frames = [
         normalise_types(pd.DataFrame({"size": side, "left": ["Yes", "No"] * (len(side) // 2)})) for side in (old, new)
     ]
-    columns, _ = detect_drift.compare_tables(*frames, load_config().dataset("customers"), Drift())
+    columns, _ = compare_tables(*frames, load_config().dataset("customers"), Drift())
     assert note in columns[0].note
     assert columns[0].drift is drift
 
@@ -149,12 +154,12 @@ def test_the_order_of_columns_does_not_count(project: Path) -> None:
 
 def test_quality_counts_missing_outliers_and_duplicates() -> None:
     frame = pd.DataFrame({"a": [1.0, 2.0, 3.0, 4.0, 100.0], "b": [None, "x", "x", "x", "x"]})
-    rows, words = detect_drift.quality(pd.concat([frame, frame]))
+    rows, words = quality(pd.concat([frame, frame]))
     assert rows[0] == {"column": "a", "missing": 0.0, "outliers": 0.2}
     assert rows[1] == {"column": "b", "missing": 0.2, "outliers": None}
     assert "in need of a look: 50.0% duplicate rows, at most 20.0% missing" in words
     assert "find out why b has missing values; remove the duplicate rows" in words
-    assert "good" in detect_drift.quality(pd.DataFrame({"a": np.arange(50.0)}))[1]
+    assert "good" in quality(pd.DataFrame({"a": np.arange(50.0)}))[1]
 
 
 def test_reports_and_metrics(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -226,7 +231,7 @@ def test_dates_are_told_and_not_tested(project: Path) -> None:
     sides = [make_customers(200, seed) for seed in (1, 2)]
     sides[0]["since"], sides[1]["since"] = "2024-01-05", "2025-03-09"
     dataset = replace(load_config().dataset("customers"), types={"since": "date"})
-    columns, _ = detect_drift.compare_tables(*map(normalise_types, sides), dataset, Drift())
+    columns, _ = compare_tables(*map(normalise_types, sides), dataset, Drift())
     assert columns[-1].note == "dates from 2024-01-05 to 2024-01-05 before, 2025-03-09 to 2025-03-09 now"
     assert not columns[-1].drift
 
@@ -247,10 +252,10 @@ def test_hostile_names_reach_evidently_as_text(project: Path) -> None:
 
 def test_the_page_says_where_evidently_differs() -> None:
     def column(**facts: Any) -> ColumnDrift:
-        return ColumnDrift("plan", "numeric", effect_name=detect_drift.WASSERSTEIN, **facts)
+        return ColumnDrift("plan", "numeric", effect_name=WASSERSTEIN, **facts)
 
     def words(p: float, **facts: Any) -> str:
-        return " ".join(detect_drift.evidently_differences([column(**facts)], {"plan": p}, Drift()))
+        return " ".join(evidently_differences([column(**facts)], {"plan": p}, Drift()))
 
     assert "corrected for the number of columns (0.4) that is no evidence" in words(0.01, p_corrected=0.4)
     assert "real but too small to matter (by 0.03 standard" in words(0.001, p_corrected=0.01, effect=0.03)
@@ -260,7 +265,7 @@ def test_the_page_says_where_evidently_differs() -> None:
 
 
 def test_a_page_stays_small_however_many_columns(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(detect_drift, "PAGE_BYTES", 3_800_000)
+    monkeypatch.setattr("pipeline.drift.pages.PAGE_BYTES", 3_800_000)
     rng = np.random.default_rng(0)
     frame = pd.DataFrame(rng.normal(size=(400, 12)), columns=[f"v{n}" for n in range(12)])
     frame["price"] = frame["v0"]

@@ -7,8 +7,10 @@ from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from pipeline import evaluation
-from pipeline.evaluation import Predictions, bootstrap_intervals, metric_value, paired_differences, scores
+from pipeline.bootstrap import bootstrap_intervals, paired_differences
+from pipeline.metrics import Predictions, metric_value, scores
+from pipeline.training.fit import out_of_fold
+from pipeline.training.threshold import best_f1_threshold
 
 
 @pytest.fixture
@@ -57,7 +59,7 @@ def test_the_interval_of_a_metric_that_is_never_defined_is_none() -> None:
 
 def test_the_threshold_has_the_best_f1_of_all(binary: Predictions) -> None:
     assert binary.score is not None
-    found = evaluation.best_f1_threshold(binary.actual, binary.score)
+    found = best_f1_threshold(binary.actual, binary.score)
     best = max(metrics.f1_score(binary.actual, binary.score >= one) for one in np.linspace(0, 1, 1001))
     assert metrics.f1_score(binary.actual, binary.score >= found) == pytest.approx(best)
     # between two scores, as new rows fall there too
@@ -65,7 +67,7 @@ def test_the_threshold_has_the_best_f1_of_all(binary: Predictions) -> None:
 
 
 def test_equal_scores_have_no_threshold_but_the_half() -> None:
-    assert evaluation.best_f1_threshold(np.array([0, 1, 1]), np.full(3, 0.2)) == 0.5
+    assert best_f1_threshold(np.array([0, 1, 1]), np.full(3, 0.2)) == 0.5
 
 
 def test_the_threshold_of_a_fold_comes_from_the_other_folds() -> None:
@@ -75,16 +77,16 @@ def test_the_threshold_of_a_fold_comes_from_the_other_folds() -> None:
     order = rng.permutation(90)
     folds = [(np.setdiff1d(order, part), part) for part in np.split(order, 3)]
     model = make_pipeline(StandardScaler(), FixedThresholdClassifier(LogisticRegression(), threshold=0.5))
-    plain = evaluation.out_of_fold(model, X, y, folds, "binary")
-    tuned = evaluation.out_of_fold(model, X, y, folds, "binary", tune_threshold=True)
+    plain = out_of_fold(model, X, y, folds, "binary")
+    tuned = out_of_fold(model, X, y, folds, "binary", tune_threshold=True)
     assert plain.score is not None
     assert tuned.score is not None
     assert np.array_equal(plain.score, tuned.score)
     assert np.array_equal(plain.predicted, plain.score >= 0.5)
-    thresholds = {evaluation.best_f1_threshold(y[train], plain.score[train]) for train, _ in folds}
+    thresholds = {best_f1_threshold(y[train], plain.score[train]) for train, _ in folds}
     assert len(thresholds) == 3
     for train, validation in folds:
-        threshold = evaluation.best_f1_threshold(y[train], plain.score[train])
+        threshold = best_f1_threshold(y[train], plain.score[train])
         assert np.array_equal(tuned.predicted[validation], plain.score[validation] >= threshold)
 
 
@@ -112,5 +114,5 @@ def test_many_rows_are_resampled_in_smaller_chunks_to_the_same_interval(
     binary: Predictions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = bootstrap_intervals("binary", binary, 0)
-    monkeypatch.setattr(evaluation, "CHUNK_CELLS", 7 * len(binary.actual))
+    monkeypatch.setattr("pipeline.bootstrap.CHUNK_CELLS", 7 * len(binary.actual))
     assert bootstrap_intervals("binary", binary, 0) == whole

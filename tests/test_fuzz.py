@@ -25,9 +25,12 @@ import generate_data
 import train
 import tune_hyperparameters
 import validate
-from pipeline import assessment, evaluation
-from pipeline.config import METRICS, PipelineError, load_config
-from pipeline.models import build_model
+from pipeline.console import PipelineError
+from pipeline.metrics import METRICS
+from pipeline.settings import load_config
+from pipeline.tables.split import load_parts
+from pipeline.training.build import build_model
+from pipeline.training.fit import fit, predict
 
 pytestmark = pytest.mark.slow
 
@@ -111,14 +114,12 @@ def test_a_random_table_is_learned_from_or_refused(content: bytes, target: str, 
         if status == 0:
             config = load_config()
             dataset = config.dataset("t")
-            parts = assessment.load_parts(dataset, config)
+            parts = load_parts(dataset, config)
             for name in config.models:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")
-                    model = evaluation.fit(
-                        build_model(dataset, config, name, parts.X_train), parts.X_train, parts.y_train
-                    )
-                    evaluation.predict(model, parts.X_test, parts.y_test, dataset.task)
+                    model = fit(build_model(dataset, config, name, parts.X_train), parts.X_train, parts.y_train)
+                    predict(model, parts.X_test, parts.y_test, dataset.task)
 
 
 def random_column(rng: np.random.Generator, rows: int) -> pd.Series:

@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.config import SCORES, Gate, load_config, settings_sha256
-from pipeline.gates import Results, judge, read_results, select_model
+from pipeline.gates.judge import judge
+from pipeline.gates.results import Results, read_results, select_model
+from pipeline.metrics import SCORES
+from pipeline.settings import Gate, load_config, settings_sha256
 
 
 def model(cv: float, score: float, low: float, high: float) -> dict[str, Any]:

@@ -12,10 +12,11 @@ from scipy.stats import ks_2samp
 
 import generate_data
 from benchmarks.calibrate import PUBLISHED, PUBLISHED_TUNED
-from pipeline import assessment
-from pipeline.config import load_config, settings_sha256
-from pipeline.data import file_sha256, load_dataset
+from pipeline.files import file_sha256
 from pipeline.generators import GENERATORS
+from pipeline.settings import load_config, settings_sha256
+from pipeline.tables.split import load_dataset, load_parts
+from pipeline.training.assess import assess
 
 SHAPES = {"california_housing": (20_640, 12), "credit_fraud": (10_000, 31), "customer_churn": (7_043, 21)}
 TOLERANCE = {"r2": 0.03, "accuracy": 0.025, "roc_auc": 0.03, "f1": 0.15}
@@ -231,7 +232,10 @@ def test_bad_own_table_exits_2(
 
 
 def test_a_calibrated_name_without_generator_exits_2(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    params = {**PARAMS, "datasets": {"houses": {**PARAMS["datasets"]["houses"], "source": "pipeline/generators.py"}}}
+    params = {
+        **PARAMS,
+        "datasets": {"houses": {**PARAMS["datasets"]["houses"], "source": "pipeline/generators/housing.py"}},
+    }
     Path("params.yaml").write_text(yaml.safe_dump({**params, "gates": {}}))
     assert generate_data.main([]) == 2
     assert "no generator" in capsys.readouterr().err
@@ -241,7 +245,7 @@ def held_to_the_published_table(name: str, shuffled: bool) -> bool:
     """Train at the default seed: is every published baseline near ours, and at most at our interval's upper end?"""
     config = load_config(ROOT / "params.yaml")
     dataset = config.dataset(name)
-    parts = assessment.load_parts(dataset, config)
+    parts = load_parts(dataset, config)
     if shuffled:
         rng = np.random.default_rng(0)
         parts = dataclasses.replace(
@@ -252,7 +256,7 @@ def held_to_the_published_table(name: str, shuffled: bool) -> bool:
         )
     models = ("gradient_boosting",) if shuffled else tuple(config.models)
     for model in models:
-        found = assessment.assess(dataset, config, model, parts)
+        found = assess(dataset, config, model, parts)
         for (published_name, metric), published in PUBLISHED.items():
             if published_name != name:
                 continue

@@ -9,9 +9,10 @@ import pytest
 import yaml
 from conftest import PARAMS
 
-from pipeline.config import PipelineError, load_config
-from pipeline.data import features_and_target, load_dataset
-from pipeline.models import build_model
+from pipeline.console import PipelineError
+from pipeline.settings import load_config
+from pipeline.tables.split import features_and_target, load_dataset
+from pipeline.training.build import build_model
 
 
 @pytest.mark.parametrize("name", ["forest", "gradient_boosting", "linear"])

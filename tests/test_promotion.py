@@ -13,8 +13,13 @@ import compare_results
 import generate_data
 import train
 import validate
-from pipeline import assessment, evaluation, tracking
-from pipeline.config import load_config
+from pipeline.gates.promotion import current_commit
+from pipeline.metrics import Predictions
+from pipeline.settings import load_config
+from pipeline.store.connect import open_store
+from pipeline.store.registry import run_with_alias, set_champion, was_rolled_back
+from pipeline.tables.split import load_parts
+from pipeline.training.fit import predict
 
 
 def results_of(*models: str) -> None:
@@ -39,7 +44,7 @@ def promoted(project: Path) -> Path:
 
 
 def champion() -> tuple[str, str]:
-    found = tracking.run_with_alias(tracking.open_store(), "customers", "champion")
+    found = run_with_alias(open_store(), "customers", "champion")
     assert found is not None
     return found[0], found[1].tags["model_type"]
 
@@ -48,13 +53,13 @@ def test_first_champion_says_what_it_is_and_stays_without_news(
     promoted: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert champion() == ("1", "linear")
-    client = tracking.open_store()
+    client = open_store()
     version = client.get_model_version_by_alias("customers", "champion")
     trained = json.loads(Path("metrics/train/customers.json").read_text())
     model = trained["models"]["linear"]
     assert version.tags["data_sha256"] == trained["data_sha256"]
     assert version.tags["params_sha256"] == trained["params_sha256"]
-    assert version.tags["git_commit"] == validate.current_commit()
+    assert version.tags["git_commit"] == current_commit()
     for metric, value in model["score"].items():
         assert float(version.tags[metric]) == value
         assert json.loads(version.tags[f"{metric}_interval"]) == model["interval"][metric]
@@ -68,15 +73,15 @@ def test_first_champion_says_what_it_is_and_stays_without_news(
 
 def rig(monkeypatch: pytest.MonkeyPatch, loser: str, every: int = 2) -> None:
     """The model of that class gets every n-th answer wrong, the other one none."""
-    predict = evaluation.predict
+    whole = predict
 
     def rigged(model, X, y, task):  # type: ignore[no-untyped-def]
-        found = predict(model, X, y, task)
+        found = whole(model, X, y, task)
         loses = type(model[-1]).__name__ == loser
         turned = np.where(np.arange(len(y)) % every == 0, 1 - y, y) if loses else y
-        return evaluation.Predictions(found.actual, turned, found.score)
+        return Predictions(found.actual, turned, found.score)
 
-    monkeypatch.setattr(evaluation, "predict", rigged)
+    monkeypatch.setattr("pipeline.training.fit.predict", rigged)
 
 
 def test_a_better_model_wins_and_a_rollback_is_not_undone(
@@ -116,8 +121,8 @@ def test_a_rollback_that_was_killed_is_finished_by_the_next_call(
     assert champion() == ("1", "linear")
     assert validate.main(["--rollback", "customers"]) == 0
     assert champion() == ("1", "linear")
-    assert not tracking.was_rolled_back(tracking.open_store(), "customers", "1")
-    assert tracking.was_rolled_back(tracking.open_store(), "customers", "2")
+    assert not was_rolled_back(open_store(), "customers", "1")
+    assert was_rolled_back(open_store(), "customers", "2")
 
 
 def test_a_worse_model_is_challenger(
@@ -129,7 +134,7 @@ def test_a_worse_model_is_challenger(
     assert validate.main(["--promote"]) == 0
     assert "gradient_boosting is challenger (version 2): accuracy -0.5000 [-0." in capsys.readouterr().out
     assert champion() == ("1", "linear")
-    challenger = tracking.run_with_alias(tracking.open_store(), "customers", "challenger")
+    challenger = run_with_alias(open_store(), "customers", "challenger")
     assert challenger is not None
     assert challenger[0] == "2"
 
@@ -149,7 +154,7 @@ def test_confident_promotion_needs_the_interval_above_zero(
 
 def test_rows_that_the_champion_was_trained_on_do_not_count(promoted: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = load_config()
-    before = assessment.load_parts(config.dataset("customers"), config)
+    before = load_parts(config.dataset("customers"), config)
     source = pd.read_csv("y.csv")
     more = source.tail(40).assign(id=[f"new{i}" for i in range(40)])
     pd.concat([source, more]).to_csv("y.csv", index=False)
@@ -157,7 +162,7 @@ def test_rows_that_the_champion_was_trained_on_do_not_count(promoted: Path, caps
     results_of("linear")
     capsys.readouterr()
     assert validate.main(["--promote"]) == 0
-    after = assessment.load_parts(config.dataset("customers"), config)
+    after = load_parts(config.dataset("customers"), config)
     seen = after.X_test["id"].isin(before.X_train["id"])
     assert seen.any()
     assert f"on {(~seen).sum()} rows against version 1" in capsys.readouterr().out
@@ -175,7 +180,7 @@ def test_out_of_fold_predictions_decide_where_a_dataset_is_judged_by_them(
     assert validate.main(["--promote"]) == 0
     # the champion was judged on the test part, so both predict it
     assert "linear is challenger (version 2): accuracy +0.0000 [+0.0000, +0.0000] on 60 rows" in capsys.readouterr().out
-    tracking.set_champion(tracking.open_store(), "customers", "2")
+    set_champion(open_store(), "customers", "2")
     results_of("gradient_boosting")
     capsys.readouterr()
     assert validate.main(["--promote"]) == 0

@@ -13,8 +13,9 @@ import pytest
 from conftest import make_customers
 
 import detect_drift
-from pipeline.evaluation import Predictions
-from pipeline.report import Comparison, Entry, Trial, render
+from pipeline.comparison.entries import Comparison, Entry, Trial
+from pipeline.comparison.page import render
+from pipeline.metrics import Predictions
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
 needs_chromium = pytest.mark.skipif(

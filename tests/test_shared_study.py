@@ -14,9 +14,8 @@ import sqlalchemy
 from optuna.trial import TrialState, create_trial
 
 import tune_hyperparameters as tune
-from pipeline import shared_study
-from pipeline.config import PipelineError
-from pipeline.shared_study import (
+from pipeline.console import PipelineError
+from pipeline.search.shared_study import (
     SharedStudy,
     finished,
     held,
@@ -64,8 +63,8 @@ def test_a_slot_has_one_claim_until_that_fails(address: str) -> None:
 def test_a_claim_without_heartbeats_is_dropped_and_nobody_is_judged_too_soon(
     address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shared_study, "GRACE", 1)
-    monkeypatch.setattr(shared_study, "HEARTBEAT", 1)
+    monkeypatch.setattr("pipeline.search.shared_study.GRACE", 1)
+    monkeypatch.setattr("pipeline.search.shared_study.HEARTBEAT", 1)
     dead, other = open_often(address, 2)
     assert take(dead, 0) is not None
     alive = take(dead, 1)

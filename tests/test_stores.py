@@ -18,8 +18,9 @@ import generate_data
 import train
 import tune_hyperparameters
 import validate
-from pipeline import tracking
-from pipeline.database import ALLOW, RESTORE
+from pipeline.store.connect import open_store
+from pipeline.store.runs import RunRecord, write_runs
+from pipeline.store.sqlite import ALLOW, RESTORE
 
 MLFLOW, OPTUNA = Path("mlruns/db.sqlite"), Path("mlruns/optuna/customers.db")
 WORDS = ["--dataset", "customers", "--model", "linear"]
@@ -155,7 +156,7 @@ def test_one_line_and_nothing_touched(
 
 
 def test_a_store_that_is_locked_for_long_is_waited_for(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    client = tracking.open_store()
+    client = open_store()
     hold = (
         "import sqlite3, sys, time\n"
         f"connection = sqlite3.connect({str(MLFLOW)!r}, isolation_level=None)\n"
@@ -165,6 +166,6 @@ def test_a_store_that_is_locked_for_long_is_waited_for(project: Path, capfd: pyt
     assert holder.stdout is not None
     assert holder.stdout.readline() == b"held\n"
     tags = {"stage": "baseline", "model_type": "other", "data_sha256": "", "params_sha256": ""}
-    assert len(tracking.write_runs(client, "customers", [tracking.RunRecord("other", tags)])) == 1
+    assert len(write_runs(client, "customers", [RunRecord("other", tags)])) == 1
     assert "db.sqlite: another program holds it; waiting" in capfd.readouterr().err
     assert holder.wait() == 0

@@ -3,7 +3,7 @@ import math
 import pandas as pd
 import pytest
 
-from pipeline.tables import infer_type, parse_dates, parse_numbers, word_among_numbers
+from pipeline.tables.types import infer_type, parse_dates, parse_numbers, word_among_numbers
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,18 @@ from sklearn.ensemble import RandomForestRegressor
 
 import train
 import tune_hyperparameters
-from pipeline import assessment, evaluation, plots, tracking
-from pipeline.config import load_config, settings_sha256
-from pipeline.data import file_sha256, fold_indices
+from pipeline.files import file_sha256
+from pipeline.metrics import Predictions
+from pipeline.plots.run import diagnostics, predictions_plot
+from pipeline.settings import load_config, settings_sha256
+from pipeline.store.connect import open_store
+from pipeline.store.predictions import read_predictions
+from pipeline.store.runs import newest_runs
+from pipeline.tables.split import fold_indices, load_parts
+from pipeline.training.assess import assess
+from pipeline.training.fit import out_of_fold
+from pipeline.training.record import pickled_bytes
+from pipeline.training.threshold import best_f1_threshold
 
 
 def test_runs_metrics_and_artifacts(project: Path) -> None:
@@ -33,7 +42,7 @@ def test_runs_metrics_and_artifacts(project: Path) -> None:
     )
     config = load_config()
     hashes = (file_sha256(Path("data/customers.csv")), settings_sha256(config, config.dataset("customers")))
-    runs = tracking.newest_runs(tracking.open_store(), "customers", "baseline", *hashes)
+    runs = newest_runs(open_store(), "customers", "baseline", *hashes)
     assert set(runs) == set(found["models"])
     run = runs["forest"]
     assert run.name == "forest"
@@ -50,13 +59,13 @@ def test_runs_metrics_and_artifacts(project: Path) -> None:
 def test_a_tuned_threshold_is_chosen_on_the_training_part_and_used(project: Path) -> None:
     config = load_config()
     dataset = dataclasses.replace(config.dataset("customers"), threshold="tuned")
-    parts = assessment.load_parts(dataset, config)
-    found = assessment.assess(dataset, config, "linear", parts)
+    parts = load_parts(dataset, config)
+    found = assess(dataset, config, "linear", parts)
     folds = fold_indices(parts.X_train, parts.y_train, dataset, config)
-    pooled = evaluation.out_of_fold(found.model, parts.X_train, parts.y_train, folds, "binary")
+    pooled = out_of_fold(found.model, parts.X_train, parts.y_train, folds, "binary")
     assert pooled.score is not None
     assert found.predictions.score is not None
-    threshold = evaluation.best_f1_threshold(pooled.actual, pooled.score)
+    threshold = best_f1_threshold(pooled.actual, pooled.score)
     assert found.model[-1].threshold == threshold != 0.5
     assert np.array_equal(found.predictions.predicted, found.predictions.score >= threshold)
     assert np.array_equal(found.model.predict(parts.X_test), found.predictions.predicted)
@@ -71,7 +80,7 @@ def test_the_threshold_of_a_model_is_a_parameter_of_its_run(project: Path) -> No
     for name in ("customers", "houses"):
         found = json.loads(Path(f"metrics/train/{name}.json").read_text())
         hashes = found["data_sha256"], found["params_sha256"]
-        runs[name] = tracking.newest_runs(tracking.open_store(), name, "baseline", *hashes)["linear"]
+        runs[name] = newest_runs(open_store(), name, "baseline", *hashes)["linear"]
     assert float(runs["customers"].params["threshold"]) == runs["customers"].load_model()[-1].threshold != 0.5
     assert "threshold" not in runs["houses"].params
 
@@ -84,7 +93,7 @@ def test_classes_that_read_like_something_else_come_back(tmp_path: Path, actual:
     path = tmp_path / "predictions.csv"
     rows = [f"0,{label},{guess},\n" for label, guess in zip(actual, predicted, strict=True)]
     path.write_text("".join(["row,actual,predicted,score\n", *rows]))
-    found = assessment.read_predictions(path, "multiclass")
+    found = read_predictions(path, "multiclass")
     assert found.actual.tolist() == actual
     assert found.predicted.tolist() == predicted
 
@@ -114,9 +123,7 @@ def test_tuned_settings_train_the_model_that_the_search_ended_with(
     monkeypatch.chdir(project / "clone")
     assert train.main(["--dataset", "customers", "--tuned"]) == 0
     assert "note" not in capsys.readouterr().out
-    runs = tracking.newest_runs(
-        tracking.open_store(), "customers", "tuned", found["data_sha256"], found["params_sha256"]
-    )
+    runs = newest_runs(open_store(), "customers", "tuned", found["data_sha256"], found["params_sha256"])
     assert list(runs) == ["forest"]
     assert runs["forest"].name == "forest_tuned"
     for setting, value in found["models"]["forest"]["params"].items():
@@ -143,7 +150,7 @@ def test_the_size_of_a_model_is_that_of_its_pickle() -> None:
     X = rng.normal(size=(4000, 3))
     forest = RandomForestRegressor(5, random_state=0).fit(X, X[:, 0])
     for model in (forest, np.zeros(100_000), {"a": 1}):
-        assert assessment.pickled_bytes(model) == len(pickle.dumps(model))
+        assert pickled_bytes(model) == len(pickle.dumps(model))
 
 
 def test_a_picture_of_many_rows_is_no_larger() -> None:
@@ -151,9 +158,9 @@ def test_a_picture_of_many_rows_is_no_larger() -> None:
 
     def sizes(rows: int) -> list[int]:
         actual = rng.normal(size=rows)
-        predictions = evaluation.Predictions(actual, actual + rng.normal(0, 0.5, rows))
+        predictions = Predictions(actual, actual + rng.normal(0, 0.5, rows))
         files = [io.BytesIO(), io.BytesIO()]
-        for file, draw in zip(files, (plots.predictions_plot, plots.diagnostics), strict=True):
+        for file, draw in zip(files, (predictions_plot, diagnostics), strict=True):
             draw(predictions, "title", "regression").savefig(file, dpi=110, format="png")
         return [len(file.getvalue()) for file in files]
 
@@ -201,7 +208,7 @@ def test_missing_table_exits_2_with_the_command(project: Path, capsys: pytest.Ca
 
 def test_a_run_left_running_by_a_kill_is_removed(project: Path) -> None:
     train.main(["--dataset", "houses", "--model", "linear"])
-    client = tracking.open_store()
+    client = open_store()
     experiment = client.get_experiment_by_name("houses").experiment_id
     orphan = client.create_run(experiment, tags={"stage": "baseline"})
     own = client.create_run(experiment)

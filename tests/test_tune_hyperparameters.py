@@ -17,8 +17,9 @@ from conftest import PARAMS, ROOT, make_customers, make_houses
 
 import train
 import tune_hyperparameters as tune
-from pipeline import assessment, tracking
-from pipeline.lock import hold
+from pipeline.files import hold
+from pipeline.search.trials import make_objective
+from pipeline.store.connect import open_store
 
 
 def study_of(dataset: str) -> optuna.Study:
@@ -46,12 +47,12 @@ def outcome_if_any(dataset: str) -> list[tuple]:
 
 
 def all_runs(dataset: str) -> list:
-    client = tracking.open_store()
+    client = open_store()
     return client.search_runs([client.get_experiment_by_name(dataset).experiment_id])
 
 
 def trial_runs(dataset: str) -> list:
-    client = tracking.open_store()
+    client = open_store()
     experiment = client.get_experiment_by_name(dataset).experiment_id
     return client.search_runs([experiment], "tags.stage = 'trial'")
 
@@ -196,7 +197,7 @@ def test_usage_errors_exit_2(project: Path, words: list[str]) -> None:
 def test_a_trial_that_fails_is_recorded_with_its_reason_and_the_search_goes_on(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = tune.make_objective
+    whole = make_objective
 
     def failing_at_the_third(*args):
         objective = whole(*args)
@@ -233,7 +234,7 @@ def test_the_baseline_is_taken_from_the_training_of_the_same_code(
         assert metrics.read_text() == alone
 
     train_and_tune()
-    monkeypatch.setattr(assessment, "code_sha256", lambda: "of other code")
+    monkeypatch.setattr("sklearn.__version__", "another")
     tune.main(words)
     assert assessed in capsys.readouterr().out
     # what other code finds too is that code's as well
@@ -247,7 +248,7 @@ def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(
     tune.main(words)
     alone = outcome("customers")
     start_again_elsewhere(monkeypatch)
-    whole = tune.make_objective
+    whole = make_objective
 
     def interrupted_at_the_third(*args):
         objective = whole(*args)
@@ -282,7 +283,7 @@ def test_timeout_stops_inside_a_slow_trial_which_leaves_nothing(project: Path, m
 
         return score
 
-    monkeypatch.setattr(tune, "out_of_bag_scorer", slow)
+    monkeypatch.setattr("pipeline.search.trials.out_of_bag_scorer", slow)
     # the baseline always ends, and takes 2 seconds; the trial after it is cut off
     tune.main(["--dataset", "customers", "--n-trials", "50", "--timeout", "2.5"])
     assert steps[:10] == list(range(1, 11))
@@ -304,7 +305,7 @@ KILL = """
 import os, signal, sys
 sys.path.insert(0, {root!r})
 import tune_hyperparameters as tune
-from pipeline import assessment, tracking
+from pipeline.training import assess as assessment
 import mlflow.sklearn, optuna
 
 place, count = {place!r}, {count}

@@ -10,8 +10,9 @@ import yaml
 from conftest import PARAMS, ROOT
 
 import validate
-from pipeline.config import SCORES, drift_sha256, load_config, settings_sha256
-from pipeline.data import file_sha256
+from pipeline.files import file_sha256
+from pipeline.metrics import SCORES
+from pipeline.settings import drift_sha256, load_config, settings_sha256
 
 
 def write_results(accuracy: float = 0.78) -> None:

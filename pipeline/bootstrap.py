@@ -1,0 +1,57 @@
+"""Bootstrap intervals of metrics and of paired differences (Efron & Tibshirani, An Introduction to the Bootstrap, 1993,
+percentile interval).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipeline.metrics import SCORES, Predictions, _weighted, metric_value
+
+if TYPE_CHECKING:
+    pass
+
+RESAMPLES = 1000
+# Resamples drawn at a time: fewer of many rows, so that their counts take 40 MB at most.
+CHUNK, CHUNK_CELLS = 100, 5_000_000
+
+
+def bootstrap_intervals(task: str, predictions: Predictions, seed: int) -> dict[str, list[float]]:
+    """95 % percentile bootstrap interval of every metric of the task."""
+    values: dict[str, list[np.ndarray]] = {metric: [] for metric in SCORES[task]}
+    for chunk in _resamples(len(predictions.actual), seed):
+        for metric, found in values.items():
+            found.append(_weighted(metric, predictions, chunk))
+    return {metric: _percentiles(np.concatenate(found)) for metric, found in values.items()}
+
+
+def paired_differences(
+    metric: str, first: Predictions, others: Sequence[Predictions], seed: int
+) -> list[tuple[float, list[float]]]:
+    """first minus each other on the same rows, with 95 % percentile intervals over shared resamples."""
+    drawn = [[_weighted(metric, p, w) for p in (first, *others)] for w in _resamples(len(first.actual), seed)]
+    values = [np.concatenate(chunks) for chunks in zip(*drawn, strict=True)]
+    whole = metric_value(metric, first)
+    return [
+        (whole - metric_value(metric, other), _percentiles(values[0] - resampled))
+        for other, resampled in zip(others, values[1:], strict=True)
+    ]
+
+
+def _percentiles(values: np.ndarray) -> list[float]:
+    defined = values[~np.isnan(values)]
+    low, high = np.percentile(defined, [2.5, 97.5]) if len(defined) else (np.nan, np.nan)
+    return [float(low), float(high)]
+
+
+def _resamples(n: int, seed: int) -> Iterator[np.ndarray]:
+    """RESAMPLES rows of bootstrap counts, in chunks of at most CHUNK rows (k, n)."""
+    rng = np.random.default_rng(seed)
+    size = max(1, min(CHUNK, CHUNK_CELLS // n))
+    for first in range(0, RESAMPLES, size):
+        k = min(size, RESAMPLES - first)
+        draws = rng.integers(0, n, (k, n)) + n * np.arange(k)[:, None]
+        yield np.bincount(draws.ravel(), minlength=k * n).reshape(k, n).astype(float)

@@ -1,0 +1,172 @@
+"""The champion of a dataset: who becomes it, and the way back."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from pipeline.console import PipelineError
+from pipeline.files import write_json
+from pipeline.gates.results import METRICS_DIR, read_results, select_model
+from pipeline.metrics import SCORES, Predictions
+from pipeline.settings import Config, Dataset
+from pipeline.store.runs import StoredRun
+from pipeline.tables.split import Parts
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from sklearn.pipeline import Pipeline
+
+# An artifact of a promoted run: hashes of the rows that it was trained on.
+TRAINING_ROWS = "training_rows.txt"
+
+
+def promote(name: str, config: Config, confident: bool) -> str:
+    """Register a dataset's chosen model, as champion where it beats the present one on the same held-out rows, else as
+    challenger; returns what was done in words.
+
+    Raises:
+        PipelineError: the store, the run or the model file is missing or not what was logged.
+    """
+    from pipeline.store.connect import locked_store, open_store
+    from pipeline.store.registry import register, run_with_alias, set_challenger, set_champion, was_rolled_back
+    from pipeline.store.runs import run_of
+    from pipeline.tables.split import load_parts
+
+    dataset = config.dataset(name)
+    results = read_results(dataset, config)
+    chosen = select_model(results.models, dataset.metric)
+    assert chosen is not None
+    client = open_store()
+    run = run_of(client, name, chosen, results.data_sha256, results.params_sha256)
+    candidate = run.load_model()
+    parts = load_parts(dataset, config)
+    facts = results.models[chosen]
+    tags = {
+        "model": chosen,
+        "data_sha256": results.data_sha256,
+        "params_sha256": results.params_sha256,
+        "git_commit": current_commit(),
+        **{metric: str(value) for metric, value in facts["score"].items()},
+        **{f"{metric}_interval": json.dumps(bounds) for metric, bounds in facts["interval"].items()},
+    }
+    with locked_store(client):
+        version = register(client, name, run, tags, {TRAINING_ROWS: "\n".join(row_hashes(parts.X_train))})
+        champion = run_with_alias(client, name, "champion")
+        if champion is not None and champion[0] == version:
+            mirror_champion(name, chosen, run.metrics)
+            return f"{name}: {chosen} is champion already (version {version})"
+        if was_rolled_back(client, name, version):
+            return f"{name}: {chosen} was rolled back (version {version}) and is not promoted again"
+        if champion is None:
+            wins, words = True, "the first champion"
+        else:
+            wins, words = contest(dataset, config, parts, (run, candidate), champion[1], confident)
+            words = f"{words} version {champion[0]}"
+        if not wins:
+            set_challenger(client, name, version)
+            return f"{name}: {chosen} is challenger (version {version}): {words}"
+        set_champion(client, name, version)
+        mirror_champion(name, chosen, run.metrics)
+    return f"{name}: {chosen} is champion (version {version}): {words}"
+
+
+def contest(
+    dataset: Dataset,
+    config: Config,
+    parts: Parts,
+    challenger: tuple[StoredRun, Pipeline],
+    champion: StoredRun,
+    confident: bool,
+) -> tuple[bool, str]:
+    """Whether the challenger beats the champion on the same rows, which neither was trained on, and that in words.
+
+    Where a dataset is judged by cross-validation and the champion has the same table, the out-of-fold predictions of
+    both are compared, which both runs hold for every row. Otherwise both models predict the rows of the test part,
+    without those that the champion was trained on: after a change of the data, its training rows can be among them.
+    """
+    import numpy as np
+
+    from pipeline.bootstrap import paired_differences
+    from pipeline.training.fit import predict
+
+    try:
+        reigning = champion.load_model()
+        known = set(champion.artifact(TRAINING_ROWS).read_text(encoding="utf-8").split())
+    except PipelineError as error:
+        mend = f"`python validate.py --rollback {dataset.name}`, or take the alias off it in `make ui`"
+        raise PipelineError(f"{dataset.name}: the champion cannot be used; {mend}; {error}") from None
+    run, candidate = challenger
+    recorded = recorded_predictions(dataset, run, champion)
+    if recorded is not None:
+        now, before = recorded
+    else:
+        if not set(reigning.feature_names_in_) <= set(parts.X_test):
+            return True, "the table lacks columns of"
+        unseen = np.array([row not in known for row in row_hashes(parts.X_test)])
+        X, y = parts.X_test[unseen], parts.y_test[unseen]
+        if len(np.unique(y)) < 2:
+            return False, f"too few of the {len(parts.y_test)} test rows are new to"
+        now, before = (predict(model, X, y, dataset.task) for model in (candidate, reigning))
+    [(difference, (low, high))] = paired_differences(dataset.metric, now, [before], config.seed)
+    words = f"{dataset.metric} {difference:+.4f} [{low:+.4f}, {high:+.4f}] on {len(now.actual):,} rows against"
+    return (low if confident else difference) > 0, words
+
+
+def recorded_predictions(
+    dataset: Dataset, run: StoredRun, champion: StoredRun
+) -> tuple[Predictions, Predictions] | None:
+    """The out-of-fold predictions of both runs for all rows; None where they are not of the same rows."""
+    from pipeline.store.predictions import read_predictions
+
+    if dataset.evaluation != "cross_validation" or champion.tags.get("data_sha256") != run.tags["data_sha256"]:
+        return None
+    now, before = (read_predictions(found.artifact("predictions.csv"), dataset.task) for found in (run, champion))
+    # the champion may have been judged on the test part then
+    return (now, before) if len(now.actual) == len(before.actual) else None
+
+
+def row_hashes(frame: pd.DataFrame) -> list[str]:
+    """A 64-bit hash of each row's values, as text."""
+    from pandas.util import hash_pandas_object
+
+    return [f"{value:016x}" for value in hash_pandas_object(frame, index=False)]
+
+
+def roll_back(name: str) -> str:
+    """Put the former champion of a dataset back; returns what was done in words.
+
+    Raises:
+        PipelineError: there is no store, no former champion, or its model file is not what was logged.
+    """
+    from pipeline.store.connect import locked_store, open_store
+    from pipeline.store.registry import former_champion, restore_champion
+
+    client = open_store()
+    with locked_store(client):
+        former = former_champion(client, name)
+        if former is None:
+            raise PipelineError(f"{name}: there is no former champion to go back to")
+        version, run = former
+        run.model_file()
+        # the mirror first: the next call finishes one that was killed in between, and goes back no further
+        mirror_champion(name, run.name, run.metrics)
+        restore_champion(client, name, version)
+    return f"{name}: version {version} is champion again"
+
+
+def mirror_champion(name: str, model: str, metrics: Mapping[str, float]) -> None:
+    """Write the champion's scores where gates find them without MLflow."""
+    score = {metric: round(metrics[metric], 6) for scores in SCORES.values() for metric in scores if metric in metrics}
+    write_json(METRICS_DIR / "champion" / f"{name}.json", {"dataset": name, "model": model, "score": score})
+
+
+def current_commit() -> str:
+    """The hash of the checked out commit; `-` outside a repository."""
+    try:
+        done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "-"
+    return done.stdout.strip()

@@ -1,0 +1,116 @@
+"""A table written to data/, and what is said of it: committed facts, words, lines for params.yaml."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from pipeline.files import file_sha256, write_atomic
+from pipeline.settings import Config, Dataset
+from pipeline.tables.infer import take_in
+from pipeline.tables.read import read_text_table
+from pipeline.tables.types import value_text
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def write_table(frame: pd.DataFrame, path: Path) -> None:
+    """Write CSV or Parquet by the file's ending, whole or not at all."""
+    import pandas as pd
+
+    if path.suffix == ".parquet":
+        write_atomic(path, lambda temporary: frame.to_parquet(temporary, index=False))
+    else:
+        shown = frame.assign(**{name: frame[name].astype("Int64") for name in frame if _is_whole(frame[name])})
+        words = [pd.Series(frame.columns), *(frame[name] for name in frame if frame[name].dtype == object)]
+        # the csv module of Python 3.11 and 3.12 takes a carriage return for no reason to quote
+        returns = any(column.astype(str).str.contains("\r", regex=False).any() for column in words)
+        options: dict[str, Any] = {"quoting": csv.QUOTE_NONNUMERIC} if returns else {}
+        write_atomic(path, lambda temporary: shown.to_csv(temporary, index=False, lineterminator="\n", **options))
+
+
+def facts_of(
+    dataset: Dataset,
+    frame: pd.DataFrame,
+    ignored: Mapping[str, str],
+    warnings: Sequence[str],
+    ceiling: float | None,
+) -> dict[str, Any]:
+    """The committed facts of a table: what it is like, how it is learned from, the best score that can be expected."""
+    shares = None
+    if dataset.task != "regression":
+        counts = frame[dataset.target].value_counts(normalize=True)
+        shares = {value_text(label): round(float(share), 6) for label, share in counts.items()}
+    return {
+        "dataset": dataset.name,
+        "file": dataset.file,
+        "rows": len(frame),
+        "columns": frame.shape[1],
+        "target": dataset.target,
+        "task": dataset.task,
+        "metric": dataset.metric,
+        "positive": dataset.positive,
+        "evaluation": dataset.evaluation,
+        "class_share": shares,
+        "sha256": file_sha256(Path(dataset.file)),
+        "ceiling": None if ceiling is None else {"metric": dataset.metric, "value": round(ceiling, 6)},
+        "types": dict(dataset.types),
+        "ignored": dict(ignored),
+        "warnings": list(warnings),
+    }
+
+
+def found_words(dataset: Dataset, config: Config, ignored: Mapping[str, str], warnings: Sequence[str]) -> list[str]:
+    """What was inferred from a user's table, in a few lines."""
+    kinds = list(dataset.types.values())
+    counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
+    positive = f", positive class {value_text(dataset.positive)}" if dataset.task == "binary" else ""
+    gates = config.gates_of(dataset)
+    gate = gates[0]
+    bound = f"above {gate.above:g}" if gate.above is not None else f"below {gate.below:g}"
+    over = f" over {gate.over}" if gate.over else ""
+    return [
+        f"{dataset.task}{positive}, models are compared by {dataset.metric} ({dataset.evaluation})",
+        f"columns: {counts}",
+        *(f"{column} is not learned from: {reason}" for column, reason in ignored.items()),
+        f"first gate: {gate.metric} {bound}{over}",
+        *(f"warning: {warning}" for warning in warnings),
+    ]
+
+
+def lines_to_paste(file: Path, target: str | None, config: Config) -> str:
+    """The lines of params.yaml for a table, with what would be inferred as comments.
+
+    Raises:
+        PipelineError: as read_text_table and take_in.
+    """
+    name = re.sub(r"[^A-Za-z0-9_-]+", "_", file.name.split(".")[0]).strip("_-") or "table"
+    ending = ".parquet" if file.suffix == ".parquet" else ".csv"
+    raw = read_text_table(file, "give an existing CSV or Parquet file")
+    target = target or str(raw.columns[-1])
+    dataset = Dataset(name=name, source=str(file), file=f"data/{name}{ending}", target=target)
+    _, completed, ignored, warnings = take_in(dataset, raw, config)
+    entry = {name: {"source": str(file), "file": dataset.file, "target": target}}
+    found: dict[str, Any] = {"task": completed.task, "metric": completed.metric, "evaluation": completed.evaluation}
+    if completed.task == "binary":
+        found["positive"] = completed.positive
+    inferred = yaml.safe_dump({**found, "types": dict(completed.types)}, sort_keys=False, allow_unicode=True)
+    lines = [
+        "# under `datasets:` in params.yaml",
+        *("  " + line for line in yaml.safe_dump(entry, sort_keys=False, allow_unicode=True).splitlines()),
+        "    # inferred; take a line out of the comment to set it by hand",
+        *("    # " + line for line in inferred.splitlines()),
+        *(f"# {line}" for line in found_words(completed, config, ignored, warnings)[2:]),
+    ]
+    return "\n".join(lines)
+
+
+def _is_whole(column: pd.Series) -> bool:
+    """Floats that are whole numbers, and small enough to be exact ones."""
+    return column.dtype == "float64" and bool(((column.dropna() % 1 == 0) & (column.dropna().abs() < 2**53)).all())

@@ -1,0 +1,201 @@
+"""A dataset loaded and split: the parts and folds that all stages share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.console import PipelineError, nearest
+from pipeline.settings import Config, Dataset
+from pipeline.tables.read import read_table
+from pipeline.tables.types import value_text
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A dataset's rows: all of them, and the shared train and test parts; X are raw features, y targets."""
+
+    X: pd.DataFrame
+    y: np.ndarray
+    X_train: pd.DataFrame
+    y_train: np.ndarray
+    X_test: pd.DataFrame
+    y_test: np.ndarray
+
+
+def load_parts(dataset: Dataset, config: Config) -> Parts:
+    """Read a dataset and split it.
+
+    Raises:
+        PipelineError: as load_dataset and split.
+    """
+    frame = load_dataset(dataset)
+    if dataset.time:
+        frame = in_order_of_time(frame, dataset)
+    train, test = split(frame, dataset, config)
+    return Parts(
+        *features_and_target(frame, dataset),
+        *features_and_target(train, dataset),
+        *features_and_target(test, dataset),
+    )
+
+
+def load_dataset(dataset: Dataset) -> pd.DataFrame:
+    """The table of a dataset, its target checked.
+
+    Raises:
+        PipelineError: as read_table, or the target is absent, has missing values or is of another kind than the task.
+    """
+    frame = read_table(
+        Path(dataset.file), f"make it with `python generate_data.py --dataset {dataset.name}`", dataset.types
+    )
+    check_target(frame, dataset, Path(dataset.file))
+    return frame
+
+
+def check_target(frame: pd.DataFrame, dataset: Dataset, path: Path) -> None:
+    """
+    Raises:
+        PipelineError: the target is absent, has missing values, or does not fit the task.
+    """
+    if dataset.target not in frame:
+        raise PipelineError(f"{path}: no column {dataset.target!r}; {nearest(dataset.target, list(frame))}")
+    y = frame[dataset.target]
+    if y.isna().any():
+        line = int(y.isna().to_numpy().argmax()) + 2
+        raise PipelineError(f"{path}: target {dataset.target} is missing in line {line}; remove or fill such rows")
+    classes = y.unique()
+    if len(classes) < 2:
+        raise PipelineError(
+            f"{path}: target {dataset.target} is always {value_text(classes[0])}; there is nothing to learn"
+        )
+    if dataset.task == "regression" and y.dtype != "float64":
+        raise PipelineError(f"{path}: target {dataset.target} holds text, so the task is no regression")
+    if dataset.task == "binary":
+        known = ", ".join(map(value_text, classes[:10]))
+        if len(classes) > 2:
+            raise PipelineError(f"{path}: target {dataset.target} has {len(classes)} classes, binary has two: {known}")
+        if dataset.positive not in classes:
+            raise PipelineError(f"{path}: {dataset.positive!r} is no value of target {dataset.target}; values: {known}")
+
+
+def features_and_target(frame: pd.DataFrame, dataset: Dataset) -> tuple[pd.DataFrame, np.ndarray]:
+    """X: the raw features (n x d frame); y: floats for regression, 0/1 with 1 = positive for binary, labels else."""
+    y = frame[dataset.target]
+    X = frame.drop(columns=dataset.target)
+    if dataset.task == "binary":
+        return X, (y == dataset.positive).to_numpy().astype(int)
+    if dataset.task == "multiclass" and y.dtype == "float64":
+        return X, y.to_numpy().astype(int)
+    return X, y.to_numpy()
+
+
+def split(frame: pd.DataFrame, dataset: Dataset, config: Config) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The train and test parts, the same in every stage.
+
+    Random, stratified by class where there are classes; with `split: {group: column}` no group is in both parts; with
+    `split: {time: column}` the test part is the last one, and both are in order of time.
+
+    Raises:
+        PipelineError: there are too few rows, classes or groups, a part has one value of the target only, or the column
+            is absent.
+    """
+    from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold, train_test_split
+
+    classes = None if dataset.task == "regression" else frame[dataset.target]
+    try:
+        if dataset.time:
+            ordered = in_order_of_time(frame, dataset)
+            train, test = train_test_split(ordered, test_size=config.test_size, shuffle=False)
+        elif dataset.group:
+            groups = group_labels(frame, dataset)
+            if classes is None:
+                splits = GroupShuffleSplit(1, test_size=config.test_size, random_state=config.seed)
+            else:
+                parts = max(2, round(1 / config.test_size))
+                splits = StratifiedGroupKFold(parts, shuffle=True, random_state=config.seed)
+            first, second = next(splits.split(frame, classes, groups))
+            train, test = frame.iloc[first], frame.iloc[second]
+        else:
+            train, test = train_test_split(
+                frame, test_size=config.test_size, random_state=config.seed, stratify=classes
+            )
+    except ValueError as error:
+        raise PipelineError(f"{dataset.file}: cannot be split into train and test parts ({error})") from None
+    for part, rows in (("train", train), ("test", test)):
+        _check_several_values(rows[dataset.target], f"the rows of the {part} part", dataset)
+    return train, test
+
+
+def in_order_of_time(frame: pd.DataFrame, dataset: Dataset) -> pd.DataFrame:
+    """The rows sorted by the time column; rows of the same time keep their order.
+
+    Raises:
+        PipelineError: the column is absent or has missing values.
+    """
+    return frame.iloc[_split_column(frame, dataset, dataset.time).argsort(kind="stable")]
+
+
+def group_labels(frame: pd.DataFrame, dataset: Dataset) -> np.ndarray:
+    """Each row's group.
+
+    Raises:
+        PipelineError: the column is absent or has missing values.
+    """
+    return _split_column(frame, dataset, dataset.group).to_numpy()
+
+
+def _check_several_values(y: np.ndarray | pd.Series, rows: str, dataset: Dataset) -> None:
+    """Nothing is learned from rows of one class or number, and R² and ROC-AUC are not defined for them."""
+    import pandas as pd
+
+    values = pd.unique(y)
+    if len(values) < 2:
+        raise PipelineError(
+            f"{dataset.file}: {rows} have one value of {dataset.target} only; another `split` or `test_size` may help"
+        )
+
+
+def _split_column(frame: pd.DataFrame, dataset: Dataset, name: str) -> pd.Series:
+    if name not in frame:
+        raise PipelineError(f"{dataset.file}: no column {name!r} to split by; {nearest(name, list(frame))}")
+    if frame[name].isna().any():
+        raise PipelineError(f"{dataset.file}: column {name} has missing values, so its rows cannot be split by it")
+    return frame[name]
+
+
+def fold_indices(
+    X: pd.DataFrame, y: np.ndarray, dataset: Dataset, config: Config
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """(train, validation) positions of the cross-validation folds of X (n x d) and y (n).
+
+    Shuffled with the seed and stratified for classes; no group is on both sides; in order of time (X sorted by it) each
+    fold is validated on the rows that follow its training rows, so the first rows are never validated.
+
+    Raises:
+        PipelineError: a class has fewer rows than there are folds, there are fewer rows or groups than folds, or the
+            target has one value only where a fold learns, or in all that the folds validate.
+    """
+    import numpy as np
+    from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold, TimeSeriesSplit
+
+    regression = dataset.task == "regression"
+    smallest = len(y) if regression else int(np.unique(y, return_counts=True)[1].min())
+    if smallest < config.folds:
+        raise PipelineError(f"{dataset.file}: {smallest} rows of the smallest class cannot fill {config.folds} folds")
+    groups = group_labels(X, dataset) if dataset.group else None
+    if groups is not None and len(np.unique(groups)) < config.folds:
+        raise PipelineError(f"{dataset.file}: fewer groups in {dataset.group} than {config.folds} folds")
+    kinds = {(True, False): KFold, (False, False): StratifiedKFold, (True, True): GroupKFold}
+    kind = kinds.get((regression, groups is not None), StratifiedGroupKFold)
+    shuffled = kind(config.folds, shuffle=True, random_state=config.seed)
+    folds = list((TimeSeriesSplit(config.folds) if dataset.time else shuffled).split(X, y, groups))
+    for number, (train, _) in enumerate(folds, 1):
+        _check_several_values(y[train], f"the training rows of fold {number}", dataset)
+    _check_several_values(y[np.concatenate([validation for _, validation in folds])], "the validated rows", dataset)
+    return folds

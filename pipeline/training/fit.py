@@ -1,0 +1,129 @@
+"""Fits, predictions, and out-of-fold predictions."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipeline.console import PipelineError
+from pipeline.metrics import Predictions
+from pipeline.training.threshold import best_f1_threshold
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from sklearn.pipeline import Pipeline
+
+
+def fit(model: Pipeline, X: pd.DataFrame, y: np.ndarray) -> Pipeline:
+    """Fit in place and return it.
+
+    Raises:
+        PipelineError: the estimator refuses its settings or the rows.
+    """
+    from joblib import parallel_config
+
+    estimator = model[-1]
+    try:
+        # a fit stays in one process, on its cores, wherever joblib takes the fits themselves
+        with parallel_config(backend="threading"):
+            estimator.fit(empty_columns_as_zero(model[:-1].fit_transform(X, y)), y)
+    except Exception as error:
+        # an estimator may be any class, and raise what it likes
+        inner = estimator.estimator if hasattr(estimator, "threshold") else estimator
+        words = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise PipelineError(f"{type(inner).__name__} cannot be fitted: {words}") from error
+    return model
+
+
+def empty_columns_as_zero(features: np.ndarray) -> np.ndarray:
+    """Preprocessed rows (n, k), with zeros for a column that has no value in any of them, as one may have in a fold.
+
+    No model learns from a constant, and scikit-learn's boosting cannot bin a column without values.
+    """
+    empty = np.isnan(features).all(axis=0)
+    return np.where(empty, 0.0, features) if empty.any() else features
+
+
+def timed_fit(model: Pipeline, X: pd.DataFrame, y: np.ndarray) -> tuple[Pipeline, float]:
+    """The model fitted, by a worker where joblib's work goes to a cluster, and the seconds that the fit took."""
+    from joblib import Parallel, delayed
+
+    def fitted() -> tuple[Pipeline, float]:
+        started = time.perf_counter()
+        return fit(model, X, y), time.perf_counter() - started
+
+    return Parallel(n_jobs=1)([delayed(fitted)()])[0]
+
+
+def predict(model: Pipeline, X: pd.DataFrame, y: np.ndarray, task: str) -> Predictions:
+    """A fitted model's predictions for the rows of X (n rows each), the same to the last digit in every call."""
+    from joblib import parallel_config
+
+    # the threads of a forest add up their trees in any order; one after another they do it in the same
+    with parallel_config(backend="sequential"):
+        if task != "binary":
+            return Predictions(y, model.predict(X))
+        estimator, features = model[-1], model[:-1].transform(X)
+        score = estimator.predict_proba(features)[:, 1]
+    # a threshold wrapper decides elsewhere than at 0.5
+    return Predictions(y, (score >= getattr(estimator, "threshold", 0.5)).astype(int), score)
+
+
+def out_of_fold(
+    model: Pipeline,
+    X: pd.DataFrame,
+    y: np.ndarray,
+    folds: list[tuple[np.ndarray, np.ndarray]],
+    task: str,
+    fold_ended: Callable[[int], None] = lambda number: None,
+    tune_threshold: bool = False,
+) -> Predictions:
+    """Each validated row predicted by a clone fitted on its fold's training rows, in the order of `validated_rows`.
+
+    With `tune_threshold` the rows of a fold are labelled at the best threshold for the predictions of the other folds.
+    `fold_ended` is told how many folds are done. The folds are fitted side by side and share the cores, which wastes
+    less than many cores on one fold; an estimator with `n_jobs: 1` keeps to one core.
+    """
+    from joblib import Parallel, cpu_count, delayed
+    from sklearn.base import clone
+    from threadpoolctl import threadpool_limits
+
+    jobs = getattr(getattr(model[-1], "estimator", model[-1]), "n_jobs", None) or -1
+    cores = 1 if jobs == 1 else max(1, cpu_count() // len(folds))
+    model = clone(model)
+    model.set_params(**{name: cores for name, value in model.get_params().items() if name.endswith("n_jobs") and value})
+
+    def judged(number: int) -> Predictions:
+        # the rows go with the function: see pipeline/cluster.py
+        train, validation = folds[number]
+        # of this thread alone; boosting on few rows takes twice as long with two
+        with threadpool_limits(cores, user_api="openmp"):
+            fitted = fit(clone(model), X.iloc[train], y[train])
+            return predict(fitted, X.iloc[validation], y[validation], task)
+
+    parts = []
+    for part in Parallel(n_jobs=jobs, prefer="threads", return_as="generator")(
+        delayed(judged)(number) for number in range(len(folds))
+    ):
+        parts.append(part)
+        fold_ended(len(parts))
+    rows = np.concatenate([validation for _, validation in folds])
+    order = np.argsort(rows)
+    actual, predicted = y[rows[order]], np.concatenate([part.predicted for part in parts])[order]
+    if task != "binary":
+        return Predictions(actual, predicted)
+    score = np.concatenate([part.score for part in parts if part.score is not None])[order]
+    if tune_threshold:
+        fold = np.repeat(np.arange(len(folds)), [len(validation) for _, validation in folds])[order]
+        for number in range(len(folds)):
+            threshold = best_f1_threshold(actual[fold != number], score[fold != number])
+            predicted[fold == number] = score[fold == number] >= threshold
+    return Predictions(actual, predicted, score)
+
+
+def validated_rows(folds: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """Positions of the rows that any fold validates: all of them, but for folds in order of time."""
+    return np.sort(np.concatenate([validation for _, validation in folds]))
