@@ -61,13 +61,13 @@ def main() -> int:
     stage: Any = importlib.import_module(script)
     imports = time.perf_counter() - started
 
-    from pipeline.store.runs import write_runs
-    from pipeline.training.fit import fit, out_of_fold, predict
+    # before the modules that take these functions from here are imported
+    from pipeline.store import runs
+    from pipeline.training import fit
 
-    fit = timed("fit_predict", fit)
-    predict = timed("fit_predict", predict)
-    out_of_fold = timed("fit_predict", out_of_fold)
-    write_runs = timed("tracking", write_runs)
+    for name in ("fit", "predict", "out_of_fold"):
+        setattr(fit, name, timed("fit_predict", getattr(fit, name)))
+    runs.write_runs = write_runs = timed("tracking", runs.write_runs)
     trials = 0
     if script == "tune_hyperparameters":
         make_objective = stage.make_objective
@@ -83,7 +83,6 @@ def main() -> int:
             return counted
 
         stage.make_objective = make_timed_objective
-        write_runs = write_runs
         trial_seconds = 0.0
 
         def write_trials(*args: Any, parent: Any = None, **options: Any) -> Any:
@@ -94,7 +93,7 @@ def main() -> int:
             finally:
                 trial_seconds += time.perf_counter() - begun if parent is not None else 0.0
 
-        write_runs = write_trials
+        runs.write_runs = write_trials
     started = time.perf_counter()
     status = stage.main(sys.argv[2:])
     whole = time.perf_counter() - started

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.metrics import SCORES, Predictions, _weighted, metric_value
+from pipeline.metrics import METRICS, Predictions, lead, metric_value, metrics_of
 
 if TYPE_CHECKING:
     pass
@@ -21,22 +21,24 @@ CHUNK, CHUNK_CELLS = 100, 5_000_000
 
 def bootstrap_intervals(task: str, predictions: Predictions, seed: int) -> dict[str, list[float]]:
     """95 % percentile bootstrap interval of every metric of the task."""
-    values: dict[str, list[np.ndarray]] = {metric: [] for metric in SCORES[task]}
+    values: dict[str, list[np.ndarray]] = {metric: [] for metric in metrics_of(task)}
     for chunk in _resamples(len(predictions.actual), seed):
         for metric, found in values.items():
-            found.append(_weighted(metric, predictions, chunk))
+            found.append(METRICS[metric].compute(predictions, chunk))
     return {metric: _percentiles(np.concatenate(found)) for metric, found in values.items()}
 
 
 def paired_differences(
     metric: str, first: Predictions, others: Sequence[Predictions], seed: int
 ) -> list[tuple[float, list[float]]]:
-    """first minus each other on the same rows, with 95 % percentile intervals over shared resamples."""
-    drawn = [[_weighted(metric, p, w) for p in (first, *others)] for w in _resamples(len(first.actual), seed)]
+    """How much better `first` is than each other on the same rows (n,), with 95 % percentile intervals over shared
+    resamples; below 0 where it is worse.
+    """
+    drawn = [[METRICS[metric].compute(p, w) for p in (first, *others)] for w in _resamples(len(first.actual), seed)]
     values = [np.concatenate(chunks) for chunks in zip(*drawn, strict=True)]
     whole = metric_value(metric, first)
     return [
-        (whole - metric_value(metric, other), _percentiles(values[0] - resampled))
+        (lead(metric, whole, metric_value(metric, other)), _percentiles(lead(metric, values[0], resampled)))
         for other, resampled in zip(others, values[1:], strict=True)
     ]
 

@@ -1,101 +1,81 @@
-"""What a metric is: its name, tasks, direction, and how it is computed under weights of the rows.
+"""What a metric is, in one entry each: its label, its tasks, its direction, and how it is computed.
 
-Every metric is written for a matrix of row weights, so that 1,000 bootstrap resamples are one matrix product and the
-plain value is the case of weights 1.
+Every metric is computed under a matrix of row weights, so that 1,000 bootstrap resamples are one matrix product and the
+plain value is the case of weights 1. A new metric is one more entry of METRICS; every stage takes it from there.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     import numpy as np
 
-
-METRICS = {
-    "regression": ("r2",),
-    "binary": ("roc_auc", "accuracy", "f1", "average_precision"),
-    "multiclass": ("accuracy", "f1"),
-}
-# Every score that a model of a task gets; `metric` above is what models can be chosen by (higher is better).
-SCORES = {
-    "regression": ("r2", "rmse", "mae"),
-    "binary": ("accuracy", "f1", "roc_auc", "average_precision"),
-    "multiclass": ("accuracy", "f1"),
-}
-LOWER_IS_BETTER = ("rmse", "mae")
-NAMES = {
-    "r2": "R²",
-    "rmse": "RMSE",
-    "mae": "MAE",
-    "accuracy": "accuracy",
-    "f1": "F1",
-    "roc_auc": "ROC-AUC",
-    "average_precision": "average precision",
-}
+CLASSES = ("binary", "multiclass")
+Figure = TypeVar("Figure", float, "np.ndarray")
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """Labels or values per row, and the positive class's probability for binary tasks (None otherwise)."""
+    """Labels or values per row, and the positive class's probability for binary tasks (None otherwise); each (n,)."""
 
     actual: np.ndarray
     predicted: np.ndarray
     score: np.ndarray | None = None
 
 
-def metric_value(metric: str, predictions: Predictions) -> float:
+@dataclass(frozen=True)
+class Metric:
+    """One metric. `compute` takes predictions of n rows and weights (b, n), and returns b values, NaN where the metric
+    is not defined. `default_of`: the tasks whose models are compared by it where params.yaml names none.
+    """
+
+    label: str
+    tasks: tuple[str, ...]
+    compute: Callable[[Predictions, np.ndarray], np.ndarray]
+    higher_is_better: bool = True
+    default_of: tuple[str, ...] = ()
+
+    @property
+    def sign(self) -> int:
+        """1 or -1: a value times this is the larger, the better."""
+        return 1 if self.higher_is_better else -1
+
+
+def _r2(p: Predictions, w: np.ndarray) -> np.ndarray:
     import numpy as np
 
-    return float(_weighted(metric, predictions, np.ones((1, len(predictions.actual))))[0])
+    centred = p.actual - p.actual.mean()
+    spread = w @ centred**2 - (w @ centred) ** 2 / w.sum(axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(spread > 0, 1 - w @ (p.actual - p.predicted) ** 2 / spread, np.nan)
 
 
-def scores(task: str, predictions: Predictions) -> dict[str, float]:
-    """Every metric of the task."""
-    return {metric: metric_value(metric, predictions) for metric in SCORES[task]}
+def _rmse(p: Predictions, w: np.ndarray) -> np.ndarray:
+    return (w @ (p.actual - p.predicted) ** 2 / w.sum(axis=1)) ** 0.5
 
 
-def relative_gain(value: float, base: float) -> float | None:
-    """(value - base) / |base| to six digits; None for a base of 0, as an F1 may be."""
-    return round((value - base) / abs(base), 6) if base else None
+def _mae(p: Predictions, w: np.ndarray) -> np.ndarray:
+    return w @ abs(p.actual - p.predicted) / w.sum(axis=1)
 
 
-def _weighted(metric: str, p: Predictions, w: np.ndarray) -> np.ndarray:
-    """The metric under each row of weights; w is (b, n), the result (b,). NaN where it is not defined."""
+def _accuracy(p: Predictions, w: np.ndarray) -> np.ndarray:
+    return w @ (p.actual == p.predicted) / w.sum(axis=1)
+
+
+def _f1(p: Predictions, w: np.ndarray) -> np.ndarray:
+    """Binary: of the positive class. Multiclass: the mean over the classes (macro)."""
     import numpy as np
 
-    total = w.sum(axis=1)
-    if metric in ("rmse", "mae", "r2"):
-        error = p.actual - p.predicted
-        if metric == "mae":
-            return w @ np.abs(error) / total
-        squared = w @ error**2
-        if metric == "rmse":
-            return np.sqrt(squared / total)
-        centred = p.actual - p.actual.mean()
-        spread = w @ centred**2 - (w @ centred) ** 2 / total
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(spread > 0, 1 - squared / spread, np.nan)
-    if metric == "accuracy":
-        return w @ (p.actual == p.predicted) / total
-    if metric == "f1":
-        # binary: F1 of the positive class; multiclass: mean F1 over the classes (macro)
-        classes = [1] if p.score is not None else list(np.unique(p.actual))
-        return np.mean([_f1(p.actual == c, p.predicted == c, w) for c in classes], axis=0)
-    if metric == "roc_auc":
-        return _roc_auc(p, w)
-    if metric == "average_precision":
-        return _average_precision(p, w)
-    raise ValueError(f"unknown metric {metric!r}")
+    def of_class(label: object) -> np.ndarray:
+        actual, predicted = p.actual == label, p.predicted == label
+        both, either = w @ (actual & predicted), w @ actual + w @ predicted
+        return np.divide(2 * both, either, out=np.zeros_like(both), where=either > 0)
 
-
-def _f1(actual: np.ndarray, predicted: np.ndarray, w: np.ndarray) -> np.ndarray:
-    import numpy as np
-
-    both = w @ (actual & predicted)
-    either = w @ actual + w @ predicted
-    return np.divide(2 * both, either, out=np.zeros_like(both), where=either > 0)
+    classes = [1] if p.score is not None else list(np.unique(p.actual))
+    return np.mean([of_class(label) for label in classes], axis=0)
 
 
 def _roc_auc(p: Predictions, w: np.ndarray) -> np.ndarray:
@@ -108,8 +88,7 @@ def _roc_auc(p: Predictions, w: np.ndarray) -> np.ndarray:
     negative = negative[np.argsort(p.score[negative], kind="stable")]
     below = np.zeros((len(w), len(negative) + 1))
     np.cumsum(w[:, negative], axis=1, out=below[:, 1:])
-    scores = p.score[negative]
-    lower, upper = (np.searchsorted(scores, p.score[positive], side) for side in ("left", "right"))
+    lower, upper = (np.searchsorted(p.score[negative], p.score[positive], side) for side in ("left", "right"))
     hits = w[:, positive]
     wins = (hits * (below[:, lower] + below[:, upper])).sum(axis=1) / 2
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -137,3 +116,45 @@ def _average_precision(p: Predictions, w: np.ndarray) -> np.ndarray:
     with np.errstate(divide="ignore", invalid="ignore"):
         precision = np.nan_to_num(reached / np.cumsum(rows, axis=1))
         return (hits * precision).sum(axis=1) / reached[:, -1]
+
+
+# In the order in which files and pages list them.
+METRICS = {
+    "r2": Metric("R²", ("regression",), _r2, default_of=("regression",)),
+    "rmse": Metric("RMSE", ("regression",), _rmse, higher_is_better=False),
+    "mae": Metric("MAE", ("regression",), _mae, higher_is_better=False),
+    "accuracy": Metric("accuracy", CLASSES, _accuracy, default_of=("multiclass",)),
+    "f1": Metric("F1", CLASSES, _f1),
+    "roc_auc": Metric("ROC-AUC", ("binary",), _roc_auc, default_of=("binary",)),
+    "average_precision": Metric("average precision", ("binary",), _average_precision),
+}
+
+
+def metrics_of(task: str) -> tuple[str, ...]:
+    """The metrics that models of a task are scored with; those of every task where it is not known yet ("")."""
+    return tuple(name for name, metric in METRICS.items() if not task or task in metric.tasks)
+
+
+def default_metric(task: str) -> str:
+    return next(name for name, metric in METRICS.items() if task in metric.default_of)
+
+
+def metric_value(metric: str, predictions: Predictions) -> float:
+    import numpy as np
+
+    return float(METRICS[metric].compute(predictions, np.ones((1, len(predictions.actual))))[0])
+
+
+def scores(task: str, predictions: Predictions) -> dict[str, float]:
+    """Every metric of the task."""
+    return {metric: metric_value(metric, predictions) for metric in metrics_of(task)}
+
+
+def lead(metric: str, value: Figure, other: Figure) -> Figure:
+    """By how much a value is better than another; below 0 where it is worse."""
+    return METRICS[metric].sign * (value - other)
+
+
+def relative_gain(metric: str, value: float, base: float) -> float | None:
+    """lead / |base| to six digits; None for a base of 0, as an F1 may be."""
+    return round(lead(metric, value, base) / abs(base), 6) if base else None

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from pipeline.console import PipelineError, nearest
-from pipeline.metrics import METRICS, SCORES
+from pipeline.metrics import default_metric, metrics_of
 
 # libyaml's loader, ten times as fast, where PyYAML comes with it
 SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -248,7 +248,7 @@ def _complete(dataset: Dataset, path: Path) -> Dataset:
     return replace(
         dataset,
         task=task,
-        metric=dataset.metric or METRICS[task][0],
+        metric=dataset.metric or default_metric(task),
         positive=positive,
         evaluation=dataset.evaluation or (str(facts.get("evaluation", "holdout")) if same_task else "holdout"),
         types={**facts.get("types", {}), **dataset.types},
@@ -292,9 +292,9 @@ def _dataset(name: str, raw: Any, models: Mapping[str, ModelSpec]) -> Dataset:
     _table_file(values["file"], values["source"], key)
     task = _one_of(values["task"], f"{key}.task", TASKS) if "task" in values else ""
     if "metric" in values:
-        _one_of(values["metric"], f"{key}.metric", METRICS[task] if task else sum(METRICS.values(), ()))
+        _one_of(values["metric"], f"{key}.metric", metrics_of(task))
     elif task:
-        values["metric"] = METRICS[task][0]
+        values["metric"] = default_metric(task)
     if "evaluation" in values:
         _one_of(values["evaluation"], f"{key}.evaluation", EVALUATIONS)
     if "positive" in values and not isinstance(values["positive"], (str, int, float, bool)):
@@ -363,7 +363,7 @@ def _model(name: str, raw: Any) -> ModelSpec:
 
 def _gate(raw: Any, key: str, dataset: Dataset) -> Gate:
     values = _section(raw, key, Gate.__dataclass_fields__)
-    scores = SCORES[dataset.task] if dataset.task else tuple(dict.fromkeys(sum(SCORES.values(), ())))
+    scores = metrics_of(dataset.task)
     _one_of(values.get("metric"), f"{key}.metric", (*scores, "drifted_columns"))
     if "over" in values:
         _one_of(values["over"], f"{key}.over", ("naive", "champion"))

@@ -7,13 +7,13 @@ import pytest
 
 from pipeline.gates.judge import judge
 from pipeline.gates.results import Results, read_results, select_model
-from pipeline.metrics import SCORES
+from pipeline.metrics import metrics_of
 from pipeline.settings import Gate, load_config, settings_sha256
 
 
 def model(cv: float, score: float, low: float, high: float) -> dict[str, Any]:
     """A model's figures, the same for every metric of a binary task."""
-    metrics = SCORES["binary"]
+    metrics = metrics_of("binary")
     parts = {"cv": cv, "score": score, "naive": 0.6}
     figures: dict[str, Any] = {part: dict.fromkeys(metrics, value) for part, value in parts.items()}
     return {**figures, "interval": {metric: [low, high] for metric in metrics}}

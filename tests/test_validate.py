@@ -11,7 +11,7 @@ from conftest import PARAMS, ROOT
 
 import validate
 from pipeline.files import file_sha256
-from pipeline.metrics import SCORES
+from pipeline.metrics import metrics_of
 from pipeline.settings import drift_sha256, load_config, settings_sha256
 
 
@@ -20,7 +20,7 @@ def write_results(accuracy: float = 0.78) -> None:
     config = load_config()
     comparison = {}
     for dataset in map(config.dataset, config.datasets):
-        metrics = SCORES[dataset.task]
+        metrics = metrics_of(dataset.task)
         sha256 = file_sha256(Path(dataset.file))
         model = {
             "estimator": "Forest",

@@ -14,7 +14,7 @@ from pipeline.console import PipelineError
 from pipeline.files import read_json
 from pipeline.gates.judge import judge
 from pipeline.gates.results import Results, read_results, select_model
-from pipeline.metrics import SCORES
+from pipeline.metrics import metrics_of
 from pipeline.settings import Config, Dataset
 from pipeline.store.runs import StoredRun
 
@@ -114,8 +114,10 @@ def read_entry(name: str, run: StoredRun, dataset: Dataset, results: Results) ->
         model=model,
         tuned=name != model,
         estimator=run.params["estimator"],
-        metrics={metric: metrics[metric] for metric in SCORES[dataset.task]},
-        intervals={metric: (metrics[f"{metric}_low"], metrics[f"{metric}_high"]) for metric in SCORES[dataset.task]},
+        metrics={metric: metrics[metric] for metric in metrics_of(dataset.task)},
+        intervals={
+            metric: (metrics[f"{metric}_low"], metrics[f"{metric}_high"]) for metric in metrics_of(dataset.task)
+        },
         cv=results.models[name]["cv"][dataset.metric],
         fit_seconds=metrics["fit_seconds"],
         model_bytes=int(metrics["model_bytes"]),

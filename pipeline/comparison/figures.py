@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.comparison.entries import Comparison
-from pipeline.metrics import LOWER_IS_BETTER, NAMES, Predictions
+from pipeline.metrics import METRICS, Predictions
 
 # told apart by lightness, pattern and symbol too, so that a black and white print can be read
 COLOURS = ("#1b4f80", "#e08214", "#7fb3d5", "#8c510a", "#5aae61", "#c2a5cf", "#444444", "#d6604d")
@@ -49,7 +49,7 @@ def dataset_plots(comparison: Comparison, position: int) -> list[Plot]:
 
 def score_bars(comparison: Comparison) -> Plot:
     """Bars of the main metric with intervals; the naive baseline and the ceiling as lines."""
-    metric, name = comparison.metric, NAMES[comparison.metric]
+    metric, name = comparison.metric, METRICS[comparison.metric].label
     values = [entry.metrics[metric] for entry in comparison.entries]
     bounds = [entry.intervals[metric] for entry in comparison.entries]
     labels = [f"{_text(entry.name)}  {value:.3f}" for entry, value in zip(comparison.entries, values, strict=True)]
@@ -100,13 +100,13 @@ def metric_heatmap(comparison: Comparison) -> Plot:
     """Every metric of every model; shade from worst to best within a column."""
     metrics = list(comparison.entries[0].metrics)
     values = np.array([[entry.metrics[metric] for metric in metrics] for entry in comparison.entries])
-    signs = np.array([-1.0 if metric in LOWER_IS_BETTER else 1.0 for metric in metrics])
+    signs = np.array([METRICS[metric].sign for metric in metrics])
     ranked = values * signs
     spread = np.ptp(ranked, axis=0)
     shade = np.where(spread > 0, (ranked - ranked.min(axis=0)) / np.where(spread > 0, spread, 1), 0.5)
     heatmap = {
         "type": "heatmap",
-        "x": [NAMES[metric] for metric in metrics],
+        "x": [METRICS[metric].label for metric in metrics],
         "y": [_text(entry.name) for entry in comparison.entries],
         "z": shade.round(4).tolist(),
         "text": [[f"{value:.3f}" for value in row] for row in values],
@@ -144,7 +144,7 @@ def tuning_history(comparison: Comparison, model: str) -> Plot:
         float(np.quantile([trial.value for trial in trials], 0.1)) if len(trials) > 10 else min(t.value for t in trials)
     )
     span = max(best[-1] - low, 1e-6)
-    layout = _layout(x="trial", y=f"{NAMES[comparison.metric]} in the search")
+    layout = _layout(x="trial", y=f"{METRICS[comparison.metric].label} in the search")
     layout["yaxis"]["range"] = [low - 0.15 * span, best[-1] + 0.15 * span]
     return Plot("", f"Tuning of {model}", words, traces, layout)
 
@@ -165,7 +165,7 @@ def trade_off(comparison: Comparison) -> Plot:
         traces.append(trace)
     fastest = min(comparison.entries, key=lambda entry: entry.fit_seconds)
     words = f"{fastest.name} fits fastest ({fastest.fit_seconds:.2f} s). Larger markers are larger models."
-    layout = _layout(x="seconds to fit (logarithmic)", y=NAMES[comparison.metric])
+    layout = _layout(x="seconds to fit (logarithmic)", y=METRICS[comparison.metric].label)
     # room for the markers, which are larger than points
     layout["xaxis"] |= {"type": "log", "range": _padded(np.log10([entry.fit_seconds for entry in comparison.entries]))}
     layout["yaxis"]["range"] = _padded(np.array([entry.metrics[comparison.metric] for entry in comparison.entries]))
@@ -273,7 +273,7 @@ def importance_bars(comparison: Comparison) -> Plot:
         }
         for position, entry in enumerate(comparison.entries)
     ]
-    layout = _layout(x=f"drop in {NAMES[comparison.metric]} when shuffled")
+    layout = _layout(x=f"drop in {METRICS[comparison.metric].label} when shuffled")
     layout |= {"barmode": "group", "height": 140 + len(features) * (12 + 9 * len(comparison.entries))}
     words = f"Permutation importance. Most important to any model: {', '.join(features[::-1][:3])}."
     return Plot("", "Feature importance side by side", words, traces, layout)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipeline.comparison.entries import Comparison
 from pipeline.comparison.figures import dataset_plots
-from pipeline.metrics import NAMES
+from pipeline.metrics import METRICS
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -26,7 +26,7 @@ def render(comparisons: Sequence[Comparison], overall: str, made_from: str) -> s
         plots=plots,
         overall=overall,
         made_from=made_from,
-        names=NAMES,
+        metrics=METRICS,
         figures=json.dumps(drawn, allow_nan=False).replace("<", "\\u003c"),
         plotly=get_plotlyjs(),
     )

@@ -26,7 +26,7 @@ def summarise(comparisons: Sequence[Comparison]) -> dict[str, Any]:
         for tuned in (entry for entry in comparison.entries if entry.tuned):
             base = next((entry for entry in comparison.entries if entry.name == tuned.model), None)
             if base is not None:
-                gains[tuned.model] = relative_gain(tuned.metrics[metric], base.metrics[metric])
+                gains[tuned.model] = relative_gain(metric, tuned.metrics[metric], base.metrics[metric])
         datasets[comparison.dataset] = {
             "best_model": best.name,
             "metric": metric,

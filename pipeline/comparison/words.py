@@ -20,9 +20,9 @@ def advice(
     facts: Mapping[str, Mapping[str, Any]],
 ) -> list[str]:
     """Recommendations in words, each from the numbers; `facts` are the committed figures of each model."""
-    from pipeline.metrics import NAMES
+    from pipeline.metrics import METRICS
 
-    metric, name = dataset.metric, NAMES[dataset.metric]
+    metric, name = dataset.metric, METRICS[dataset.metric].label
     best = next(entry for entry in entries if entry.name == chosen)
     low, high = best.intervals[metric]
     lines = [
@@ -74,11 +74,11 @@ def tuning_words(tuned: Entry, base: Entry, name: str, metric: str, facts: Mappi
 
 
 def overall_words(summary: Mapping[str, Any]) -> str:
-    from pipeline.metrics import NAMES
+    from pipeline.metrics import METRICS
 
     best = summary["best_overall"]
     parts = [
-        f"{name}: {facts['best_model']} ({NAMES[facts['metric']]} {facts['value']:.3f})"
+        f"{name}: {facts['best_model']} ({METRICS[facts['metric']].label} {facts['value']:.3f})"
         for name, facts in summary["datasets"].items()
     ]
     return (

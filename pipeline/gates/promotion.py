@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pipeline.console import PipelineError
 from pipeline.files import write_json
 from pipeline.gates.results import METRICS_DIR, read_results, select_model
-from pipeline.metrics import SCORES, Predictions
+from pipeline.metrics import METRICS, Predictions
 from pipeline.settings import Config, Dataset
 from pipeline.store.runs import StoredRun
 from pipeline.tables.split import Parts
@@ -159,7 +159,7 @@ def roll_back(name: str) -> str:
 
 def mirror_champion(name: str, model: str, metrics: Mapping[str, float]) -> None:
     """Write the champion's scores where gates find them without MLflow."""
-    score = {metric: round(metrics[metric], 6) for scores in SCORES.values() for metric in scores if metric in metrics}
+    score = {metric: round(metrics[metric], 6) for metric in METRICS if metric in metrics}
     write_json(METRICS_DIR / "champion" / f"{name}.json", {"dataset": name, "model": model, "score": score})
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.metrics import SCORES
+from pipeline.metrics import METRICS, metrics_of
 from pipeline.settings import Config, Dataset, drift_sha256, settings_sha256
 
 METRICS_DIR = Path("metrics")
@@ -58,7 +58,7 @@ def read_results(dataset: Dataset, config: Config, folder: Path = METRICS_DIR) -
             problems.append(f"{path} holds no models; {mend}")
         complete = {}
         for name, model in found.items() if isinstance(found, dict) else ():
-            missing = _missing_figure(model, parts, SCORES.get(dataset.task, ()))
+            missing = _missing_figure(model, parts, metrics_of(dataset.task))
             if missing:
                 problems.append(f"{path}: {name} has no number as {missing}; {mend}")
             else:
@@ -107,9 +107,9 @@ def read_object(path: Path) -> tuple[dict[str, Any], str]:
 
 
 def select_model(models: Mapping[str, Mapping[str, Any]], metric: str) -> str | None:
-    """The model with the best cross-validated metric (higher is better), never chosen by its test score."""
+    """The model with the best cross-validated metric, never chosen by its test score."""
     known = {name: value for name, model in models.items() if (value := _figure(model, "cv", metric)) is not None}
-    return max(known, key=lambda name: known[name]) if known else None
+    return max(known, key=lambda name: METRICS[metric].sign * known[name]) if known else None
 
 
 def _of_other_origin(value: Mapping[str, Any], expected: Mapping[str, str]) -> str:

@@ -132,7 +132,7 @@ def summarise(
         "pruned_work": round(pruned_work(study.trials), 6),
         **facts,
         "baseline_cv": round(baseline.cv[metric], 6),
-        "gain": relative_gain(winner.score[metric], baseline.score[metric]),
+        "gain": relative_gain(metric, winner.score[metric], baseline.score[metric]),
     }
 
 

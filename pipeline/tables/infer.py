@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.console import PipelineError, nearest
-from pipeline.metrics import METRICS
+from pipeline.metrics import default_metric
 from pipeline.settings import Config, Dataset
 from pipeline.tables.split import check_target, features_and_target, fold_indices, in_order_of_time, split
 from pipeline.tables.types import convert, infer_type, normalise_types, value_text, word_among_numbers
@@ -138,7 +138,7 @@ def complete(dataset: Dataset, frame: pd.DataFrame, config: Config) -> Dataset:
     return replace(
         dataset,
         task=task,
-        metric=dataset.metric or METRICS[task][0],
+        metric=dataset.metric or default_metric(task),
         positive=positive,
         evaluation=dataset.evaluation or ("cross_validation" if few else "holdout"),
     )

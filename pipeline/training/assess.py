@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.bootstrap import bootstrap_intervals
 from pipeline.console import PipelineError
-from pipeline.metrics import SCORES, Predictions, scores
+from pipeline.metrics import Predictions, metrics_of, scores
 from pipeline.settings import Config, Dataset
 from pipeline.store.predictions import read_predictions, read_rows
 from pipeline.store.runs import newest_runs
@@ -117,7 +117,7 @@ def logged_baseline(
         model, predictions = run.load_model(), run.artifact("predictions.csv")
     except PipelineError:
         return None
-    metrics, names = run.metrics, SCORES[dataset.task]
+    metrics, names = run.metrics, metrics_of(dataset.task)
     return Assessment(
         model=model,
         estimator=run.params["estimator"],
