@@ -22,9 +22,9 @@ from pipeline.files import write_json
 from pipeline.generators import GENERATORS
 from pipeline.metrics import metric_value
 from pipeline.settings import load_config
-from pipeline.tables.split import features_and_target, fold_indices
+from pipeline.tables.split import rows_of
 from pipeline.tables.types import normalise_types
-from pipeline.training.build import build_model
+from pipeline.training.build import build_model, resolve_recipe
 from pipeline.training.fit import out_of_fold
 
 PUBLISHED = {
@@ -49,15 +49,14 @@ def figures(name: str, seed: int) -> dict[tuple[str, str, str], float]:
     config = load_config()
     dataset = config.dataset(name)
     frame, _ = GENERATORS[name](seed)
-    X, y = features_and_target(normalise_types(frame), dataset)
-    folds = fold_indices(X, y, dataset, config)
+    rows = rows_of(normalise_types(frame), dataset, config)
     found = {}
     metrics = [metric for published, metric in PUBLISHED if published == name]
     for model in config.models:
         if model not in PUBLISHED[name, metrics[0]]:
             continue
-        fresh = build_model(dataset, config, model, X)
-        predictions = out_of_fold(fresh, X, y, folds, dataset.task, tune_threshold=dataset.threshold == "tuned")
+        fresh = build_model(resolve_recipe(dataset, config, model), rows.X)
+        predictions = out_of_fold(fresh, rows, dataset.task, tune_threshold=dataset.threshold == "tuned")
         found.update({(name, metric, model): metric_value(metric, predictions) for metric in metrics})
     return found
 

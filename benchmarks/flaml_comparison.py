@@ -72,7 +72,7 @@ def flaml(python: str, folder: Path, facts: dict[str, Any], seed: int, budget: f
     config = load_config(folder / "params.yaml")
     dataset = replace(config.dataset("table"), file=str(folder / "data/table.csv"))
     parts = load_parts(dataset, config)
-    for name, X, y in (("train", parts.X_train, parts.y_train), ("test", parts.X_test, parts.y_test)):
+    for name, X, y in (("train", parts.train.X, parts.train.y), ("test", parts.test.X, parts.test.y)):
         kept = X.drop(columns=[column for column in X if column in dataset.unused])
         text = {column: kept[column].astype("category") for column in kept if kept[column].dtype == object}
         kept.assign(**text, __y=y).to_parquet(folder / f"{name}.parquet")

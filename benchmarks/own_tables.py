@@ -15,6 +15,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,8 @@ from pipeline.metrics import metric_value
 from pipeline.settings import Dataset, load_config
 from pipeline.tables.infer import take_in
 from pipeline.tables.read import read_text_table
-from pipeline.tables.split import features_and_target, fold_indices
-from pipeline.training.build import build_model
+from pipeline.tables.split import rows_of
+from pipeline.training.build import build_model, resolve_recipe
 from pipeline.training.fit import out_of_fold
 
 OUTPUT = Path("benchmarks/results/own_tables.json")
@@ -65,17 +66,18 @@ def compare(dataset: Dataset) -> dict[str, Any]:
     config = load_config()
     raw = read_text_table(Path(dataset.source), "give an existing CSV or Parquet file", dataset.delimiter)
     frame, completed, _, _ = take_in(dataset, raw, config)
-    X, y = features_and_target(frame, completed)
-    folds = fold_indices(X, y, completed, config)
+    rows = rows_of(frame, completed, config)
+    X = rows.X
     task, metric = completed.task, completed.metric
 
     def best(models: dict[str, Pipeline]) -> tuple[str, float, float]:
         started = time.perf_counter()
-        scores = {name: metric_value(metric, out_of_fold(model, X, y, folds, task)) for name, model in models.items()}
+        judged = replace(rows, X=X)
+        scores = {name: metric_value(metric, out_of_fold(model, judged, task)) for name, model in models.items()}
         name = max(scores, key=lambda name: scores[name])
         return name, round(scores[name], 4), round(time.perf_counter() - started, 1)
 
-    ours = best({name: build_model(completed, config, name, X) for name in config.models})
+    ours = best({name: build_model(resolve_recipe(completed, config, name), X) for name in config.models})
     # the author of a pipeline looks at the table too, and leaves out what ingest does
     X = X[[name for name in X if name not in completed.unused]]
     hand = best(dict(zip(("boosting", "linear"), written_by_hand(task, X), strict=True)))

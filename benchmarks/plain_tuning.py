@@ -31,9 +31,9 @@ from pipeline.bootstrap import paired_differences
 from pipeline.files import read_json, write_json
 from pipeline.metrics import metric_value
 from pipeline.settings import Config, Dataset, load_config
-from pipeline.tables.split import Parts, fold_indices, load_parts
+from pipeline.tables.split import Parts, load_parts
 from pipeline.training.assess import assess
-from pipeline.training.build import build_preprocessing
+from pipeline.training.build import build_preprocessing, columns_by_kind, resolve_recipe
 from pipeline.training.fit import out_of_fold, predict
 
 OUTPUT = Path("benchmarks/results/winners.json")
@@ -53,16 +53,17 @@ def plain_model(dataset: Dataset, config: Config, parts: Parts, name: str, **set
         ),
         "logistic_regression": lambda: LinearRegression() if regression else LogisticRegression(max_iter=1000),
     }[name]()
-    return make_pipeline(build_preprocessing(config.models[name], dataset, parts.X_train), estimator)
+    recipe = resolve_recipe(dataset, config, name)
+    return make_pipeline(build_preprocessing(recipe, columns_by_kind(recipe, parts.train.X)), estimator)
 
 
 def plain_baseline(dataset: Dataset, config: Config, parts: Parts, name: str) -> None:
     """Cross-validate, fit, score and log one baseline model."""
     model = plain_model(dataset, config, parts, name, **(BASELINE if name == "random_forest" else {}))
     with mlflow.start_run(run_name=name):
-        values = cross_val_score(model, parts.X_train, parts.y_train, cv=5, scoring=dataset.metric)
-        model.fit(parts.X_train, parts.y_train)
-        mlflow.log_metrics({"cv": values.mean(), "test": model.score(parts.X_test, parts.y_test)})
+        values = cross_val_score(model, parts.train.X, parts.train.y, cv=5, scoring=dataset.metric)
+        model.fit(parts.train.X, parts.train.y)
+        mlflow.log_metrics({"cv": values.mean(), "test": model.score(parts.test.X, parts.test.y)})
         mlflow.sklearn.log_model(model, name="model", serialization_format="pickle")
 
 
@@ -72,7 +73,7 @@ def plain_trial(study: optuna.Study, dataset: Dataset, config: Config, parts: Pa
     settings = {name: trial.suggest_int(name, low, high) for name, (low, high) in SPACE.items()}
     model = plain_model(dataset, config, parts, "random_forest", **settings)
     with mlflow.start_run(run_name=f"Trial_{trial.number}"):
-        value = float(cross_val_score(model, parts.X_train, parts.y_train, cv=5, scoring=dataset.metric).mean())
+        value = float(cross_val_score(model, parts.train.X, parts.train.y, cv=5, scoring=dataset.metric).mean())
         mlflow.log_params(settings)
         mlflow.log_metric(dataset.metric, value)
         mlflow.set_tags({"dataset": dataset.name, "stage": "trial"})
@@ -100,13 +101,12 @@ def open_plain_study(dataset: Dataset, config: Config, folder: Path) -> optuna.S
 def winners(study: optuna.Study, trials: int, dataset: Dataset, config: Config, parts: Parts) -> dict[str, Any]:
     """Our committed winner minus that of a plain study of so many trials on the judged rows, with its 95 % interval."""
     found = read_json(Path("metrics/tune") / f"{dataset.name}.json", "python tune_hyperparameters.py")
-    ours = assess(dataset, config, dataset.tune, parts, found["models"][dataset.tune]["params"])
+    ours = assess(resolve_recipe(dataset, config, dataset.tune), parts, found["models"][dataset.tune]["params"])
     model = plain_model(dataset, config, parts, "random_forest", **study.best_params)
-    if dataset.evaluation == "cross_validation":
-        folds = fold_indices(parts.X, parts.y, dataset, config)
-        plain = out_of_fold(model, parts.X, parts.y, folds, dataset.task)
+    if parts.whole is not None:
+        plain = out_of_fold(model, parts.whole, dataset.task)
     else:
-        plain = predict(model.fit(parts.X_train, parts.y_train), parts.X_test, parts.y_test, dataset.task)
+        plain = predict(model.fit(parts.train.X, parts.train.y), parts.test.X, parts.test.y, dataset.task)
     [(difference, interval)] = paired_differences(dataset.metric, ours.predictions, [plain], config.seed)
     return {
         "metric": dataset.metric,

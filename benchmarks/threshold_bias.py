@@ -34,7 +34,7 @@ from pipeline.metrics import Predictions, metric_value
 from pipeline.settings import load_config
 from pipeline.tables.split import features_and_target, fold_indices
 from pipeline.tables.types import normalise_types
-from pipeline.training.build import build_estimator, build_preprocessing
+from pipeline.training.build import build_estimator, build_preprocessing, columns_by_kind, resolve_recipe
 from pipeline.training.threshold import best_f1_threshold
 
 OUTPUT = Path("benchmarks/results/threshold_bias.json")
@@ -49,10 +49,12 @@ def f1_found_and_true(model: str, seed: int) -> dict[str, tuple[float, float]]:
     dataset = config.dataset(DATASET)
     tables = GENERATORS[DATASET](seed, ROWS)[0], GENERATORS[DATASET](10_000 + seed, FRESH_ROWS)[0]
     (X, y), (X_fresh, y_fresh) = (features_and_target(normalise_types(table), dataset) for table in tables)
-    estimator = build_estimator(dataset, config, model, None, X)
+    recipe = resolve_recipe(dataset, config, model)
+    columns = columns_by_kind(recipe, X)
+    estimator = build_estimator(recipe, columns)
     if model == "random_forest":
         estimator.set_params(n_jobs=1)
-    plain = Pipeline([("preprocess", build_preprocessing(config.models[model], dataset, X)), ("model", estimator)])
+    plain = Pipeline([("preprocess", build_preprocessing(recipe, columns)), ("model", estimator)])
     inner = StratifiedKFold(INNER_FOLDS, shuffle=True, random_state=config.seed)
     nested = clone(plain).set_params(model=TunedThresholdClassifierCV(estimator, scoring="f1", cv=inner))
     folds = fold_indices(X, y, dataset, config)

@@ -30,11 +30,13 @@ import pandas as pd
 from benchmarks.plain_tuning import open_plain_study, plain_baseline, plain_trial
 from pipeline.files import write_json
 from pipeline.generators import GENERATORS
-from pipeline.search.executor import run_trials
-from pipeline.search.space import search_space
+from pipeline.search.queue import run_trials
+from pipeline.search.scorers import way_of_scoring
+from pipeline.search.space import space_of_task
 from pipeline.search.trials import make_objective
 from pipeline.settings import Config, Dataset, load_config
-from pipeline.tables.split import load_parts
+from pipeline.tables.split import load_parts, sample_rows
+from pipeline.training.build import resolve_recipe
 
 ROOT = Path(__file__).resolve().parent.parent
 OUTPUT = Path("benchmarks/results/tuning_speed.json")
@@ -118,10 +120,13 @@ def search_seconds(dataset: Dataset, config: Config, table: pd.DataFrame, folder
     try:
         (folder / "data").mkdir()
         table.to_csv(dataset.file, index=False)
-        parts = load_parts(dataset, config)
-        objective = make_objective(dataset, config, dataset.tune, parts, search_space(dataset, config, dataset.tune))
+        recipe = resolve_recipe(dataset, config, dataset.tune)
+        space = space_of_task(config.search_spaces[dataset.tune], dataset.tune, dataset.task)
+        rows = sample_rows(load_parts(dataset, config).train, dataset, config, config.tuning.search_rows)
+        way = way_of_scoring(recipe, space, rows.independent)
+        objective = make_objective(recipe, space, way, rows, config.tuning.startup_trials)
         study = optuna.create_study(direction="maximize")
-        return seconds_of(lambda: run_trials(study, objective, MORE_ROWS_TRIALS, None, config, dataset))
+        return seconds_of(lambda: run_trials(study, objective, MORE_ROWS_TRIALS, None, 1, None, dataset.name))
     finally:
         os.chdir(former)
 

@@ -9,6 +9,7 @@ from sklearn.preprocessing import StandardScaler
 
 from pipeline.bootstrap import bootstrap_intervals, paired_differences
 from pipeline.metrics import Predictions, metric_value, scores
+from pipeline.tables.split import Rows
 from pipeline.training.fit import out_of_fold
 from pipeline.training.threshold import best_f1_threshold
 
@@ -76,9 +77,10 @@ def test_the_threshold_of_a_fold_comes_from_the_other_folds() -> None:
     X = pd.DataFrame({"x": y + rng.normal(0, 1, 90)})
     order = rng.permutation(90)
     folds = [(np.setdiff1d(order, part), part) for part in np.split(order, 3)]
+    rows = Rows(X, y, folds)
     model = make_pipeline(StandardScaler(), FixedThresholdClassifier(LogisticRegression(), threshold=0.5))
-    plain = out_of_fold(model, X, y, folds, "binary")
-    tuned = out_of_fold(model, X, y, folds, "binary", tune_threshold=True)
+    plain = out_of_fold(model, rows, "binary")
+    tuned = out_of_fold(model, rows, "binary", tune_threshold=True)
     assert plain.score is not None
     assert tuned.score is not None
     assert np.array_equal(plain.score, tuned.score)

@@ -29,7 +29,7 @@ from pipeline.console import PipelineError
 from pipeline.metrics import metrics_of
 from pipeline.settings import TASKS, load_config
 from pipeline.tables.split import load_parts
-from pipeline.training.build import build_model
+from pipeline.training.build import build_model, resolve_recipe
 from pipeline.training.fit import fit, predict
 
 pytestmark = pytest.mark.slow
@@ -115,11 +115,13 @@ def test_a_random_table_is_learned_from_or_refused(content: bytes, target: str, 
             config = load_config()
             dataset = config.dataset("t")
             parts = load_parts(dataset, config)
+            train, test = parts.train, parts.test
             for name in config.models:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")
-                    model = fit(build_model(dataset, config, name, parts.X_train), parts.X_train, parts.y_train)
-                    predict(model, parts.X_test, parts.y_test, dataset.task)
+                    recipe = resolve_recipe(dataset, config, name)
+                    model = fit(build_model(recipe, train.X), train.X, train.y)
+                    predict(model, test.X, test.y, dataset.task)
 
 
 def random_column(rng: np.random.Generator, rows: int) -> pd.Series:

@@ -15,8 +15,9 @@ from benchmarks.calibrate import PUBLISHED, PUBLISHED_TUNED
 from pipeline.files import file_sha256
 from pipeline.generators import GENERATORS
 from pipeline.settings import load_config, settings_sha256
-from pipeline.tables.split import load_dataset, load_parts
+from pipeline.tables.split import Parts, load_dataset, load_parts
 from pipeline.training.assess import assess
+from pipeline.training.build import resolve_recipe
 
 SHAPES = {"california_housing": (20_640, 12), "credit_fraud": (10_000, 31), "customer_churn": (7_043, 21)}
 TOLERANCE = {"r2": 0.03, "accuracy": 0.025, "roc_auc": 0.03, "f1": 0.15}
@@ -248,15 +249,13 @@ def held_to_the_published_table(name: str, shuffled: bool) -> bool:
     parts = load_parts(dataset, config)
     if shuffled:
         rng = np.random.default_rng(0)
-        parts = dataclasses.replace(
-            parts,
-            y=rng.permutation(parts.y),
-            y_train=rng.permutation(parts.y_train),
-            y_test=rng.permutation(parts.y_test),
-        )
+        shuffled_rows = {
+            name: rows and dataclasses.replace(rows, y=rng.permutation(rows.y)) for name, rows in vars(parts).items()
+        }
+        parts = Parts(**shuffled_rows)
     models = ("gradient_boosting",) if shuffled else tuple(config.models)
     for model in models:
-        found = assess(dataset, config, model, parts)
+        found = assess(resolve_recipe(dataset, config, model), parts)
         for (published_name, metric), published in PUBLISHED.items():
             if published_name != name:
                 continue

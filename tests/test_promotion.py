@@ -163,7 +163,7 @@ def test_rows_that_the_champion_was_trained_on_do_not_count(promoted: Path, caps
     capsys.readouterr()
     assert validate.main(["--promote"]) == 0
     after = load_parts(config.dataset("customers"), config)
-    seen = after.X_test["id"].isin(before.X_train["id"])
+    seen = after.test.X["id"].isin(before.train.X["id"])
     assert seen.any()
     assert f"on {(~seen).sum()} rows against version 1" in capsys.readouterr().out
 

@@ -26,8 +26,9 @@ from pipeline.settings import load_config, settings_sha256
 from pipeline.store.connect import open_store
 from pipeline.store.predictions import read_predictions
 from pipeline.store.runs import newest_runs
-from pipeline.tables.split import fold_indices, load_parts
+from pipeline.tables.split import load_parts
 from pipeline.training.assess import assess
+from pipeline.training.build import resolve_recipe
 from pipeline.training.fit import out_of_fold
 from pipeline.training.record import pickled_bytes
 from pipeline.training.threshold import best_f1_threshold
@@ -60,15 +61,14 @@ def test_a_tuned_threshold_is_chosen_on_the_training_part_and_used(project: Path
     config = load_config()
     dataset = dataclasses.replace(config.dataset("customers"), threshold="tuned")
     parts = load_parts(dataset, config)
-    found = assess(dataset, config, "linear", parts)
-    folds = fold_indices(parts.X_train, parts.y_train, dataset, config)
-    pooled = out_of_fold(found.model, parts.X_train, parts.y_train, folds, "binary")
+    found = assess(resolve_recipe(dataset, config, "linear"), parts)
+    pooled = out_of_fold(found.model, parts.train, "binary")
     assert pooled.score is not None
     assert found.predictions.score is not None
     threshold = best_f1_threshold(pooled.actual, pooled.score)
     assert found.model[-1].threshold == threshold != 0.5
     assert np.array_equal(found.predictions.predicted, found.predictions.score >= threshold)
-    assert np.array_equal(found.model.predict(parts.X_test), found.predictions.predicted)
+    assert np.array_equal(found.model.predict(parts.test.X), found.predictions.predicted)
 
 
 def test_the_threshold_of_a_model_is_a_parameter_of_its_run(project: Path) -> None:

@@ -18,7 +18,7 @@ from conftest import PARAMS, ROOT, make_customers, make_houses
 import train
 import tune_hyperparameters as tune
 from pipeline.files import hold
-from pipeline.search.trials import make_objective
+from pipeline.search.trials import score_trial
 from pipeline.store.connect import open_store
 
 
@@ -197,19 +197,12 @@ def test_usage_errors_exit_2(project: Path, words: list[str]) -> None:
 def test_a_trial_that_fails_is_recorded_with_its_reason_and_the_search_goes_on(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = make_objective
+    def failing_at_the_third(objective, trial, deadline):
+        if trial.number == 2:
+            raise RuntimeError("the estimator gave up")
+        return score_trial(objective, trial, deadline)
 
-    def failing_at_the_third(*args):
-        objective = whole(*args)
-
-        def score(trial, deadline):
-            if trial.number == 2:
-                raise RuntimeError("the estimator gave up")
-            return objective(trial, deadline)
-
-        return score
-
-    monkeypatch.setattr(tune, "make_objective", failing_at_the_third)
+    monkeypatch.setattr("pipeline.search.trials.score_trial", failing_at_the_third)
     assert tune.main(["--dataset", "customers", "--n-trials", "4"]) == 0
     assert json.loads(Path("metrics/tune/customers.json").read_text())["models"]["forest"]["trials"]["failed"] == 1
     [run] = [run for run in trial_runs("customers") if run.info.status == "FAILED"]
@@ -248,21 +241,14 @@ def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(
     tune.main(words)
     alone = outcome("customers")
     start_again_elsewhere(monkeypatch)
-    whole = make_objective
 
-    def interrupted_at_the_third(*args):
-        objective = whole(*args)
-
-        def score(trial, deadline):
-            if trial.number == 2:
-                trial.suggest_int("n_estimators", 10, 60)
-                raise KeyboardInterrupt
-            return objective(trial, deadline)
-
-        return score
+    def interrupted_at_the_third(objective, trial, deadline):
+        if trial.number == 2:
+            raise KeyboardInterrupt
+        return score_trial(objective, trial, deadline)
 
     with monkeypatch.context() as patch:
-        patch.setattr(tune, "make_objective", interrupted_at_the_third)
+        patch.setattr("pipeline.search.trials.score_trial", interrupted_at_the_third)
         assert tune.main(words) == 130
     assert "To go on: python tune_hyperparameters.py --dataset customers --n-trials 4" in capsys.readouterr().err
     assert outcome("customers") == alone[:2]
@@ -274,16 +260,13 @@ def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(
 def test_timeout_stops_inside_a_slow_trial_which_leaves_nothing(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     steps = []
 
-    def slow(*args):
-        def score(estimator):
-            for step in range(1, 11):
-                time.sleep(0.2)
-                steps.append(step)
-                yield step, 0.5, step / 10
+    def slow(*facts):
+        for step in range(1, 11):
+            time.sleep(0.2)
+            steps.append(step)
+            yield step, 0.5, step / 10
 
-        return score
-
-    monkeypatch.setattr("pipeline.search.trials.out_of_bag_scorer", slow)
+    monkeypatch.setattr("pipeline.search.scorers.score_out_of_bag", slow)
     # the baseline always ends, and takes 2 seconds; the trial after it is cut off
     tune.main(["--dataset", "customers", "--n-trials", "50", "--timeout", "2.5"])
     assert steps[:10] == list(range(1, 11))
@@ -305,6 +288,7 @@ KILL = """
 import os, signal, sys
 sys.path.insert(0, {root!r})
 import tune_hyperparameters as tune
+from pipeline.plots import study
 from pipeline.training import assess as assessment
 import mlflow.sklearn, optuna
 
@@ -314,7 +298,7 @@ owner, name = {{
     "report": (optuna.Trial, "report"),
     "keep": (optuna.Study, "add_trial"),
     "assess": (assessment, "assess"),
-    "plots": (tune, "write_study_reports"),
+    "plots": (study, "write_study_reports"),
     "create_run": (mlflow.MlflowClient, "create_run"),
     "log_batch": (mlflow.MlflowClient, "log_batch"),
     "set_terminated": (mlflow.MlflowClient, "set_terminated"),
@@ -382,4 +366,4 @@ def test_a_search_beside_another_one_says_that_it_waits(project: Path, capfd: py
 def test_a_cluster_shares_a_search_with_no_other_processes(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         tune.main(["--scheduler", "tcp://127.0.0.1:8786", "--workers", "2"])
-    assert "goes with neither --workers nor --storage" in capsys.readouterr().err
+    assert "goes without --workers" in capsys.readouterr().err

@@ -53,7 +53,7 @@ def promote(name: str, config: Config, confident: bool) -> str:
         **{f"{metric}_interval": json.dumps(bounds) for metric, bounds in facts["interval"].items()},
     }
     with locked_store(client):
-        version = register(client, name, run, tags, {TRAINING_ROWS: "\n".join(row_hashes(parts.X_train))})
+        version = register(client, name, run, tags, {TRAINING_ROWS: "\n".join(row_hashes(parts.train.X))})
         champion = run_with_alias(client, name, "champion")
         if champion is not None and champion[0] == version:
             mirror_champion(name, chosen, run.metrics)
@@ -103,12 +103,12 @@ def contest(
     if recorded is not None:
         now, before = recorded
     else:
-        if not set(reigning.feature_names_in_) <= set(parts.X_test):
+        if not set(reigning.feature_names_in_) <= set(parts.test.X):
             return True, "the table lacks columns of"
-        unseen = np.array([row not in known for row in row_hashes(parts.X_test)])
-        X, y = parts.X_test[unseen], parts.y_test[unseen]
+        unseen = np.array([row not in known for row in row_hashes(parts.test.X)])
+        X, y = parts.test.X[unseen], parts.test.y[unseen]
         if len(np.unique(y)) < 2:
-            return False, f"too few of the {len(parts.y_test)} test rows are new to"
+            return False, f"too few of the {len(parts.test.y)} test rows are new to"
         now, before = (predict(model, X, y, dataset.task) for model in (candidate, reigning))
     [(difference, (low, high))] = paired_differences(dataset.metric, now, [before], config.seed)
     words = f"{dataset.metric} {difference:+.4f} [{low:+.4f}, {high:+.4f}] on {len(now.actual):,} rows against"

@@ -1,116 +1,169 @@
-"""One trial: settings suggested, scored step by step, pruned."""
+"""One trial: its settings proposed, scored step by step, pruned."""
 
 from __future__ import annotations
 
 import math
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipeline.console import PipelineError
-from pipeline.search.scorers import fold_scorer, grown_scorer, out_of_bag_scorer, way_of_scoring
-from pipeline.search.shared_study import OutOfTimeError, slot_of
-from pipeline.search.space import highest
-from pipeline.settings import Config, Dataset
-from pipeline.tables.split import Parts
+from pipeline.search.scorers import Scorer, make_scorer
+from pipeline.search.space import highest, suggest
+from pipeline.search.study import in_memory
+from pipeline.tables.split import Rows
+from pipeline.training.build import Recipe, build_estimator, columns_by_kind
 
 if TYPE_CHECKING:
     import optuna
 
-Objective = Callable[["optuna.Trial", float], float]
+SEEDS = 2**32
 
 
-def run_trial(
-    objective: Objective, config: Config, deadline: float, study: optuna.Study, slot: int
+class OutOfTimeError(Exception):
+    """The search's time is up in the middle of a trial, which is dropped as if it had never begun."""
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What the trials of a search have in common: the settings that they may try, and how an estimator is scored."""
+
+    recipe: Recipe
+    space: Mapping[str, Any]
+    way: str
+    columns: Mapping[str, list[str]]
+    scorer: Scorer
+    startup_trials: int
+
+
+def make_objective(recipe: Recipe, space: Mapping[str, Any], way: str, rows: Rows, startup_trials: int) -> Objective:
+    """The objective of a search on these rows, which are preprocessed here, once."""
+    columns = columns_by_kind(recipe, rows.X)
+    return Objective(recipe, space, way, columns, make_scorer(way, recipe, rows), startup_trials)
+
+
+def propose(
+    objective: Objective,
+    known: Sequence[optuna.trial.FrozenTrial],
+    running: Sequence[optuna.trial.FrozenTrial],
+    slot: int,
 ) -> optuna.trial.FrozenTrial:
-    """The trial of a slot, run to its end in a study in memory.
+    """The settings of the trial in a slot, by TPE (Bergstra et al. 2011) from the results of the known trials and the
+    settings of the running ones.
 
     Its sampling is seeded from the seed and the slot, so a search that was killed and resumed proposes what one left
-    alone would have, and no two processes propose the same. The first has the baseline's settings, and always ends.
+    alone would have. The first trial has the baseline's settings.
 
     Raises:
-        OutOfTimeError: the deadline has passed.
         PipelineError: the search space is wrong.
     """
     import optuna
-    from optuna.trial import TrialState
 
-    startup = config.tuning.startup_trials
-    study.pruner = optuna.pruners.MedianPruner(n_startup_trials=startup)
+    recipe, space = objective.recipe, objective.space
+    study = in_memory("proposals", recipe.metric, [*known, *map(_as_running, running)])
     with warnings.catch_warnings():
         # `group` is experimental; without it the first trial, which suggests nothing, would leave no setting that all
         # trials share, and the sampler would draw each on its own
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         study.sampler = optuna.samplers.TPESampler(
-            seed=config.seed * 100_003 + slot, n_startup_trials=startup, multivariate=True, group=True
+            seed=(recipe.seed * 100_003 + slot) % SEEDS,
+            n_startup_trials=objective.startup_trials,
+            multivariate=True,
+            group=True,
         )
     trial = study.ask()
+    if slot == 0:
+        settings = {key: value for key, value in recipe.settings.items() if key in space}
+    elif objective.way == "early stopping":
+        # the iterations are found, not suggested: as many as help, up to the end of their range
+        settings = suggest(trial, {key: rule for key, rule in space.items() if key != "max_iter"})
+        settings |= {"max_iter": highest(space["max_iter"]), "early_stopping": True}
+    else:
+        settings = suggest(trial, space)
     trial.set_user_attr("slot", slot)
+    trial.set_user_attr("settings", settings)
+    return study.get_trials(deepcopy=False)[-1]
+
+
+def run_trial(
+    objective: Objective,
+    known: Sequence[optuna.trial.FrozenTrial],
+    proposed: optuna.trial.FrozenTrial,
+    seconds: float,
+) -> optuna.trial.FrozenTrial | None:
+    """A proposed trial run to its end: complete, pruned (by the median of the known trials) or failed; None where the
+    time was up first. The first trial of a search always ends.
+
+    Raises:
+        PipelineError: a setting is unknown to the estimator.
+    """
+    import optuna
+    from optuna.trial import TrialState
+
+    slot = proposed.user_attrs["slot"]
+    deadline = time.monotonic() + seconds if slot else math.inf
+    study = in_memory("trial", objective.recipe.metric, known)
+    study.sampler = optuna.samplers.RandomSampler()
+    study.pruner = optuna.pruners.MedianPruner(n_startup_trials=objective.startup_trials)
+    study.enqueue_trial(proposed.params, user_attrs=proposed.user_attrs)
+    trial = study.ask(proposed.distributions)
     try:
-        value = objective(trial, deadline if slot else math.inf)
+        value = score_trial(objective, trial, deadline)
         if not math.isfinite(value):
             raise ValueError(f"the score is {value}")
         study.tell(trial, value)
     except optuna.TrialPruned:
         study.tell(trial, state=TrialState.PRUNED)
-    except (OutOfTimeError, PipelineError):
+    except OutOfTimeError:
+        return None
+    except PipelineError:
         raise
     except Exception as error:
         # whatever an estimator raises is the result of its trial, not the end of the search
         trial.set_user_attr("reason", f"{type(error).__name__}: {error}")
         study.tell(trial, state=TrialState.FAIL)
-    return study.get_trials(deepcopy=False)[-1]
+    found = study.get_trials(deepcopy=False)[-1]
+    # what the sampler of other trials reads, not what the queue left
+    found.system_attrs = proposed.system_attrs
+    return found
 
 
-def make_objective(dataset: Dataset, config: Config, model: str, parts: Parts, space: Mapping[str, Any]) -> Objective:
-    """Settings -> score on at most search_rows training rows. Data is read and preprocessed here, once."""
+def score_trial(objective: Objective, trial: optuna.Trial, deadline: float) -> float:
+    """The score of a trial's settings, reported step by step; its settings are those found where early stopping set the
+    iterations.
+
+    Raises:
+        OutOfTimeError: the deadline (monotonic seconds) has passed.
+        optuna.TrialPruned: the trial is worse than the median of those before it.
+    """
     import optuna
-    from sklearn.utils import resample
 
-    from pipeline.search.space import suggest
-    from pipeline.training.build import build_estimator, build_preprocessing, model_params
+    settings = trial.user_attrs["settings"]
+    estimator = build_estimator(objective.recipe, objective.columns, settings)
+    value = math.nan
+    with closing(objective.scorer(estimator)) as steps:
+        for step, value, done in steps:
+            trial.report(value, step)
+            trial.set_user_attr("done", round(done, 6))
+            if done < 1 and time.monotonic() > deadline:
+                raise OutOfTimeError
+            if done < 1 and trial.should_prune():
+                raise optuna.TrialPruned
+    found = estimator.get_params()
+    trial.set_user_attr("settings", {key: found[key] for key in settings})
+    return value
 
-    X, y = parts.X_train, parts.y_train
-    if len(y) > config.tuning.search_rows and dataset.time:
-        X, y = X.tail(config.tuning.search_rows), y[-config.tuning.search_rows :]
-    elif len(y) > config.tuning.search_rows:
-        X, y = resample(
-            X,
-            y,
-            replace=False,
-            n_samples=config.tuning.search_rows,
-            random_state=config.seed,
-            stratify=None if dataset.task == "regression" else y,
-        )
-    way = way_of_scoring(dataset, config, model, space)
-    scorers = {"out of bag": out_of_bag_scorer, "grown on folds": grown_scorer}
-    score = scorers.get(way, fold_scorer)(build_preprocessing(config.models[model], dataset, X), X, y, dataset, config)
-    own = model_params(dataset, config, model)
 
-    def objective(trial: optuna.Trial, deadline: float) -> float:
-        if slot_of(trial) == 0:
-            settings = {key: own[key] for key in own if key in space}
-        elif way == "early stopping":
-            # the iterations are found, not suggested: as many as help, up to the end of their range
-            settings = suggest(trial, {key: space[key] for key in space if key != "max_iter"})
-            settings |= {"max_iter": highest(space["max_iter"]), "early_stopping": True}
-        else:
-            settings = suggest(trial, space)
-        trial.set_user_attr("settings", settings)
-        estimator = build_estimator(dataset, config, model, settings, X)
-        value = math.nan
-        with closing(score(estimator)) as steps:
-            for step, value, done in steps:
-                trial.report(value, step)
-                trial.set_user_attr("done", round(done, 6))
-                if done < 1 and time.monotonic() > deadline:
-                    raise OutOfTimeError
-                if done < 1 and trial.should_prune():
-                    raise optuna.TrialPruned
-        found = estimator.get_params()
-        trial.set_user_attr("settings", {key: found[key] for key in settings})
-        return value
+def _as_running(trial: optuna.trial.FrozenTrial) -> optuna.trial.FrozenTrial:
+    """The trial without its result, as it was while it ran."""
+    import optuna
 
-    return objective
+    return optuna.trial.create_trial(
+        state=optuna.trial.TrialState.RUNNING,
+        params=trial.params,
+        distributions=trial.distributions,
+        system_attrs=trial.system_attrs,
+    )

@@ -17,32 +17,65 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Parts:
-    """A dataset's rows: all of them, and the shared train and test parts; X are raw features, y targets."""
+class Rows:
+    """n rows: raw features X (n x d), targets y (n), and the (train, validation) positions of their folds.
+
+    `independent`: no row belongs to another one, by a group or in time.
+    """
 
     X: pd.DataFrame
     y: np.ndarray
-    X_train: pd.DataFrame
-    y_train: np.ndarray
-    X_test: pd.DataFrame
-    y_test: np.ndarray
+    folds: list[tuple[np.ndarray, np.ndarray]]
+    independent: bool = True
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A dataset's rows: the shared train and test parts (the latter without folds); where it is judged by
+    cross-validation, `whole` has all of them.
+    """
+
+    train: Rows
+    test: Rows
+    whole: Rows | None
 
 
 def load_parts(dataset: Dataset, config: Config) -> Parts:
     """Read a dataset and split it.
 
     Raises:
-        PipelineError: as load_dataset and split.
+        PipelineError: as load_dataset, split and fold_indices.
     """
     frame = load_dataset(dataset)
     if dataset.time:
         frame = in_order_of_time(frame, dataset)
     train, test = split(frame, dataset, config)
+    by_folds = dataset.evaluation == "cross_validation"
     return Parts(
-        *features_and_target(frame, dataset),
-        *features_and_target(train, dataset),
-        *features_and_target(test, dataset),
+        train=rows_of(train, dataset, config),
+        test=Rows(*features_and_target(test, dataset), folds=[]),
+        whole=rows_of(frame, dataset, config) if by_folds else None,
     )
+
+
+def rows_of(frame: pd.DataFrame, dataset: Dataset, config: Config) -> Rows:
+    """The rows of a frame with their folds, a frame in order of time where the dataset has a time column."""
+    X, y = features_and_target(frame, dataset)
+    return Rows(X, y, fold_indices(X, y, dataset, config), independent=not dataset.group and not dataset.time)
+
+
+def sample_rows(rows: Rows, dataset: Dataset, config: Config, limit: int) -> Rows:
+    """At most `limit` rows: the last ones in order of time, else a sample, stratified for classes; with new folds."""
+    from sklearn.utils import resample
+
+    if len(rows.y) <= limit:
+        return rows
+    if dataset.time:
+        X, y = rows.X.tail(limit), rows.y[-limit:]
+    else:
+        classes = None if dataset.task == "regression" else rows.y
+        X, y = resample(rows.X, rows.y, replace=False, n_samples=limit, random_state=config.seed, stratify=classes)
+    return Rows(X, y, fold_indices(X, y, dataset, config), rows.independent)
 
 
 def load_dataset(dataset: Dataset) -> pd.DataFrame:

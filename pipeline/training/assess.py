@@ -1,4 +1,4 @@
-"""How a model is fitted and judged on a dataset, the same for a baseline and for a tuned winner."""
+"""How a model is fitted and judged, the same for a baseline and for a tuned winner."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any
 from pipeline.bootstrap import bootstrap_intervals
 from pipeline.console import PipelineError
 from pipeline.metrics import Predictions, metrics_of, scores
-from pipeline.settings import Config, Dataset
 from pipeline.store.predictions import read_predictions, read_rows
 from pipeline.store.runs import newest_runs
-from pipeline.tables.split import Parts, fold_indices
-from pipeline.training.build import build_estimator, build_model, model_params
+from pipeline.tables.split import Parts
+from pipeline.training.build import Recipe, build_model
 from pipeline.training.fit import out_of_fold, predict, timed_fit, validated_rows
 from pipeline.training.threshold import best_f1_threshold
 
@@ -32,10 +31,12 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Assessment:
-    """A model fitted on the training part, and what it reached."""
+    """A model fitted on the training part, and what it reached. `predictions` are those that `score` and `interval`
+    come from, `rows` the labels of their rows; `params` are the estimator's settings, without its own defaults.
+    """
 
+    recipe: Recipe
     model: Pipeline
-    estimator: str
     params: Mapping[str, Any]
     cv: Mapping[str, float]
     train: Mapping[str, float]
@@ -46,90 +47,98 @@ class Assessment:
     rows: pd.Index
     fit_seconds: float
 
+    def summary(self) -> dict[str, Any]:
+        """What goes into the committed metrics: no times, ids or paths."""
+        return {
+            "estimator": self.recipe.label,
+            "cv": _rounded(self.cv),
+            "score": _rounded(self.score),
+            "interval": {metric: [round(v, 6) for v in bounds] for metric, bounds in self.interval.items()},
+        }
+
 
 def assess(
-    dataset: Dataset,
-    config: Config,
-    name: str,
+    recipe: Recipe,
     parts: Parts,
     overrides: Mapping[str, Any] | None = None,
     progress: Progress = lambda step, done, fits: None,
 ) -> Assessment:
-    """Cross-validate on the training part, fit on it, and score once by the dataset's evaluation.
+    """Cross-validate on the training part, fit on it, and score once.
 
     `cv` comes from pooled out-of-fold predictions on the training part and is what models are chosen by; `score` from
-    the test part or, with `evaluation: cross_validation`, from pooled out-of-fold predictions over all rows. A tuned
-    threshold has the best F1 for the pooled predictions on the training part; in pooled predictions themselves, each
-    fold is labelled by the best threshold of the other folds.
+    the test part or, where the dataset is judged by cross-validation, from pooled out-of-fold predictions over all
+    rows. A tuned threshold has the best F1 for the pooled predictions on the training part; in pooled predictions
+    themselves, each fold is labelled by the best threshold of the other folds.
+
+    Raises:
+        PipelineError: the estimator refuses its settings or the rows.
     """
-    task, tuned = dataset.task, dataset.threshold == "tuned"
-    model = build_model(dataset, config, name, parts.X_train, overrides)
-    folds = fold_indices(parts.X_train, parts.y_train, dataset, config)
-    all_folds = []
-    if dataset.evaluation == "cross_validation":
-        all_folds = fold_indices(parts.X, parts.y, dataset, config)
-    fits = len(folds) + 1 + len(all_folds)
+    task, tuned, train, whole = recipe.task, recipe.threshold == "tuned", parts.train, parts.whole
+    model = build_model(recipe, train.X, overrides)
+    fits = len(train.folds) + 1 + (len(whole.folds) if whole else 0)
 
     def fold_ended(number: int) -> None:
-        progress(f"fold {number} of {len(folds)} done", number, fits)
-
-    def fold_over_all_rows_ended(number: int) -> None:
-        progress(f"fold {number} of {len(all_folds)} over all rows done", len(folds) + 1 + number, fits)
+        progress(f"fold {number} of {len(train.folds)} done", number, fits)
 
     progress(f"{fits} fits", 0, fits)
-    pooled = out_of_fold(model, parts.X_train, parts.y_train, folds, task, fold_ended, tuned)
+    pooled = out_of_fold(model, train, task, fold_ended, tuned)
     if tuned and pooled.score is not None:
         model.set_params(model__threshold=best_f1_threshold(pooled.actual, pooled.score))
-    cv = scores(task, pooled)
-    model, fit_seconds = timed_fit(model, parts.X_train, parts.y_train)
-    progress("fitted on the training part", len(folds) + 1, fits)
-    judged, rows = predict(model, parts.X_test, parts.y_test, task), parts.X_test.index
+    model, fit_seconds = timed_fit(model, train.X, train.y)
+    progress("fitted on the training part", len(train.folds) + 1, fits)
+    judged, rows = predict(model, parts.test.X, parts.test.y, task), parts.test.X.index
     test = scores(task, judged)
-    if all_folds:
-        fresh = build_model(dataset, config, name, parts.X, overrides)
-        judged = out_of_fold(fresh, parts.X, parts.y, all_folds, task, fold_over_all_rows_ended, tuned)
-        rows = parts.X.index[validated_rows(all_folds)]
+    if whole:
+
+        def fold_of_whole_ended(number: int) -> None:
+            step = f"fold {number} of {len(whole.folds)} over all rows done"
+            progress(step, len(train.folds) + 1 + number, fits)
+
+        fresh = build_model(recipe, whole.X, overrides)
+        judged, rows = out_of_fold(fresh, whole, task, fold_of_whole_ended, tuned), whole.X.index
+        rows = rows[validated_rows(whole.folds)]
     return Assessment(
+        recipe=recipe,
         model=model,
-        estimator=type(build_estimator(dataset, config, name, overrides)).__name__,
-        params=model_params(dataset, config, name) | dict(overrides or {}),
-        cv=cv,
-        train=scores(task, predict(model, parts.X_train, parts.y_train, task)),
+        params={**recipe.settings, **(overrides or {})},
+        cv=scores(task, pooled),
+        train=scores(task, predict(model, train.X, train.y, task)),
         test=test,
         score=scores(task, judged),
-        interval=bootstrap_intervals(task, judged, config.seed),
+        interval=bootstrap_intervals(task, judged, recipe.seed),
         predictions=judged,
         rows=rows,
         fit_seconds=fit_seconds,
     )
 
 
-def logged_baseline(
-    dataset: Dataset, config: Config, name: str, client: MlflowClient, hashes: Mapping[str, str]
-) -> Assessment | None:
-    """What train.py found for a model, read from its run: None where there is no whole run of this data, these settings
-    and this code.
+def logged_baseline(client: MlflowClient, name: str, recipe: Recipe, hashes: Mapping[str, str]) -> Assessment | None:
+    """What train.py found for a model of the dataset `name`, read from its run: None where there is no whole run of
+    this data, these settings and this code.
     """
-    run = newest_runs(client, dataset.name, "baseline", **hashes).get(name)
+    run = newest_runs(client, name, "baseline", **hashes).get(recipe.model)
     if run is None or run.tags.get("code_sha256") != code_sha256():
         return None
     try:
         model, predictions = run.load_model(), run.artifact("predictions.csv")
     except PipelineError:
         return None
-    metrics, names = run.metrics, metrics_of(dataset.task)
+
+    def scored(prefix: str) -> dict[str, float]:
+        return {metric: run.metrics[f"{prefix}{metric}"] for metric in metrics_of(recipe.task)}
+
     return Assessment(
+        recipe=recipe,
         model=model,
-        estimator=run.params["estimator"],
-        params=model_params(dataset, config, name),
-        cv={metric: metrics[f"cv_{metric}"] for metric in names},
-        train={metric: metrics[f"train_{metric}"] for metric in names},
-        test={metric: metrics[f"test_{metric}"] for metric in names},
-        score={metric: metrics[metric] for metric in names},
-        interval={metric: [metrics[f"{metric}_low"], metrics[f"{metric}_high"]] for metric in names},
-        predictions=read_predictions(predictions, dataset.task),
+        params=recipe.settings,
+        cv=scored("cv_"),
+        train=scored("train_"),
+        test=scored("test_"),
+        score=scored(""),
+        interval={m: [run.metrics[f"{m}_low"], run.metrics[f"{m}_high"]] for m in metrics_of(recipe.task)},
+        predictions=read_predictions(predictions, recipe.task),
         rows=read_rows(predictions),
-        fit_seconds=metrics["fit_seconds"],
+        fit_seconds=run.metrics["fit_seconds"],
     )
 
 
@@ -157,26 +166,15 @@ def progress_lines(label: str) -> Progress:
     return show
 
 
-def naive_scores(dataset: Dataset, parts: Parts, y: np.ndarray) -> dict[str, float]:
-    """Scores of predicting the training mean or the majority class for the rows that are judged (targets y)."""
+def naive_scores(task: str, y_train: np.ndarray, y: np.ndarray) -> dict[str, float]:
+    """Scores of predicting the mean of y_train (m,), or its majority class, for the rows that are judged (y, (n,))."""
     import numpy as np
 
-    if dataset.task == "regression":
-        return scores(dataset.task, Predictions(y, np.full(len(y), parts.y_train.mean())))
-    labels, counts = np.unique(parts.y_train, return_counts=True)
+    if task == "regression":
+        return _rounded(scores(task, Predictions(y, np.full(len(y), y_train.mean()))))
+    labels, counts = np.unique(y_train, return_counts=True)
     majority = np.full(len(y), labels[counts.argmax()])
-    constant = np.zeros(len(y)) if dataset.task == "binary" else None
-    return scores(dataset.task, Predictions(y, majority, constant))
-
-
-def summary(assessment: Assessment) -> dict[str, Any]:
-    """The part of an assessment that goes into the committed metrics: no times, ids or paths."""
-    return {
-        "estimator": assessment.estimator,
-        "cv": _rounded(assessment.cv),
-        "score": _rounded(assessment.score),
-        "interval": {metric: [round(v, 6) for v in bounds] for metric, bounds in assessment.interval.items()},
-    }
+    return _rounded(scores(task, Predictions(y, majority, np.zeros(len(y)) if task == "binary" else None)))
 
 
 def _rounded(values: Mapping[str, float]) -> dict[str, float]:

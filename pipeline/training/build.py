@@ -1,13 +1,17 @@
-"""Name, task and settings -> a fresh unfitted Pipeline with the preprocessing inside, of library classes only."""
+"""What a model is made of: its settings resolved once, then a fresh unfitted Pipeline for rows.
+
+The Pipeline is made of library classes only, so that it loads where this project is not installed.
+"""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipeline.console import PipelineError
-from pipeline.settings import Config, Dataset, ModelSpec
+from pipeline.settings import Config, Dataset
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,64 +25,99 @@ MOST_ONE_HOT = 50
 TEXT_COMPONENTS = 10
 
 
-def build_model(
-    dataset: Dataset, config: Config, name: str, X: pd.DataFrame, overrides: Mapping[str, Any] | None = None
-) -> Pipeline:
-    """An unfitted Pipeline for raw rows shaped like X; its classifier decides at the dataset's threshold, and at 0.5
+@dataclass(frozen=True)
+class Recipe:
+    """A model of a dataset, before any row is seen.
+
+    `settings` are the baseline's. `types` are the declared types of columns, `unused` those that nothing is learned
+    from. `threshold` is the probability from which a row is labelled positive, or "tuned".
+    """
+
+    model: str
+    estimator: type[BaseEstimator]
+    settings: Mapping[str, Any]
+    scale: bool
+    task: str
+    metric: str
+    threshold: float | str
+    types: Mapping[str, str]
+    unused: frozenset[str]
+    seed: int
+
+    @property
+    def label(self) -> str:
+        return self.estimator.__name__
+
+
+def resolve_recipe(dataset: Dataset, config: Config, name: str) -> Recipe:
+    """The recipe of a model on a dataset: the model's settings, those of its kind of task, the dataset's on top.
+
+    Raises:
+        PipelineError: the estimator's class cannot be imported.
+    """
+    spec, regression = config.models[name], dataset.task == "regression"
+    path = spec.regression if regression else spec.classification
+    module, _, class_name = path.rpartition(".")
+    try:
+        estimator = getattr(importlib.import_module(module), class_name)
+    except (ImportError, AttributeError):
+        raise PipelineError(f"params.yaml: models.{name}: {path} cannot be imported") from None
+    return Recipe(
+        model=name,
+        estimator=estimator,
+        settings={**spec.params, **({} if regression else spec.classification_params), **dataset.models.get(name, {})},
+        scale=spec.scale,
+        task=dataset.task,
+        metric=dataset.metric,
+        threshold=dataset.threshold,
+        types=dataset.types,
+        unused=dataset.unused,
+        seed=config.seed,
+    )
+
+
+def build_model(recipe: Recipe, X: pd.DataFrame, overrides: Mapping[str, Any] | None = None) -> Pipeline:
+    """An unfitted Pipeline for raw rows shaped like X; its classifier decides at the recipe's threshold, and at 0.5
     until a tuned one is set.
 
     Raises:
-        PipelineError: the model is unknown, its class cannot be imported or refuses a setting.
+        PipelineError: the estimator does not know a setting.
     """
     from sklearn.model_selection import FixedThresholdClassifier
     from sklearn.pipeline import Pipeline
 
-    spec = config.models[name]
-    estimator = build_estimator(dataset, config, name, overrides, X)
-    if dataset.task == "binary" and dataset.threshold != 0.5:
-        threshold = 0.5 if dataset.threshold == "tuned" else float(dataset.threshold)
+    columns = columns_by_kind(recipe, X)
+    estimator = build_estimator(recipe, columns, overrides)
+    if recipe.task == "binary" and recipe.threshold != 0.5:
+        threshold = 0.5 if recipe.threshold == "tuned" else float(recipe.threshold)
         estimator = FixedThresholdClassifier(estimator, threshold=threshold)
-    return Pipeline([("preprocess", build_preprocessing(spec, dataset, X)), ("model", estimator)])
+    return Pipeline([("preprocess", build_preprocessing(recipe, columns)), ("model", estimator)])
 
 
 def build_estimator(
-    dataset: Dataset,
-    config: Config,
-    name: str,
-    overrides: Mapping[str, Any] | None = None,
-    X: pd.DataFrame | None = None,
+    recipe: Recipe, columns: Mapping[str, list[str]], overrides: Mapping[str, Any] | None = None
 ) -> BaseEstimator:
-    """The bare estimator with its settings, the seed, and all cores for forests.
+    """The bare estimator with its settings, the seed, and all cores for forests. One that splits on categories as such
+    is told where they are among the preprocessed `columns`.
 
-    One that splits on categories as such is told which columns of a preprocessed X they are.
+    Raises:
+        PipelineError: it does not know a setting.
     """
-    spec = config.models[name]
-    cls = _import_class(spec, dataset)
-    settings = model_params(dataset, config, name) | dict(overrides or {})
-    known = cls().get_params()
+    settings, known = {**recipe.settings, **(overrides or {})}, recipe.estimator().get_params()
     for setting in settings:
         if setting not in known:
-            raise PipelineError(f"params.yaml: models.{name}: {cls.__name__} has no setting {setting!r}")
-    if "random_state" in known:
-        settings.setdefault("random_state", config.seed)
-    if "n_jobs" in known and "n_estimators" in known:
-        settings.setdefault("n_jobs", -1)
-    if X is not None and "categorical_features" in known:
-        columns = columns_by_kind(spec, dataset, X)
-        first = len(columns["numbers"])
-        settings.setdefault("categorical_features", [*range(first, first + len(columns["categories"]))] or None)
-    return cls(**settings)
+            raise PipelineError(f"params.yaml: models.{recipe.model}: {recipe.label} has no setting {setting!r}")
+    first = len(columns["numbers"])
+    defaults = {
+        "random_state": recipe.seed,
+        "n_jobs": -1 if "n_estimators" in known else None,
+        "categorical_features": [*range(first, first + len(columns["categories"]))] or None,
+    }
+    return recipe.estimator(**{key: value for key, value in defaults.items() if key in known} | settings)
 
 
-def model_params(dataset: Dataset, config: Config, name: str) -> dict[str, Any]:
-    """A model's baseline settings on a dataset: the model's own, overridden by the dataset's."""
-    spec = config.models[name]
-    task_params = {} if dataset.task == "regression" else spec.classification_params
-    return {**spec.params, **task_params, **dataset.models.get(name, {})}
-
-
-def build_preprocessing(spec: ModelSpec, dataset: Dataset, X: pd.DataFrame) -> ColumnTransformer:
-    """Columns of X -> numbers (n x k), by the kind of column; unused and all-empty columns stay out.
+def build_preprocessing(recipe: Recipe, columns: Mapping[str, list[str]]) -> ColumnTransformer:
+    """Columns of raw rows -> numbers (n x k), by the kind of column.
 
     Scaled: median-filled standardised numbers and one-hot categories. Otherwise: numbers as they are (missing values
     too); categories as ordinals with -1 for unseen ones, and where there are many of them, as the cross-fitted mean of
@@ -90,8 +129,7 @@ def build_preprocessing(spec: ModelSpec, dataset: Dataset, X: pd.DataFrame) -> C
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler, TargetEncoder
 
-    columns = columns_by_kind(spec, dataset, X)
-    regression = dataset.task == "regression"
+    regression = recipe.task == "regression"
     steps: dict[str, Any] = {
         "numbers": "passthrough",
         "categories": OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1),
@@ -101,46 +139,37 @@ def build_preprocessing(spec: ModelSpec, dataset: Dataset, X: pd.DataFrame) -> C
             cv=(KFold if regression else StratifiedKFold)(5, shuffle=True, random_state=0),
         ),
     }
-    if spec.scale:
-        # a column that has no value where a fold learns stays, as zeros
-        median = SimpleImputer(strategy="median", keep_empty_features=True)
-        steps["numbers"] = make_pipeline(median, StandardScaler())
-        steps["categories"] = OneHotEncoder(
-            handle_unknown="infrequent_if_exist", max_categories=MOST_ONE_HOT, sparse_output=False
-        )
     if columns["dates"] or columns["texts"]:
         from skrub import ApplyToCols, DatetimeEncoder, StringEncoder, ToDatetime
 
         steps["dates"] = make_pipeline(ApplyToCols(ToDatetime(format="ISO8601")), ApplyToCols(DatetimeEncoder()))
         steps["texts"] = ApplyToCols(StringEncoder(TEXT_COMPONENTS, random_state=0))
-        if spec.scale:
-            for kind in ("dates", "texts"):
-                steps[kind] = make_pipeline(steps[kind], median, StandardScaler())
+    if recipe.scale:
+        # a column that has no value where a fold learns stays, as zeros
+        standardised = (SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler())
+        steps["numbers"] = make_pipeline(*standardised)
+        steps["categories"] = OneHotEncoder(
+            handle_unknown="infrequent_if_exist", max_categories=MOST_ONE_HOT, sparse_output=False
+        )
+        for kind in {"dates", "texts"} & steps.keys():
+            steps[kind] = make_pipeline(steps[kind], *standardised)
     return ColumnTransformer([(kind, steps[kind], names) for kind, names in columns.items() if names])
 
 
-def columns_by_kind(spec: ModelSpec, dataset: Dataset, X: pd.DataFrame) -> dict[str, list[str]]:
-    """The columns of X that are learned from, by the preprocessing that they get, in the order of its output."""
+def columns_by_kind(recipe: Recipe, X: pd.DataFrame) -> dict[str, list[str]]:
+    """The columns of X that are learned from, by the preprocessing that they get, in the order of its output; unused
+    and all-empty ones stay out.
+    """
     columns: dict[str, list[str]] = {"numbers": [], "categories": [], "many_categories": [], "dates": [], "texts": []}
     for name in X:
-        if name not in dataset.unused and X[name].notna().any():
-            columns[_kind(X[name], dataset.types.get(str(name), ""), spec)].append(name)
+        declared = recipe.types.get(str(name), "")
+        if name in recipe.unused or not X[name].notna().any():
+            continue
+        if X[name].dtype == "float64":
+            kind = "numbers"
+        elif declared in ("date", "text"):
+            kind = f"{declared}s"
+        else:
+            kind = "many_categories" if not recipe.scale and X[name].nunique() > MANY_CATEGORIES else "categories"
+        columns[kind].append(name)
     return columns
-
-
-def _kind(column: pd.Series, declared: str, spec: ModelSpec) -> str:
-    """The preprocessing that a column gets."""
-    if column.dtype == "float64":
-        return "numbers"
-    if declared in ("date", "text"):
-        return f"{declared}s"
-    return "many_categories" if not spec.scale and column.nunique() > MANY_CATEGORIES else "categories"
-
-
-def _import_class(spec: ModelSpec, dataset: Dataset) -> type:
-    path = spec.regression if dataset.task == "regression" else spec.classification
-    module, _, name = path.rpartition(".")
-    try:
-        return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError):
-        raise PipelineError(f"params.yaml: models.{spec.name}: {path} cannot be imported") from None

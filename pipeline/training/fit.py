@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -10,11 +11,16 @@ import numpy as np
 
 from pipeline.console import PipelineError
 from pipeline.metrics import Predictions
-from pipeline.training.threshold import best_f1_threshold
+from pipeline.tables.split import Rows
+from pipeline.training.threshold import labels_by_other_folds
 
 if TYPE_CHECKING:
     import pandas as pd
     from sklearn.pipeline import Pipeline
+
+# Read by OpenMP when scikit-learn loads it. By default a thread of boosting spins while it waits for the others, and on
+# a busy machine takes the core from those that it waits for: fits took 40 times as long.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 def fit(model: Pipeline, X: pd.DataFrame, y: np.ndarray) -> Pipeline:
@@ -74,9 +80,7 @@ def predict(model: Pipeline, X: pd.DataFrame, y: np.ndarray, task: str) -> Predi
 
 def out_of_fold(
     model: Pipeline,
-    X: pd.DataFrame,
-    y: np.ndarray,
-    folds: list[tuple[np.ndarray, np.ndarray]],
+    rows: Rows,
     task: str,
     fold_ended: Callable[[int], None] = lambda number: None,
     tune_threshold: bool = False,
@@ -91,6 +95,7 @@ def out_of_fold(
     from sklearn.base import clone
     from threadpoolctl import threadpool_limits
 
+    X, y, folds = rows.X, rows.y, rows.folds
     jobs = getattr(getattr(model[-1], "estimator", model[-1]), "n_jobs", None) or -1
     cores = 1 if jobs == 1 else max(1, cpu_count() // len(folds))
     model = clone(model)
@@ -110,17 +115,14 @@ def out_of_fold(
     ):
         parts.append(part)
         fold_ended(len(parts))
-    rows = np.concatenate([validation for _, validation in folds])
-    order = np.argsort(rows)
-    actual, predicted = y[rows[order]], np.concatenate([part.predicted for part in parts])[order]
+    order = np.argsort(np.concatenate([validation for _, validation in folds]))
+    actual, predicted = (np.concatenate([getattr(p, name) for p in parts])[order] for name in ("actual", "predicted"))
     if task != "binary":
         return Predictions(actual, predicted)
     score = np.concatenate([part.score for part in parts if part.score is not None])[order]
     if tune_threshold:
         fold = np.repeat(np.arange(len(folds)), [len(validation) for _, validation in folds])[order]
-        for number in range(len(folds)):
-            threshold = best_f1_threshold(actual[fold != number], score[fold != number])
-            predicted[fold == number] = score[fold == number] >= threshold
+        predicted = labels_by_other_folds(actual, score, fold)
     return Predictions(actual, predicted, score)
 
 

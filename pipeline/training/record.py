@@ -1,4 +1,4 @@
-"""The MLflow run of an assessed model."""
+"""The MLflow run of an assessed model, with its plots, its predictions and the model."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.files import write_atomic
-from pipeline.settings import Config, Dataset
 from pipeline.store.predictions import predictions_csv
 from pipeline.store.runs import RunRecord, write_runs
 from pipeline.tables.split import Parts
@@ -24,65 +23,59 @@ if TYPE_CHECKING:
 EXAMPLE_ROWS = 5
 
 
-def save_plots(
-    assessment: Assessment,
-    importance: Mapping[str, float],
-    dataset: Dataset,
-    title: str,
-    folder: Path,
-) -> list[Path]:
-    """Write feature_importance, predictions_plot and diagnostics PNGs into the folder; returns their paths."""
-    from pipeline.plots.run import diagnostics, feature_importance, predictions_plot
-
-    figures = {
-        "feature_importance": feature_importance(importance, title, dataset.metric),
-        "predictions_plot": predictions_plot(assessment.predictions, title, dataset.task),
-        "diagnostics": diagnostics(assessment.predictions, title, dataset.task),
-    }
-    paths = []
-    for name, figure in figures.items():
-        path = folder / f"{name}.png"
-        write_atomic(path, partial(figure.savefig, dpi=110, format="png"))
-        paths.append(path)
-    return paths
-
-
 def log_run(
-    assessment: Assessment,
-    dataset: Dataset,
-    config: Config,
-    parts: Parts,
     client: MlflowClient,
+    fitted: Assessment,
+    parts: Parts,
     name: str,
     tags: Mapping[str, str],
     folder: Path,
     started: float,
 ) -> None:
-    """Write the plots of an assessed model into the folder, and its MLflow run with plots, predictions and model."""
-    importance = importances(assessment, dataset, config, parts)
-    plots = save_plots(assessment, importance, dataset, f"{dataset.name}: {name}", folder)
-    metrics = {**assessment.score, "fit_seconds": assessment.fit_seconds}
-    metrics["model_bytes"] = pickled_bytes(assessment.model)
-    for prefix, values in (("train", assessment.train), ("test", assessment.test), ("cv", assessment.cv)):
-        metrics.update({f"{prefix}_{metric}": value for metric, value in values.items()})
-    for metric, (low, high) in assessment.interval.items():
-        metrics.update({f"{metric}_low": low, f"{metric}_high": high})
-    params = {**assessment.params, "model_type": tags["model_type"], "estimator": assessment.estimator}
-    threshold = getattr(assessment.model[-1], "threshold", None)
+    """Write the plots of an assessed model into the folder, and its MLflow run with plots, predictions and model.
+
+    Args:
+        tags: of the run; the tag "dataset" is the name of its experiment.
+        started: when the work on it began, in seconds since 1970.
+    """
+    recipe = fitted.recipe
+    importance = importances(fitted.model, recipe, parts.test)
+    plots = save_plots(fitted, importance, f"{tags['dataset']}: {name}", folder)
+    metrics = {**fitted.score, "fit_seconds": fitted.fit_seconds, "model_bytes": pickled_bytes(fitted.model)}
+    for prefix, values in (("train", fitted.train), ("test", fitted.test), ("cv", fitted.cv)):
+        metrics |= {f"{prefix}_{metric}": value for metric, value in values.items()}
+    for metric, (low, high) in fitted.interval.items():
+        metrics |= {f"{metric}_low": low, f"{metric}_high": high}
+    params = {**fitted.params, "model_type": recipe.model, "estimator": recipe.label}
+    if hasattr(fitted.model[-1], "threshold"):
+        params["threshold"] = fitted.model[-1].threshold
     record = RunRecord(
         name=name,
-        tags={**tags, "code_sha256": code_sha256()},
-        params=params if threshold is None else {**params, "threshold": threshold},
+        tags={**tags, "model_type": recipe.model, "code_sha256": code_sha256()},
+        params=params,
         metrics=metrics,
         files=plots,
         texts={
             "feature_importance.json": json.dumps(importance),
-            "predictions.csv": predictions_csv(assessment.predictions, assessment.rows),
+            "predictions.csv": predictions_csv(fitted.predictions, fitted.rows),
         },
         start=started,
     )
-    example = parts.X_train.head(EXAMPLE_ROWS)
-    write_runs(client, dataset.name, [record], model=assessment.model, example=example)
+    write_runs(client, tags["dataset"], [record], model=fitted.model, example=parts.train.X.head(EXAMPLE_ROWS))
+
+
+def save_plots(fitted: Assessment, importance: Mapping[str, float], title: str, folder: Path) -> list[Path]:
+    """Write feature_importance, predictions_plot and diagnostics PNGs into the folder; returns their paths."""
+    from pipeline.plots.run import diagnostics, feature_importance, predictions_plot
+
+    figures = {
+        "feature_importance": feature_importance(importance, title, fitted.recipe.metric),
+        "predictions_plot": predictions_plot(fitted.predictions, title, fitted.recipe.task),
+        "diagnostics": diagnostics(fitted.predictions, title, fitted.recipe.task),
+    }
+    for name, figure in figures.items():
+        write_atomic(folder / f"{name}.png", partial(figure.savefig, dpi=110, format="png"))
+    return [folder / f"{name}.png" for name in figures]
 
 
 def pickled_bytes(model: Pipeline) -> int:

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
-
-if TYPE_CHECKING:
-    pass
 
 
 def best_f1_threshold(actual: np.ndarray, score: np.ndarray) -> float:
@@ -24,3 +19,14 @@ def best_f1_threshold(actual: np.ndarray, score: np.ndarray) -> float:
     f1 = np.divide(2 * precision * recall, total, out=np.zeros_like(total), where=total > 0)
     best = int(f1[:-1].argmax())
     return float(thresholds[max(best - 1, 0) : best + 1].mean())
+
+
+def labels_by_other_folds(actual: np.ndarray, score: np.ndarray, fold: np.ndarray) -> np.ndarray:
+    """Labels 0 and 1 of rows (n,) from their out-of-fold probabilities: those of each fold at the best threshold for
+    the other folds.
+    """
+    labels = np.zeros(len(actual), dtype=int)
+    for number in np.unique(fold):
+        own = fold == number
+        labels[own] = score[own] >= best_f1_threshold(actual[~own], score[~own])
+    return labels

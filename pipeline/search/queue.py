@@ -1,0 +1,164 @@
+"""The queue of trials: proposed in their order with a fixed lag, run here, by local workers, or on a Dask cluster.
+
+With a lag of L, trial k knows exactly the results of trials 0 to k - L and the settings of those between, so the same
+search is found again however quickly workers come and go. At most L trials run at once.
+"""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
+from typing import TYPE_CHECKING, Any
+
+from pipeline.console import PipelineError
+from pipeline.search.study import finished_trials, slot_of
+from pipeline.search.trials import Objective, propose, run_trial
+
+if TYPE_CHECKING:
+    import optuna
+    from distributed import Client
+
+# A pool of processes that breaks so often without a trial in between is given up.
+MOST_BREAKS = 3
+
+
+class InProcess(Executor):
+    """An executor that runs a call in this process, when it is submitted."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **options: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*args, **options))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+def start_executor(workers: int, cluster: Client | None) -> Executor:
+    """What runs trials: the cluster, so many processes of this machine, or this process."""
+    if cluster is not None:
+        return cluster.get_executor(pure=False)
+    if workers == 1:
+        return InProcess()
+    import joblib
+
+    threads = max(1, joblib.cpu_count() // workers)
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(workers, context, initializer=_become_worker, initargs=(threads,))
+
+
+def run_trials(
+    kept: optuna.Study,
+    objective: Objective,
+    n_trials: int,
+    timeout: float | None,
+    workers: int,
+    cluster: Client | None,
+    label: str,
+) -> None:
+    """Go on until `kept` holds n_trials (complete, pruned or failed), or the time is up.
+
+    A trial is kept when it is over, whole and in one transaction: a kill leaves no trace of the trial that it hits.
+    `workers` is the lag: how many trials run at once.
+
+    Raises:
+        PipelineError: the search space is wrong, or worker processes keep dying.
+    """
+    from tqdm import tqdm
+
+    deadline = math.inf if timeout is None else time.monotonic() + timeout
+    done = {slot_of(trial): trial for trial in finished_trials(kept)}
+    if done:
+        print(f"{label}: going on after {len(done)} finished trials", flush=True)
+    proposed: dict[int, optuna.trial.FrozenTrial] = {}
+    running: dict[Future[Any], int] = {}
+    executor, breaks = start_executor(workers, cluster), 0
+
+    def known(slot: int) -> list[optuna.trial.FrozenTrial]:
+        return [done[other] for other in range(slot - workers + 1)]
+
+    def start(slot: int) -> None:
+        future = executor.submit(run_trial, objective, known(slot), proposed[slot], deadline - time.monotonic())
+        running[future] = slot
+
+    def collect() -> None:
+        nonlocal executor, breaks, deadline
+        for future in wait(running, return_when=FIRST_COMPLETED).done:
+            try:
+                trial = future.result()
+            except BrokenExecutor:
+                breaks += 1
+                if breaks > MOST_BREAKS:
+                    raise PipelineError(
+                        f"{label}: worker processes keep dying, for want of memory perhaps; finished trials are kept, "
+                        "run it again with fewer --workers"
+                    ) from None
+                bar.write(f"{label}: a worker process died; its trials run again")
+                executor.shutdown()
+                executor = start_executor(workers, cluster)
+                again = sorted(running.values())
+                running.clear()
+                for slot in again:
+                    start(slot)
+                return
+            slot = running.pop(future)
+            if trial is None:
+                deadline = -math.inf
+                continue
+            done[slot], breaks = trial, 0
+            kept.add_trial(trial)
+            bar.update()
+            bar.set_postfix_str(progress([done[other] for other in sorted(done)], kept.direction.name))
+
+    already = len([slot for slot in done if slot < n_trials])
+    with tqdm(total=n_trials, initial=already, desc=label, unit="trial", file=sys.stdout) as bar:
+        try:
+            for slot in sorted(set(range(n_trials)) - done.keys()):
+                while running and any(other not in done for other in range(slot - workers + 1)):
+                    collect()
+                if slot and time.monotonic() >= deadline:
+                    break
+                between = range(max(0, slot - workers + 1), slot)
+                proposed[slot] = propose(
+                    objective, known(slot), [done.get(other) or proposed[other] for other in between], slot
+                )
+                start(slot)
+            while running:
+                collect()
+        except BaseException:
+            # nobody waits for the trials that still run
+            for process in multiprocessing.active_children():
+                process.terminate()
+            raise
+        finally:
+            executor.shutdown(wait=cluster is None, cancel_futures=True)
+
+
+def progress(trials: Sequence[optuna.trial.FrozenTrial], direction: str) -> str:
+    values = [trial.value for trial in trials if trial.state.name == "COMPLETE" and trial.value is not None]
+    pruned = sum(trial.state.name == "PRUNED" for trial in trials)
+    best = max if direction == "MAXIMIZE" else min
+    return f"best {best(values):.4f}, {pruned} pruned" if values else "none complete yet"
+
+
+def _become_worker(threads: int) -> None:
+    """A worker process leaves Ctrl-C to its parent, keeps to its part of the cores, and ends with its parent."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # read when the libraries are loaded
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "LOKY_MAX_CPU_COUNT"):
+        os.environ[variable] = str(threads)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def end_with_parent() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
