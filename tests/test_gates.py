@@ -73,16 +73,32 @@ def test_champion_gate() -> None:
     assert not outcome(gate, champion={"score": {}}).passed
 
 
+def write_metrics(hashes: dict[str, str], models: Any = MODELS) -> None:
+    Path("metrics/data").mkdir(parents=True, exist_ok=True)
+    Path("metrics/train").mkdir(exist_ok=True)
+    Path("metrics/data/customers.json").write_text(json.dumps({"sha256": "d", "target": "left"}))
+    Path("metrics/train/customers.json").write_text(json.dumps({**hashes, "models": models}))
+
+
+def passes_with(**changes: Any) -> bool:
+    """Whether a gate on accuracy passes where a part of the chosen model's figures is another one."""
+    config = load_config()
+    dataset = config.dataset("customers")
+    hashes = {"data_sha256": "d", "params_sha256": settings_sha256(config, dataset)}
+    write_metrics(hashes, {"forest": {**MODELS["forest"], **changes}})
+    return all(verdict.passed for verdict in judge(dataset, config, read_results(dataset, config)))
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), "0.9", None, True])
 def test_what_is_no_number_fails(value: Any) -> None:
-    forest = {**MODELS["forest"], "score": {"accuracy": value}}
-    assert not outcome(Gate("accuracy", above=0.1), models={"forest": forest}).passed
+    score = MODELS["forest"]["score"]
+    assert passes_with(score=score)
+    assert not passes_with(score={**score, "accuracy": value})
 
 
 @pytest.mark.parametrize("interval", [None, "x", [0.7], [0.82, 0.74], [0.74, float("nan")]])
 def test_what_is_no_interval_fails(interval: Any) -> None:
-    forest = {**MODELS["forest"], "interval": {"accuracy": interval}}
-    assert not outcome(Gate("accuracy", above=0.1), models={"forest": forest}).passed
+    assert not passes_with(interval={**MODELS["forest"]["interval"], "accuracy": interval})
 
 
 def test_published_figures_have_to_agree_in_every_model() -> None:
@@ -96,13 +112,6 @@ def test_published_figures_have_to_agree_in_every_model() -> None:
         failing, *_ = judge(dataset, config, results, published)
         assert not failing.passed
         assert "run `python compare_results.py`" in failing.reason
-
-
-def write_metrics(hashes: dict[str, str]) -> None:
-    Path("metrics/data").mkdir(parents=True)
-    Path("metrics/train").mkdir()
-    Path("metrics/data/customers.json").write_text(json.dumps({"sha256": "d"}))
-    Path("metrics/train/customers.json").write_text(json.dumps({**hashes, "models": MODELS}))
 
 
 def test_stale_results_are_named_by_what_changed() -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from pipeline.gates.results import Results, _difference, _figure, _interval, select_model
+from pipeline.gates.results import SAME, Results, is_number, select_model
 from pipeline.settings import Config, Dataset, Gate
 
 
@@ -62,8 +62,7 @@ def judge(
         reasons.append(f"no model is trained; run `python train.py --dataset {dataset.name}`")
     verdicts = [failure(dataset.name, reason) for reason in reasons]
     if name is not None:
-        gates = config.gates_of(dataset)
-        verdicts += [_judge_gate(gate, dataset.name, name, results, confident) for gate in gates]
+        verdicts += [judge_gate(gate, name, results, confident) for gate in config.gates_of(dataset)]
     return verdicts
 
 
@@ -72,57 +71,48 @@ def failure(dataset: str, reason: str) -> Verdict:
     return Verdict(dataset, "", "", "", None, None, passed=False, uncertain=False, reason=reason)
 
 
-def _judge_gate(gate: Gate, dataset: str, name: str, results: Results, confident: bool) -> Verdict:
+def judge_gate(gate: Gate, name: str, results: Results, confident: bool) -> Verdict:
+    """One gate decided on the model of that name, or on the number of drifted columns."""
     limit = gate.above if gate.above is not None else gate.below
     bound = f"{'above' if gate.above is not None else 'below'} {limit:g}"
-
-    def fail(reason: str) -> Verdict:
-        return Verdict(dataset, name, gate.metric, bound, None, None, passed=False, uncertain=False, reason=reason)
-
+    undecided = replace(failure(results.dataset, ""), model=name, metric=gate.metric, bound=bound)
     if gate.metric == "drifted_columns":
         if results.drifted is None:
-            return fail(f"drift was not tested; run `python detect_drift.py --dataset {dataset}`")
-        return _decide(gate, dataset, "", bound, float(results.drifted), None, confident=False)
+            mend = f"run `python detect_drift.py --dataset {results.dataset}`"
+            return replace(undecided, reason=f"drift was not tested; {mend}")
+        count = float(results.drifted)
+        passed = count > gate.above if gate.above is not None else count < (gate.below or 0.0)
+        return replace(undecided, model="", value=count, passed=passed)
     model = results.models[name]
-    value, interval = _figure(model, "score", gate.metric), _interval(model, gate.metric)
-    if value is None or interval is None:
-        return fail(f"{name} has no {gate.metric} with an interval; run `python train.py --dataset {dataset}`")
+    if gate.metric not in model["score"]:
+        return replace(undecided, reason=f"{name} has no {gate.metric}, which is of another task")
+    decided = replace(undecided, value=model["score"][gate.metric], interval=tuple(model["interval"][gate.metric]))
+    offset: Any = 0.0
     if gate.over == "champion" and results.champion is None:
-        words = "no champion yet to compare with"
-        return Verdict(dataset, name, gate.metric, bound, value, interval, passed=True, uncertain=False, reason=words)
-    offset = 0.0
+        return replace(decided, passed=True, reason="no champion yet to compare with")
     if gate.over:
-        other = results.champion if gate.over == "champion" else {"score": model.get("naive")}
-        figure = _figure(other or {}, "score", gate.metric)
-        if figure is None:
-            return fail(f"the {gate.over} has no {gate.metric} to compare with")
+        other = (results.champion or {}).get("score") if gate.over == "champion" else model["naive"]
+        figure = other.get(gate.metric) if isinstance(other, dict) else None
+        if not is_number(figure):
+            return replace(undecided, reason=f"the {gate.over} has no {gate.metric} to compare with")
         offset, bound = figure, f"{bound} over the {gate.over}'s {figure:.4f}"
-    return _decide(gate, dataset, name, bound, value, interval, confident, offset)
 
+    def holds(value: float) -> bool:
+        return value - offset > gate.above if gate.above is not None else value - offset < (gate.below or 0.0)
 
-def _decide(
-    gate: Gate,
-    dataset: str,
-    model: str,
-    bound: str,
-    value: float,
-    interval: tuple[float, float] | None,
-    confident: bool,
-    offset: float = 0.0,
-) -> Verdict:
-    low, high = interval or (value, value)
-
-    def holds(figure: float) -> bool:
-        return figure - offset > gate.above if gate.above is not None else figure - offset < (gate.below or 0.0)
-
+    low, high = model["interval"][gate.metric]
     cautious = low if gate.above is not None else high
-    return Verdict(
-        dataset=dataset,
-        model=model,
-        metric=gate.metric,
-        bound=bound,
-        value=value,
-        interval=interval,
-        passed=holds(cautious if confident else value),
-        uncertain=holds(low) != holds(high),
-    )
+    passed = holds(cautious if confident else model["score"][gate.metric])
+    return replace(decided, bound=bound, passed=passed, uncertain=holds(low) != holds(high))
+
+
+def _difference(models: Mapping[str, Mapping[str, Any]], published: Mapping[str, Any]) -> str:
+    """How published figures, {model: {metric: value}}, differ from the models' scores; empty where they do not."""
+    for name, model in models.items():
+        shown = published.get(name)
+        for metric, value in model["score"].items():
+            figure = shown.get(metric) if isinstance(shown, dict) else None
+            if not is_number(figure) or abs(figure - value) > SAME:
+                return f"has no {name}.{metric} equal to {value:.6g}, which metrics/ tell of"
+    unknown = [name for name in published if name not in models]
+    return f"has {unknown[0]}, which metrics/ do not tell of" if unknown else ""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NotRequired
+
+from pydantic import Field, StrictBool, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
 
 from pipeline.metrics import METRICS, metrics_of
 from pipeline.settings import Config, Dataset, drift_sha256, settings_sha256
@@ -15,13 +17,39 @@ from pipeline.settings import Config, Dataset, drift_sha256, settings_sha256
 METRICS_DIR = Path("metrics")
 # Rounding of committed figures: two files that agree to this are the same result.
 SAME = 1e-5
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Scores = dict[str, Number]
+
+
+class ModelFigures(TypedDict):
+    """A model's part of metrics/train/ and metrics/tune/, by metric; tuned models have no naive scores."""
+
+    cv: Scores
+    score: Scores
+    interval: dict[str, tuple[Number, Number]]
+    naive: NotRequired[Scores]
+
+
+class DriftVerdict(TypedDict):
+    drift: StrictBool
+
+
+class DriftVerdicts(TypedDict):
+    """The part of metrics/drift/ that gates are decided on."""
+
+    columns: Annotated[list[DriftVerdict], Field(min_length=1)]
+    target: DriftVerdict | None
+
+
+MODEL, DRIFT = TypeAdapter(ModelFigures), TypeAdapter(DriftVerdicts)
 
 
 @dataclass(frozen=True)
 class Results:
     """A dataset's committed figures; `problems` says what is missing, unreadable or stale, and what mends it.
 
-    `models` maps names (tuned ones as `<model>_tuned`) to estimator, cv, score, interval and naive figures.
+    `models` maps names (tuned ones as `<model>_tuned`) to estimator, cv, score, interval and naive figures; `drifted`
+    is the number of drifted columns, the target included.
     """
 
     dataset: str
@@ -40,57 +68,57 @@ def read_results(dataset: Dataset, config: Config, folder: Path = METRICS_DIR) -
     """
     problems: list[str] = []
 
-    def read(stage: str, mend: str, expected: Mapping[str, str], needed: bool = False) -> dict[str, Any]:
-        path = folder / stage / f"{dataset.name}.json"
-        if not path.exists() and not needed:
+    def path(stage: str) -> Path:
+        return folder / stage / f"{dataset.name}.json"
+
+    def run(script: str) -> str:
+        return f"run `python {script} --dataset {dataset.name}`"
+
+    def read(stage: str, mend: str, hashes: Mapping[str, str], needed: bool = False) -> dict[str, Any]:
+        if not path(stage).exists() and not needed:
             return {}
-        value, wrong = read_object(path)
-        wrong = wrong or _of_other_origin(value, expected)
-        if wrong:
-            problems.append(f"{path} {wrong}; {mend}")
+        value, wrong = read_object(path(stage))
+        if wrong := wrong or _stale(value, hashes):
+            problems.append(f"{path(stage)} {wrong}; {mend}")
             return {}
         return value
 
-    def models(stage: str, value: Mapping[str, Any], mend: str, parts: Sequence[str]) -> dict[str, Mapping[str, Any]]:
-        path = folder / stage / f"{dataset.name}.json"
+    def models(stage: str, mend: str, parts: Sequence[str], needed: bool = False) -> dict[str, Mapping[str, Any]]:
+        value = read(stage, mend, hashes, needed)
         found = value.get("models")
         if value and (not isinstance(found, dict) or not found):
-            problems.append(f"{path} holds no models; {mend}")
+            problems.append(f"{path(stage)} holds no models; {mend}")
         complete = {}
         for name, model in found.items() if isinstance(found, dict) else ():
-            missing = _missing_figure(model, parts, metrics_of(dataset.task))
-            if missing:
-                problems.append(f"{path}: {name} has no number as {missing}; {mend}")
+            if missing := _missing_figure(model, parts, metrics_of(dataset.task)):
+                problems.append(f"{path(stage)}: {name} has no number as {missing}; {mend}")
             else:
                 complete[name] = model
         return complete
 
-    def command(script: str) -> str:
-        return f"run `python {script} --dataset {dataset.name}`"
-
-    data_sha256 = read("data", command("generate_data.py"), {}, needed=True).get("sha256")
+    data_sha256 = read("data", run("generate_data.py"), {}, needed=True).get("sha256")
     if not data_sha256 or not isinstance(data_sha256, str):
         data_sha256 = ""
         if not problems:
-            problems.append(f"{folder}/data/{dataset.name}.json holds no sha256; {command('generate_data.py')}")
+            problems.append(f"{path('data')} holds no sha256; {run('generate_data.py')}")
     hashes = {"data_sha256": data_sha256, "params_sha256": settings_sha256(config, dataset)}
-    mend = command("train.py")
-    trained = models("train", read("train", mend, hashes, needed=True), mend, ("cv", "score", "interval", "naive"))
-    mend = f"{command('tune_hyperparameters.py')}, or remove the file"
-    tuned = models("tune", read("tune", mend, hashes), mend, ("cv", "score", "interval"))
+    trained = models("train", run("train.py"), ("cv", "score", "interval", "naive"), needed=True)
+    mend = f"{run('tune_hyperparameters.py')}, or remove the file"
+    tuned = models("tune", mend, ("cv", "score", "interval"))
     naive: Any = next((model["naive"] for model in trained.values()), {})
-    mend = command("detect_drift.py")
-    drift = read("drift", mend, {"data_sha256": data_sha256, "params_sha256": drift_sha256(config, dataset)})
-    drifted = _drifted_columns(drift)
-    if drift and drifted is None:
-        problems.append(f"{folder}/drift/{dataset.name}.json holds no verdicts; {mend}")
-    mend = "remove the file, then run `python validate.py --promote`"
+    mend, drifted = run("detect_drift.py"), None
+    if drift := read("drift", mend, hashes | {"params_sha256": drift_sha256(config, dataset)}):
+        try:
+            verdicts = DRIFT.validate_python(drift)
+            drifted = sum(verdict["drift"] for verdict in [*verdicts["columns"], verdicts["target"]] if verdict)
+        except ValidationError:
+            problems.append(f"{path('drift')} holds no verdicts; {mend}")
     return Results(
         dataset=dataset.name,
         **hashes,
         models=trained | {f"{name}_tuned": {**model, "naive": naive} for name, model in tuned.items()},
         drifted=drifted,
-        champion=read("champion", mend, {}) or None,
+        champion=read("champion", "remove the file, then run `python validate.py --promote`", {}) or None,
         problems=tuple(problems),
     )
 
@@ -107,73 +135,37 @@ def read_object(path: Path) -> tuple[dict[str, Any], str]:
 
 
 def select_model(models: Mapping[str, Mapping[str, Any]], metric: str) -> str | None:
-    """The model with the best cross-validated metric, never chosen by its test score."""
-    known = {name: value for name, model in models.items() if (value := _figure(model, "cv", metric)) is not None}
-    return max(known, key=lambda name: METRICS[metric].sign * known[name]) if known else None
+    """The model with the best cross-validated metric, never chosen by its test score; None without models."""
+    return max(models, key=lambda name: METRICS[metric].sign * models[name]["cv"][metric], default=None)
 
 
-def _of_other_origin(value: Mapping[str, Any], expected: Mapping[str, str]) -> str:
+def is_number(value: Any) -> bool:
+    """Whether a JSON value is a finite number."""
+    return not _fault(TypeAdapter(Number), value)
+
+
+def _fault(kind: TypeAdapter[Any], value: Any) -> str:
+    """Where a JSON value is not of its kind, as a dotted path; empty where it is."""
+    try:
+        kind.validate_python(value)
+    except ValidationError as error:
+        return ".".join(map(str, error.errors()[0]["loc"])) or "value"
+    return ""
+
+
+def _stale(value: Mapping[str, Any], hashes: Mapping[str, str]) -> str:
     """What is wrong with the hashes of a metrics file; empty where they are the expected ones."""
     for key, words in (("data_sha256", "data"), ("params_sha256", "settings")):
         # where the data's own hash is unknown, that is the problem to tell of
-        if expected.get(key) and value.get(key) != expected[key]:
+        if hashes.get(key) and value.get(key) != hashes[key]:
             return f"is stale (of other {words})" if key in value else f"has no {key}"
     return ""
 
 
 def _missing_figure(model: Any, parts: Sequence[str], metrics: Sequence[str]) -> str:
-    """The first figure that a model lacks, as `part.metric`; empty where all are there and finite."""
-    for part in parts:
-        for metric in metrics:
-            known = _interval(model, metric) if part == "interval" else _figure(model, part, metric)
-            if known is None:
-                return f"{part}.{metric}"
-    return ""
-
-
-def _difference(models: Mapping[str, Mapping[str, Any]], published: Mapping[str, Any]) -> str:
-    """How published figures, {model: {metric: value}}, differ from the models' scores; empty where they do not."""
-    for name, model in models.items():
-        for metric in model["score"]:
-            value, shown = _figure(model, "score", metric), _figure(published, name, metric)
-            if value is not None and (shown is None or abs(shown - value) > SAME):
-                return f"has no {name}.{metric} equal to {value:.6g}, which metrics/ tell of"
-    unknown = [name for name in published if name not in models]
-    return f"has {unknown[0]}, which metrics/ do not tell of" if unknown else ""
-
-
-def _drifted_columns(drift: Mapping[str, Any]) -> int | None:
-    """How many columns drifted, the target included; None where the verdicts are not all there."""
-    columns = drift.get("columns")
-    if not isinstance(columns, list) or not columns or "target" not in drift:
-        return None
-    tested = columns if drift["target"] is None else [*columns, drift["target"]]
-    verdicts = [column.get("drift") for column in tested if isinstance(column, dict)]
-    known = [verdict for verdict in verdicts if isinstance(verdict, bool)]
-    return sum(known) if len(known) == len(tested) else None
-
-
-def _figure(model: Any, part: str, metric: str) -> float | None:
-    """The finite number model[part][metric], or None."""
-    values = model.get(part) if isinstance(model, dict) else None
-    return _finite(values.get(metric)) if isinstance(values, dict) else None
-
-
-def _interval(model: Any, metric: str) -> tuple[float, float] | None:
-    """The bounds model["interval"][metric], or None where they are no two finite numbers in order."""
-    intervals = model.get("interval") if isinstance(model, dict) else None
-    bounds = intervals.get(metric) if isinstance(intervals, dict) else None
-    if not isinstance(bounds, list) or len(bounds) != 2:
-        return None
-    low, high = map(_finite, bounds)
-    return None if low is None or high is None or low > high else (low, high)
-
-
-def _finite(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:
-        return None
-    return number if math.isfinite(number) else None
+    """The first figure that a model lacks, as `part.metric`; empty where all are there, and intervals are in order."""
+    if fault := _fault(MODEL, model):
+        return fault
+    absent = [f"{part}.{metric}" for part in parts for metric in metrics if metric not in model.get(part, {})]
+    reversed_bounds = [f"interval.{metric}" for metric, (low, high) in model["interval"].items() if low > high]
+    return next(iter(absent + reversed_bounds), "")
