@@ -12,6 +12,7 @@ Writes an MLflow run a trial, reports/<dataset>/tuning/<model>/ and metrics/tune
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from collections.abc import Sequence
@@ -41,21 +42,9 @@ def tune_dataset(
     So many `workers`, or the threads of the `cluster`, run trials side by side.
     """
     from pipeline.plots.study import write_study_reports
-    from pipeline.search.queue import run_trials
-    from pipeline.search.scorers import way_of_scoring
-    from pipeline.search.space import space_of_task
-    from pipeline.search.study import finished_trials, in_memory, open_study, study_database, study_name
-    from pipeline.search.trials import make_objective
-    from pipeline.search.winner import (
-        best_settings,
-        choose_winner,
-        result_lines,
-        study_record,
-        summarise,
-        trial_record,
-    )
+    from pipeline.search import queue, scorers, space, study, trials, winner
     from pipeline.store.connect import open_store, store_lock
-    from pipeline.store.runs import write_runs
+    from pipeline.store.runs import RunRecord, write_runs
     from pipeline.store.sqlite import database_errors
     from pipeline.tables.split import load_parts, sample_rows
     from pipeline.training.assess import assess, logged_baseline, progress_lines
@@ -64,40 +53,42 @@ def tune_dataset(
 
     started, label = time.time(), f"{dataset.name} {model}"
     recipe = resolve_recipe(dataset, config, model)
-    space = space_of_task(config.search_spaces.get(model, {}), model, dataset.task)
+    ranges = space.space_of_task(config.search_spaces.get(model, {}), model, dataset.task)
     parts = load_parts(dataset, config)
     rows = sample_rows(parts.train, dataset, config, config.tuning.search_rows)
-    way = way_of_scoring(recipe, space, rows.independent)
+    way = scorers.way_of_scoring(recipe, ranges, rows.independent)
     hashes = {"data_sha256": file_sha256(Path(dataset.file)), "params_sha256": settings_sha256(config, dataset)}
-    name = study_name(model, way, space, [config.tuning.search_rows, config.tuning.startup_trials], hashes)
+    name = study.study_name(model, way, ranges, [config.tuning.search_rows, config.tuning.startup_trials], hashes)
     client = open_store(create=True)
 
     # a second search of the same study waits, then finds the trials done
-    database = study_database(dataset.name)
+    database = study.study_database(dataset.name)
     lock = database.with_name(f".{dataset.name}-{model}.lock")
     with hold(lock, f"{label}: another search goes on"), database_errors(database):
-        kept = open_study(dataset.name, model, name, recipe.metric)
-        objective = make_objective(recipe, space, way, rows, config.tuning.startup_trials)
+        kept = study.open_study(dataset.name, model, name, recipe.metric)
+        objective = trials.make_objective(recipe, ranges, way, rows, config.tuning.startup_trials)
         lag = workers if cluster is None else max(1, sum(cluster.nthreads().values()))
-        run_trials(kept, objective, n_trials, timeout, lag, cluster, dataset.name)
-        study = in_memory(name, recipe.metric, finished_trials(kept))
+        queue.run_trials(kept, objective, n_trials, timeout, lag, cluster, dataset.name)
+        searched = study.in_memory(name, recipe.metric, study.finished_trials(kept))
 
-    best = best_settings(study, dataset.name)
+    best = winner.best_settings(searched, dataset.name)
     with fits_on(cluster):
-        baseline = logged_baseline(client, dataset.name, recipe, hashes) or assess(
-            recipe, parts, progress=progress_lines(f"{label}, baseline")
-        )
+        progress = progress_lines(f"{label}, baseline")
+        baseline = logged_baseline(client, dataset.name, recipe, hashes) or assess(recipe, parts, progress=progress)
         progress = progress_lines(f"{label}, winner")
-        winner, best = choose_winner(baseline, best, space, lambda: assess(recipe, parts, best, progress), label)
-    result = summarise(study, best, baseline, winner)
+        tuned, best = winner.choose(baseline, best, ranges, lambda: assess(recipe, parts, best, progress), label)
+    result = winner.summarise(searched, best, baseline, tuned)
 
-    folder = Path("reports") / dataset.name / "tuning" / model
-    write_study_reports(study, folder)
-    tags = {"dataset": dataset.name, "model_type": model, **hashes}
-    parent = study_record(study, space, tags, recipe.seed, started)
-    write_runs(client, dataset.name, [trial_record(trial, tags) for trial in study.trials], parent=parent)
-    log_run(client, winner, parts, f"{model}_tuned", {**tags, "stage": "tuned"}, folder, started)
-    print("\n".join(result_lines(label, result, baseline, winner)), flush=True)
+    folder, tags = Path("reports") / dataset.name / "tuning" / model, {"dataset": dataset.name, **hashes}
+    write_study_reports(searched, folder)
+    facts = {"model_type": model, "stage": "study", "study": name}
+    parent = RunRecord(
+        f"{model} study", {**tags, **facts}, {"space": json.dumps(ranges), "seed": config.seed}, start=started
+    )
+    records = [winner.trial_record(trial, {**tags, "model_type": model}) for trial in searched.trials]
+    write_runs(client, dataset.name, records, parent=parent)
+    log_run(client, tuned, parts, f"{model}_tuned", {**tags, "stage": "tuned"}, folder, started)
+    print("\n".join(winner.result_lines(label, result, baseline, tuned)), flush=True)
     path = Path("metrics/tune") / f"{dataset.name}.json"
     with store_lock():
         # read and written under one lock: a search of another model may end at the same time

@@ -13,12 +13,12 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
 from typing import TYPE_CHECKING, Any
 
 from pipeline.console import PipelineError
-from pipeline.search.study import finished_trials, slot_of
+from pipeline.search.study import finished_trials, progress, slot_of
 from pipeline.search.trials import Objective, propose, run_trial
 
 if TYPE_CHECKING:
@@ -81,12 +81,12 @@ def run_trials(
     running: dict[Future[Any], int] = {}
     executor, breaks = start_executor(workers, cluster), 0
 
-    def known(slot: int) -> list[optuna.trial.FrozenTrial]:
-        return [done[other] for other in range(slot - workers + 1)]
-
     def start(slot: int) -> None:
-        future = executor.submit(run_trial, objective, known(slot), proposed[slot], deadline - time.monotonic())
-        running[future] = slot
+        known = [done[other] for other in range(slot - workers + 1)]
+        if slot not in proposed:
+            between = [done.get(other) or proposed[other] for other in range(max(0, slot - workers + 1), slot)]
+            proposed[slot] = propose(objective, known, between, slot)
+        running[executor.submit(run_trial, objective, known, proposed[slot], deadline - time.monotonic())] = slot
 
     def collect() -> None:
         nonlocal executor, breaks, deadline
@@ -96,14 +96,11 @@ def run_trials(
             except BrokenExecutor:
                 breaks += 1
                 if breaks > MOST_BREAKS:
-                    raise PipelineError(
-                        f"{label}: worker processes keep dying, for want of memory perhaps; finished trials are kept, "
-                        "run it again with fewer --workers"
-                    ) from None
+                    words = "worker processes keep dying, for want of memory perhaps; finished trials are kept"
+                    raise PipelineError(f"{label}: {words}, run it again with fewer --workers") from None
                 bar.write(f"{label}: a worker process died; its trials run again")
                 executor.shutdown()
-                executor = start_executor(workers, cluster)
-                again = sorted(running.values())
+                executor, again = start_executor(workers, cluster), sorted(running.values())
                 running.clear()
                 for slot in again:
                     start(slot)
@@ -115,20 +112,16 @@ def run_trials(
             done[slot], breaks = trial, 0
             kept.add_trial(trial)
             bar.update()
-            bar.set_postfix_str(progress([done[other] for other in sorted(done)], kept.direction.name))
+            bar.set_postfix_str(progress(kept.direction, list(done.values())))
 
-    already = len([slot for slot in done if slot < n_trials])
-    with tqdm(total=n_trials, initial=already, desc=label, unit="trial", file=sys.stdout) as bar:
+    missing = sorted(set(range(n_trials)) - done.keys())
+    with tqdm(total=n_trials, initial=n_trials - len(missing), desc=label, unit="trial", file=sys.stdout) as bar:
         try:
-            for slot in sorted(set(range(n_trials)) - done.keys()):
+            for slot in missing:
                 while running and any(other not in done for other in range(slot - workers + 1)):
                     collect()
                 if slot and time.monotonic() >= deadline:
                     break
-                between = range(max(0, slot - workers + 1), slot)
-                proposed[slot] = propose(
-                    objective, known(slot), [done.get(other) or proposed[other] for other in between], slot
-                )
                 start(slot)
             while running:
                 collect()
@@ -141,19 +134,11 @@ def run_trials(
             executor.shutdown(wait=cluster is None, cancel_futures=True)
 
 
-def progress(trials: Sequence[optuna.trial.FrozenTrial], direction: str) -> str:
-    values = [trial.value for trial in trials if trial.state.name == "COMPLETE" and trial.value is not None]
-    pruned = sum(trial.state.name == "PRUNED" for trial in trials)
-    best = max if direction == "MAXIMIZE" else min
-    return f"best {best(values):.4f}, {pruned} pruned" if values else "none complete yet"
-
-
 def _become_worker(threads: int) -> None:
     """A worker process leaves Ctrl-C to its parent, keeps to its part of the cores, and ends with its parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # read when the libraries are loaded
-    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "LOKY_MAX_CPU_COUNT"):
-        os.environ[variable] = str(threads)
+    os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "LOKY_MAX_CPU_COUNT"), str(threads))
     parent = multiprocessing.parent_process()
     assert parent is not None
 

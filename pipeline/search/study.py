@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 def study_name(model: str, way: str, space: Mapping[str, Any], tuning: Sequence[int], hashes: Mapping[str, str]) -> str:
     """The name of the study of exactly this data, space and seed, scored in exactly this way."""
-    forests = [scorers.TREE_SHARE, scorers.TREE_ROWS, scorers.OUT_OF_BAG_SHARE, scorers.FOLDS_SHARE]
-    forests += [scorers.FOREST_PARTS, scorers.FOREST_STEPS]  # type: ignore[list-item]
+    forests: list[Any] = [scorers.TREE_SHARE, scorers.TREE_ROWS, scorers.OUT_OF_BAG_SHARE, scorers.FOLDS_SHARE]
+    forests += [scorers.FOREST_PARTS, scorers.FOREST_STEPS]
     facts = json.dumps([model, way, space, [*tuning, scorers.PATIENCE], forests, hashes], sort_keys=True)
     return f"{model}-{hashlib.sha256(facts.encode()).hexdigest()[:12]}"
 
@@ -56,10 +56,9 @@ def direction_of(metric: str) -> Literal["maximize", "minimize"]:
 def open_storage(database: Path) -> optuna.storages.RDBStorage:
     import optuna
 
+    options = {"connect_args": {"timeout": 60}}
     try:
-        return optuna.storages.RDBStorage(
-            f"sqlite:///{database.resolve()}", engine_kwargs={"connect_args": {"timeout": 60}}
-        )
+        return optuna.storages.RDBStorage(f"sqlite:///{database.resolve()}", engine_kwargs=options)
     except RuntimeError as error:
         # of another version of Optuna
         raise PipelineError(f"{database}: {error}") from None
@@ -83,3 +82,11 @@ def slot_of(trial: optuna.trial.FrozenTrial) -> int:
 def finished_trials(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
     """The trials in the order of the search."""
     return sorted(study.get_trials(deepcopy=False), key=slot_of)
+
+
+def progress(direction: Any, trials: Sequence[optuna.trial.FrozenTrial]) -> str:
+    """The best value so far, and how many trials were pruned."""
+    values = [trial.value for trial in trials if trial.state.name == "COMPLETE" and trial.value is not None]
+    pruned = sum(trial.state.name == "PRUNED" for trial in trials)
+    best = min if direction.name == "MINIMIZE" else max
+    return f"best {best(values):.4f}, {pruned} pruned" if values else "none complete yet"

@@ -31,7 +31,7 @@ def best_settings(study: optuna.Study, label: str) -> dict[str, Any]:
     return dict(study.best_trial.user_attrs["settings"])
 
 
-def choose_winner(
+def choose(
     baseline: Assessment, best: Mapping[str, Any], space: Mapping[str, Any], refit: Callable[[], Assessment], label: str
 ) -> tuple[Assessment, dict[str, Any]]:
     """The best trial's model, refitted, and its settings; the baseline and its own where cross-validation finds it no
@@ -76,20 +76,6 @@ def summarise(study: optuna.Study, best: Mapping[str, Any], baseline: Assessment
 def pruned_work(trials: Sequence[optuna.trial.FrozenTrial]) -> float:
     """Share of the search's work that pruning saved, the work of one whole trial taken as the unit."""
     return sum(1 - trial.user_attrs["done"] for trial in trials if trial.state.name == "PRUNED") / len(trials)
-
-
-def study_record(
-    study: optuna.Study, space: Mapping[str, Any], tags: Mapping[str, str], seed: int, started: float
-) -> RunRecord:
-    """The MLflow run that a study's trials are under; tags of the dataset, model, data and settings."""
-    from pipeline.store.runs import RunRecord
-
-    return RunRecord(
-        name=f"{tags['model_type']} study",
-        tags={**tags, "stage": "study", "study": study.study_name},
-        params={"space": json.dumps(space), "seed": seed},
-        start=started,
-    )
 
 
 def trial_record(trial: optuna.trial.FrozenTrial, tags: Mapping[str, str]) -> RunRecord:

@@ -75,28 +75,20 @@ def assess(
     """
     task, tuned, train, whole = recipe.task, recipe.threshold == "tuned", parts.train, parts.whole
     model = build_model(recipe, train.X, overrides)
-    fits = len(train.folds) + 1 + (len(whole.folds) if whole else 0)
-
-    def fold_ended(number: int) -> None:
-        progress(f"fold {number} of {len(train.folds)} done", number, fits)
-
+    own = len(train.folds)
+    fits = own + 1 + (len(whole.folds) if whole else 0)
     progress(f"{fits} fits", 0, fits)
-    pooled = out_of_fold(model, train, task, fold_ended, tuned)
+    pooled = out_of_fold(model, train, task, lambda k: progress(f"fold {k} of {own} done", k, fits), tuned)
     if tuned and pooled.score is not None:
         model.set_params(model__threshold=best_f1_threshold(pooled.actual, pooled.score))
     model, fit_seconds = timed_fit(model, train.X, train.y)
-    progress("fitted on the training part", len(train.folds) + 1, fits)
+    progress("fitted on the training part", own + 1, fits)
     judged, rows = predict(model, parts.test.X, parts.test.y, task), parts.test.X.index
     test = scores(task, judged)
     if whole:
-
-        def fold_of_whole_ended(number: int) -> None:
-            step = f"fold {number} of {len(whole.folds)} over all rows done"
-            progress(step, len(train.folds) + 1 + number, fits)
-
-        fresh = build_model(recipe, whole.X, overrides)
-        judged, rows = out_of_fold(fresh, whole, task, fold_of_whole_ended, tuned), whole.X.index
-        rows = rows[validated_rows(whole.folds)]
+        words, fresh = f"of {len(whole.folds)} over all rows done", build_model(recipe, whole.X, overrides)
+        judged = out_of_fold(fresh, whole, task, lambda k: progress(f"fold {k} {words}", own + 1 + k, fits), tuned)
+        rows = whole.X.index[validated_rows(whole.folds)]
     return Assessment(
         recipe=recipe,
         model=model,
