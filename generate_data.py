@@ -15,22 +15,20 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.console import PipelineError, exit_code
 from pipeline.files import write_json, write_text
 from pipeline.generators import GENERATORS
-from pipeline.settings import FEWEST_ROWS, Config, load_config
+from pipeline.settings import FEWEST_ROWS, Config, Dataset, load_config
 from pipeline.tables.contract import changes_against, learn_contract
 from pipeline.tables.facts import facts_of, found_words, lines_to_paste, write_table
-from pipeline.tables.infer import complete, take_in
+from pipeline.tables.infer import calibrated, take_in
 from pipeline.tables.read import read_text_table
-from pipeline.tables.types import normalise_types
 
 if TYPE_CHECKING:
-    pass
+    import pandas as pd
 
 GENERATORS_FOLDER = Path("pipeline/generators")
 # More generated rows than this go into Parquet: a CSV file of them takes minutes to write and to read in every stage.
@@ -44,42 +42,45 @@ def make(name: str, config: Config, seed: int, rows: int | None = None) -> None:
         rows: of a calibrated table; None for as many as params.yaml says, or were calibrated.
     """
     dataset = config.datasets[name]
-    ceiling: float | None = None
-    ignored: dict[str, str] = {}
-    warnings: list[str] = []
-    if Path(dataset.source).parent == GENERATORS_FOLDER:
-        if name not in GENERATORS:
-            raise PipelineError(f"params.yaml: datasets.{name}.source: no generator of that name; give your file")
-        rows = rows or dataset.rows
-        if rows and rows > CSV_ROWS and not dataset.file.endswith(".parquet"):
-            parquet = Path(dataset.file).with_suffix(".parquet")
-            raise PipelineError(
-                f"params.yaml: datasets.{name}.file: {rows:,} rows are too many for {dataset.file}; set it to {parquet}"
-            )
-        made, ceiling = GENERATORS[name](seed, rows) if rows else GENERATORS[name](seed)
-        frame = normalise_types(made)
-        types = {str(column): "number" if frame[column].dtype == "float64" else "category" for column in frame}
-        completed = complete(replace(dataset, types={**types, **dict.fromkeys(dataset.drop, "ignore")}), frame, config)
-    elif dataset.rows:
-        raise PipelineError(f"params.yaml: datasets.{name}.rows: scales calibrated tables only; remove it")
-    else:
+    own = is_own(dataset)
+    if own:
+        if dataset.rows:
+            raise PipelineError(f"params.yaml: datasets.{name}.rows: scales calibrated tables only; remove it")
         mend = f"put the table there, or mend datasets.{name}.source in params.yaml"
-        raw = read_text_table(Path(dataset.source), mend, dataset.delimiter)
-        made, completed, ignored, warnings = take_in(dataset, raw, config)
-        frame = made
-    path = Path(dataset.file)
+        table = take_in(dataset, read_text_table(Path(dataset.source), mend, dataset.delimiter), config)
+    else:
+        made, ceiling = generate(dataset, seed, rows or dataset.rows)
+        table = calibrated(dataset, made, ceiling, config)
+    path, facts = Path(dataset.file), Path("metrics/data") / f"{name}.json"
     contract = Path(f"{path}.schema.json")
-    for change in changes_against(contract, frame):
+    for change in changes_against(contract, table.frame):
         print(f"{name}: changed since the last table: {change}")
-    write_table(made, path)
-    write_text(contract, learn_contract(frame, completed.types, completed.target))
-    facts = Path("metrics/data") / f"{name}.json"
-    write_json(facts, facts_of(completed, frame, ignored, warnings, ceiling))
-    for line in (
-        found_words(completed, config, ignored, warnings) if Path(dataset.source).parent != GENERATORS_FOLDER else ()
-    ):
+    write_table(table.frame, path)
+    write_text(contract, learn_contract(table.frame, table.dataset.types, dataset.target))
+    write_json(facts, facts_of(table))
+    for line in found_words(table, config.gates_of(table.dataset)[0]) if own else ():
         print(f"{name}: {line}")
-    print(f"wrote {path} ({len(frame):,} rows, {frame.shape[1]} columns), {contract} and {facts}")
+    rows, columns = table.frame.shape
+    print(f"wrote {path} ({rows:,} rows, {columns} columns), {contract} and {facts}")
+
+
+def generate(dataset: Dataset, seed: int, rows: int | None) -> tuple[pd.DataFrame, float]:
+    """The rows of a calibrated table, and the best score that they allow.
+
+    Raises:
+        PipelineError: there is no generator of that name, or there are too many rows for a CSV file.
+    """
+    if dataset.name not in GENERATORS:
+        raise PipelineError(f"params.yaml: datasets.{dataset.name}.source: no generator of that name; give your file")
+    if rows and rows > CSV_ROWS and not dataset.file.endswith(".parquet"):
+        key, parquet = f"datasets.{dataset.name}.file", Path(dataset.file).with_suffix(".parquet")
+        raise PipelineError(f"params.yaml: {key}: {rows:,} rows are too many for {dataset.file}; set it to {parquet}")
+    return GENERATORS[dataset.name](seed, rows) if rows else GENERATORS[dataset.name](seed)
+
+
+def is_own(dataset: Dataset) -> bool:
+    """Whether a table is the user's, not a calibrated one."""
+    return Path(dataset.source).parent != GENERATORS_FOLDER
 
 
 def build_parser(config: Config) -> argparse.ArgumentParser:
@@ -119,7 +120,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(lines_to_paste(args.describe, args.target, config))
             return 0
         names = list(config.datasets) if args.dataset == "all" else [args.dataset]
-        own = [name for name in names if Path(config.datasets[name].source).parent != GENERATORS_FOLDER]
+        own = [name for name in names if is_own(config.datasets[name])]
         if args.rows and own:
             parser.error(f"argument --rows: scales calibrated tables only, and {own[0]} is your own")
         for name in names:

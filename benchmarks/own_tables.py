@@ -65,7 +65,8 @@ def compare(dataset: Dataset) -> dict[str, Any]:
     """Pooled out-of-fold scores of the best of our baselines and of the best hand-written pipeline on one table."""
     config = load_config()
     raw = read_text_table(Path(dataset.source), "give an existing CSV or Parquet file", dataset.delimiter)
-    frame, completed, _, _ = take_in(dataset, raw, config)
+    table = take_in(dataset, raw, config)
+    frame, completed = table.frame, table.dataset
     rows = rows_of(frame, completed, config)
     X = rows.X
     task, metric = completed.task, completed.metric

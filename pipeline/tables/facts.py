@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from pipeline.files import file_sha256, write_atomic
-from pipeline.settings import Config, Dataset
-from pipeline.tables.infer import take_in
+from pipeline.settings import Config, Dataset, Gate
+from pipeline.tables.infer import Table, take_in
 from pipeline.tables.read import read_text_table
 from pipeline.tables.types import value_text
 
@@ -35,18 +34,14 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
         write_atomic(path, lambda temporary: shown.to_csv(temporary, index=False, lineterminator="\n", **options))
 
 
-def facts_of(
-    dataset: Dataset,
-    frame: pd.DataFrame,
-    ignored: Mapping[str, str],
-    warnings: Sequence[str],
-    ceiling: float | None,
-) -> dict[str, Any]:
-    """The committed facts of a table: what it is like, how it is learned from, the best score that can be expected."""
-    shares = None
+def facts_of(table: Table) -> dict[str, Any]:
+    """The committed facts of a written table: what it is like, how it is learned from, the best score to expect."""
+    dataset, frame, shares, ceiling = table.dataset, table.frame, None, None
     if dataset.task != "regression":
         counts = frame[dataset.target].value_counts(normalize=True)
         shares = {value_text(label): round(float(share), 6) for label, share in counts.items()}
+    if table.ceiling is not None:
+        ceiling = {"metric": dataset.metric, "value": round(table.ceiling, 6)}
     return {
         "dataset": dataset.name,
         "file": dataset.file,
@@ -59,28 +54,25 @@ def facts_of(
         "evaluation": dataset.evaluation,
         "class_share": shares,
         "sha256": file_sha256(Path(dataset.file)),
-        "ceiling": None if ceiling is None else {"metric": dataset.metric, "value": round(ceiling, 6)},
+        "ceiling": ceiling,
         "types": dict(dataset.types),
-        "ignored": dict(ignored),
-        "warnings": list(warnings),
+        "ignored": dict(table.ignored),
+        "warnings": list(table.warnings),
     }
 
 
-def found_words(dataset: Dataset, config: Config, ignored: Mapping[str, str], warnings: Sequence[str]) -> list[str]:
-    """What was inferred from a user's table, in a few lines."""
-    kinds = list(dataset.types.values())
+def found_words(table: Table, gate: Gate) -> list[str]:
+    """What was inferred from a user's table, and its first gate, in a few lines."""
+    dataset, kinds = table.dataset, list(table.dataset.types.values())
     counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
     positive = f", positive class {value_text(dataset.positive)}" if dataset.task == "binary" else ""
-    gates = config.gates_of(dataset)
-    gate = gates[0]
     bound = f"above {gate.above:g}" if gate.above is not None else f"below {gate.below:g}"
-    over = f" over {gate.over}" if gate.over else ""
     return [
         f"{dataset.task}{positive}, models are compared by {dataset.metric} ({dataset.evaluation})",
         f"columns: {counts}",
-        *(f"{column} is not learned from: {reason}" for column, reason in ignored.items()),
-        f"first gate: {gate.metric} {bound}{over}",
-        *(f"warning: {warning}" for warning in warnings),
+        *(f"{column} is not learned from: {reason}" for column, reason in table.ignored.items()),
+        f"first gate: {gate.metric} {bound}{f' over {gate.over}' if gate.over else ''}",
+        *(f"warning: {warning}" for warning in table.warnings),
     ]
 
 
@@ -94,19 +86,19 @@ def lines_to_paste(file: Path, target: str | None, config: Config) -> str:
     ending = ".parquet" if file.suffix == ".parquet" else ".csv"
     raw = read_text_table(file, "give an existing CSV or Parquet file")
     target = target or str(raw.columns[-1])
-    dataset = Dataset(name=name, source=str(file), file=f"data/{name}{ending}", target=target)
-    _, completed, ignored, warnings = take_in(dataset, raw, config)
-    entry = {name: {"source": str(file), "file": dataset.file, "target": target}}
-    found: dict[str, Any] = {"task": completed.task, "metric": completed.metric, "evaluation": completed.evaluation}
-    if completed.task == "binary":
-        found["positive"] = completed.positive
-    inferred = yaml.safe_dump({**found, "types": dict(completed.types)}, sort_keys=False, allow_unicode=True)
+    table = take_in(Dataset(name=name, source=str(file), file=f"data/{name}{ending}", target=target), raw, config)
+    dataset = table.dataset
+    entry = {name: {"source": dataset.source, "file": dataset.file, "target": target}}
+    found: dict[str, Any] = {"task": dataset.task, "metric": dataset.metric, "evaluation": dataset.evaluation}
+    if dataset.task == "binary":
+        found["positive"] = dataset.positive
+    inferred = yaml.safe_dump({**found, "types": dict(dataset.types)}, sort_keys=False, allow_unicode=True)
     lines = [
         "# under `datasets:` in params.yaml",
         *("  " + line for line in yaml.safe_dump(entry, sort_keys=False, allow_unicode=True).splitlines()),
         "    # inferred; take a line out of the comment to set it by hand",
         *("    # " + line for line in inferred.splitlines()),
-        *(f"# {line}" for line in found_words(completed, config, ignored, warnings)[2:]),
+        *(f"# {line}" for line in found_words(table, config.gates_of(dataset)[0])[2:]),
     ]
     return "\n".join(lines)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,11 +29,29 @@ GIVEAWAY = 0.99
 GIVEAWAY_ROWS = 5_000
 
 
-def take_in(
-    dataset: Dataset, raw: pd.DataFrame, config: Config
-) -> tuple[pd.DataFrame, Dataset, dict[str, str], list[str]]:
-    """A user's table, given as its source has it, checked and brought to types; its dataset completed; ignored columns
-    and why; warnings.
+@dataclass(frozen=True)
+class Table:
+    """A table ready to be written, its dataset completed, ignored columns and why, warnings, and the best score that
+    it allows where that is known.
+    """
+
+    frame: pd.DataFrame
+    dataset: Dataset
+    ignored: Mapping[str, str] = field(default_factory=dict)
+    warnings: Sequence[str] = ()
+    ceiling: float | None = None
+
+
+def calibrated(dataset: Dataset, made: pd.DataFrame, ceiling: float, config: Config) -> Table:
+    """A generated table, whose columns are what they look like."""
+    frame = normalise_types(made)
+    types = {str(name): "number" if frame[name].dtype == "float64" else "category" for name in frame}
+    types |= dict.fromkeys(dataset.drop, "ignore")
+    return Table(frame, complete(replace(dataset, types=types), frame, config), ceiling=ceiling)
+
+
+def take_in(dataset: Dataset, raw: pd.DataFrame, config: Config) -> Table:
+    """A user's table, given as its source has it, checked and brought to types.
 
     Raises:
         PipelineError: the table cannot be learned from as params.yaml says.
@@ -73,7 +91,7 @@ def take_in(
         raise PipelineError(f"{source}: no column is left to learn {dataset.target} from")
     for name, score in giveaways(frame, completed, config).items():
         warnings.append(f"{name} alone predicts {dataset.target} nearly perfectly ({score:.3f}); is it known in time?")
-    return frame, completed, ignored, warnings
+    return Table(frame, completed, ignored, warnings)
 
 
 def ignored_columns(frame: pd.DataFrame, types: Mapping[str, str], dataset: Dataset) -> dict[str, str]:
