@@ -16,7 +16,7 @@ import argparse
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,102 +29,92 @@ from pipeline.settings import Config, Dataset, load_config, settings_sha256
 if TYPE_CHECKING:
     from distributed import Client
 
-    from pipeline.tables.split import Parts
     from pipeline.training.assess import Assessment
     from pipeline.training.build import Recipe
 
 
-def train_baselines(dataset: Dataset, config: Config, models: Sequence[str], cluster: Client | None) -> None:
-    """Train the named models of a dataset with the settings of params.yaml, and write their metrics."""
-    from pipeline.store.connect import place, store_lock
-    from pipeline.tables.split import load_parts
-    from pipeline.training.assess import naive_scores
-    from pipeline.training.build import resolve_recipe
+def train_dataset(dataset: Dataset, config: Config, models: Sequence[str], tuned: bool, cluster: Client | None) -> None:
+    """Train the named models of a dataset with the settings of params.yaml, or those that tuning found, and log them.
 
-    parts = load_parts(dataset, config)
-    hashes = {"data_sha256": file_sha256(Path(dataset.file)), "params_sha256": settings_sha256(config, dataset)}
-    recipes = {name: resolve_recipe(dataset, config, name) for name in models}
-    folder, results = Path("reports") / dataset.name / "train", {}
-    tags = {"dataset": dataset.name, "stage": "baseline", **hashes}
-    for name, fitted in fit_and_log(recipes, {}, parts, tags, folder, cluster):
-        naive = naive_scores(dataset.task, parts.train.y, fitted.predictions.actual)
-        results[name] = {**fitted.summary(), "naive": naive}
-    for former in folder.iterdir():
-        if former.name not in config.models:
-            shutil.rmtree(former)
-    path = Path("metrics/train") / f"{dataset.name}.json"
-    with store_lock():
-        # read and written under one lock: a call for another model may end at the same time
-        if len(results) < len(config.models):
-            results = earlier_models(path, hashes, "python train.py") | results
-        ordered = {name: results[name] for name in config.models if name in results}
-        selected = select_model(ordered, dataset.metric)
-        head = {"task": dataset.task, "metric": dataset.metric, "evaluation": dataset.evaluation, "selected": selected}
-        write_json(path, {"dataset": dataset.name, **hashes, **head, "models": ordered})
-    print(f"wrote {path}, {folder}/ and {len(models)} MLflow runs in {place()}")
-
-
-def train_tuned(dataset: Dataset, config: Config, models: Sequence[str], cluster: Client | None) -> None:
-    """Train with the settings that tuning found, on the table as it is now.
-
-    The run and the plots are those that the search itself ends with; the metrics of the search stay as they are.
+    Baselines have their scores written to metrics/train/; a tuned model's are those that its search has written.
 
     Raises:
         PipelineError: there are no tuned settings.
     """
-    from pipeline.store.connect import place
+    from pipeline.store.connect import open_store, place
     from pipeline.tables.split import load_parts
+    from pipeline.training.assess import assess, naive_scores, progress_lines
     from pipeline.training.build import resolve_recipe
-
-    path, command = Path("metrics/tune") / f"{dataset.name}.json", f"tune_hyperparameters.py --dataset {dataset.name}"
-    found = read_json(path, f"python {command}")
-    settings = {name: found["models"][name]["params"] for name in models if name in found["models"]}
-    if not settings:
-        mend = f"run `python {command} --model {models[0]}`"
-        raise PipelineError(f"{path}: no tuned settings of {', '.join(models)}; {mend}")
-    hashes = {"data_sha256": file_sha256(Path(dataset.file)), "params_sha256": settings_sha256(config, dataset)}
-    if any(found[key] != value for key, value in hashes.items()):
-        print(f"{dataset.name}: note: the settings were tuned on other data or with other params.yaml settings")
-    parts = load_parts(dataset, config)
-    recipes = {name: resolve_recipe(dataset, config, name) for name in settings}
-    folder, tags = Path("reports") / dataset.name / "tuning", {"dataset": dataset.name, "stage": "tuned", **hashes}
-    runs = [f"{name}_tuned" for name, _ in fit_and_log(recipes, settings, parts, tags, folder, cluster)]
-    print(f"wrote plots in {folder}/ and the MLflow runs in {place()}: {', '.join(runs)}")
-
-
-def fit_and_log(
-    recipes: Mapping[str, Recipe],
-    settings: Mapping[str, Mapping[str, Any]],
-    parts: Parts,
-    tags: Mapping[str, str],
-    folder: Path,
-    cluster: Client | None,
-) -> Iterator[tuple[str, Assessment]]:
-    """Each model fitted, judged and logged; the tuned `settings` of a model give its run another name."""
-    from pipeline.store.connect import open_store
-    from pipeline.training.assess import assess, progress_lines
     from pipeline.training.record import log_run
 
-    client, names = open_store(create=True), list(recipes)
-    runs = {name: f"{name}_tuned" if name in settings else name for name in names}
+    parts = load_parts(dataset, config)
+    hashes = {"data_sha256": file_sha256(Path(dataset.file)), "params_sha256": settings_sha256(config, dataset)}
+    settings = tuned_settings(dataset.name, models, hashes) if tuned else {name: {} for name in models}
+    stage, ending, place_of_plots = ("tuned", "_tuned", "tuning") if tuned else ("baseline", "", "train")
+    folder, tags = Path("reports") / dataset.name / place_of_plots, {"dataset": dataset.name, "stage": stage, **hashes}
+    recipes = [resolve_recipe(dataset, config, name) for name in settings]
     labels = {
-        name: f"{tags['dataset']} {runs[name]} ({number} of {len(names)})" for number, name in enumerate(names, 1)
+        recipe.model: f"{dataset.name} {recipe.model}{ending} ({number} of {len(recipes)})"
+        for number, recipe in enumerate(recipes, 1)
     }
+    client, results = open_store(create=True), {}
 
-    def fit_one(name: str) -> tuple[str, float, Assessment]:
-        started = time.time()
-        return name, started, assess(recipes[name], parts, settings.get(name), progress_lines(labels[name]))
+    def fit_one(recipe: Recipe) -> tuple[float, Assessment]:
+        return time.time(), assess(recipe, parts, settings[recipe.model], progress_lines(labels[recipe.model]))
 
-    for name, started, fitted in side_by_side(fit_one, names, cluster):
-        log_run(client, fitted, parts, runs[name], tags, folder / name, started)
-        metric = fitted.recipe.metric
+    for started, fitted in side_by_side(fit_one, recipes, cluster):
+        name, metric = fitted.recipe.model, dataset.metric
+        log_run(client, fitted, parts, f"{name}{ending}", tags, folder / name, started)
         low, high = fitted.interval[metric]
         print(
             f"{labels[name]}: {metric} {fitted.score[metric]:.4f} [{low:.4f}, {high:.4f}], "
             f"cross-validated {fitted.cv[metric]:.4f}, {time.time() - started:.1f} s",
             flush=True,
         )
-        yield name, fitted
+        naive = naive_scores(dataset.task, parts.train.y, fitted.predictions.actual)
+        results[name] = {**fitted.summary(), "naive": naive}
+    if tuned:
+        runs = ", ".join(f"{name}_tuned" for name in results)
+        print(f"wrote plots in {folder}/ and the MLflow runs in {place()}: {runs}")
+        return
+    for former in folder.iterdir():
+        if former.name not in config.models:
+            shutil.rmtree(former)
+    path = write_scores(dataset, list(config.models), hashes, results)
+    print(f"wrote {path}, {folder}/ and {len(results)} MLflow runs in {place()}")
+
+
+def tuned_settings(dataset: str, models: Sequence[str], hashes: Mapping[str, str]) -> dict[str, Mapping[str, Any]]:
+    """The settings that tuning found for the models, as far as they were tuned.
+
+    Raises:
+        PipelineError: none of them was.
+    """
+    path, command = Path("metrics/tune") / f"{dataset}.json", f"python tune_hyperparameters.py --dataset {dataset}"
+    found = read_json(path, command)
+    settings = {name: found["models"][name]["params"] for name in models if name in found["models"]}
+    if not settings:
+        mend = f"run `{command} --model {models[0]}`"
+        raise PipelineError(f"{path}: no tuned settings of {', '.join(models)}; {mend}")
+    if any(found[key] != value for key, value in hashes.items()):
+        print(f"{dataset}: note: the settings were tuned on other data or with other params.yaml settings")
+    return settings
+
+
+def write_scores(dataset: Dataset, models: Sequence[str], hashes: Mapping[str, str], results: dict[str, Any]) -> Path:
+    """Write metrics/train/<dataset>.json: these results, and earlier ones of the same data and settings."""
+    from pipeline.store.connect import store_lock
+
+    path = Path("metrics/train") / f"{dataset.name}.json"
+    with store_lock():
+        # read and written under one lock: a call for another model may end at the same time
+        if len(results) < len(models):
+            results = earlier_models(path, hashes, "python train.py") | results
+        ordered = {name: results[name] for name in models if name in results}
+        selected = select_model(ordered, dataset.metric)
+        head = {"task": dataset.task, "metric": dataset.metric, "evaluation": dataset.evaluation, "selected": selected}
+        write_json(path, {"dataset": dataset.name, **hashes, **head, "models": ordered})
+    return path
 
 
 def build_parser(config: Config) -> argparse.ArgumentParser:
@@ -145,8 +135,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         models = [args.model] if args.model else list(config.models)
         with connect(args.scheduler) as cluster:
             for name in list(config.datasets) if args.dataset == "all" else [args.dataset]:
-                train = train_tuned if args.tuned else train_baselines
-                train(config.dataset(name), config, models, cluster)
+                train_dataset(config.dataset(name), config, models, args.tuned, cluster)
     except PipelineError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
