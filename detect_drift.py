@@ -25,8 +25,8 @@ from pipeline.drift.pages import write_reports
 from pipeline.drift.score import Score, score_on_current
 from pipeline.drift.verdict import recommend, verdict_words
 from pipeline.files import file_sha256, write_json
+from pipeline.ingest.contract import changes_against
 from pipeline.settings import Config, Dataset, drift_sha256, load_config
-from pipeline.tables.contract import changes_against
 from pipeline.tables.read import read_table
 from pipeline.tables.split import load_dataset, split
 

@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING
 from pipeline.console import PipelineError, exit_code
 from pipeline.files import write_json, write_text
 from pipeline.generators import GENERATORS
+from pipeline.ingest.contract import changes_against, learn_contract
+from pipeline.ingest.facts import facts_of, found_words, lines_to_paste, write_table
+from pipeline.ingest.infer import calibrated, take_in
 from pipeline.settings import FEWEST_ROWS, Config, Dataset, load_config
-from pipeline.tables.contract import changes_against, learn_contract
-from pipeline.tables.facts import facts_of, found_words, lines_to_paste, write_table
-from pipeline.tables.infer import calibrated, take_in
 from pipeline.tables.read import read_text_table
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.cluster import connect, side_by_side
-from pipeline.console import PipelineError, exit_code
+from pipeline.console import PipelineError, exit_code, progress_lines
 from pipeline.files import earlier_models, file_sha256, read_json, write_json
 from pipeline.gates.results import select_model
 from pipeline.settings import Config, Dataset, load_config, settings_sha256
@@ -43,7 +43,7 @@ def train_dataset(dataset: Dataset, config: Config, models: Sequence[str], tuned
     """
     from pipeline.store.connect import open_store, place
     from pipeline.tables.split import load_parts
-    from pipeline.training.assess import assess, naive_scores, progress_lines
+    from pipeline.training.assess import assess, naive_scores
     from pipeline.training.build import resolve_recipe
     from pipeline.training.record import log_run
 

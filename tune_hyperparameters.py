@@ -15,17 +15,19 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline.cluster import connect, fits_on
-from pipeline.console import PipelineError, exit_code, positive_float, positive_int
+from pipeline.console import PipelineError, exit_code, positive_float, positive_int, progress_lines
 from pipeline.files import earlier_models, file_sha256, hold, write_json
 from pipeline.settings import Config, Dataset, load_config, settings_sha256
 
 if TYPE_CHECKING:
     from distributed import Client
+
+    from pipeline.training.assess import Assessment
 
 
 def tune_dataset(
@@ -47,7 +49,7 @@ def tune_dataset(
     from pipeline.store.runs import RunRecord, write_runs
     from pipeline.store.sqlite import database_errors
     from pipeline.tables.split import load_parts, sample_rows
-    from pipeline.training.assess import assess, logged_baseline, progress_lines
+    from pipeline.training.assess import assess, logged_baseline
     from pipeline.training.build import resolve_recipe
     from pipeline.training.record import log_run
 
@@ -88,13 +90,27 @@ def tune_dataset(
     records = [winner.trial_record(trial, {**tags, "model_type": model}) for trial in searched.trials]
     write_runs(client, dataset.name, records, parent=parent)
     log_run(client, tuned, parts, f"{model}_tuned", {**tags, "stage": "tuned"}, folder, started)
-    print("\n".join(winner.result_lines(label, result, baseline, tuned)), flush=True)
+    print("\n".join(result_lines(label, result, baseline, tuned)), flush=True)
     path = Path("metrics/tune") / f"{dataset.name}.json"
     with store_lock():
         # read and written under one lock: a search of another model may end at the same time
         others = earlier_models(path, hashes, "python tune_hyperparameters.py")
         write_json(path, {"dataset": dataset.name, **hashes, "models": {**others, model: result}})
     return path
+
+
+def result_lines(label: str, result: Mapping[str, Any], baseline: Assessment, winner: Assessment) -> list[str]:
+    """What a search found, for the terminal."""
+    metric, trials = winner.recipe.metric, result["trials"]
+    low, high = result["difference_interval"]
+    return [
+        f"{label}: best settings {json.dumps(result['params'])}",
+        f"  trials: {trials['complete']} complete, {trials['pruned']} pruned, {trials['failed']} failed; "
+        f"pruning saved {result['pruned_work']:.0%} of the search's work",
+        f"  cross-validated {metric}: baseline {baseline.cv[metric]:.4f}, tuned {winner.cv[metric]:.4f}",
+        f"  {metric}: baseline {baseline.score[metric]:.4f}, tuned {winner.score[metric]:.4f}, "
+        f"difference {result['difference']:+.4f} [{low:+.4f}, {high:+.4f}]",
+    ]
 
 
 def build_parser(config: Config) -> argparse.ArgumentParser:

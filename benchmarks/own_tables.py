@@ -29,9 +29,9 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
 from pipeline.files import write_json
+from pipeline.ingest.infer import take_in
 from pipeline.metrics import metric_value
 from pipeline.settings import Dataset, load_config
-from pipeline.tables.infer import take_in
 from pipeline.tables.read import read_text_table
 from pipeline.tables.split import rows_of
 from pipeline.training.build import build_model, resolve_recipe

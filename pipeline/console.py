@@ -9,6 +9,7 @@ import gc
 import os
 import re
 import sys
+import time
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 # imports, which make hundreds of thousands that stay; memory grows by a few per cent.
 OBJECTS_MADE = 50_000
 NO_PLACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EPIPE)
+# Called when work begins and after each fit: what was done, how many fits are done, and how many there are.
+Progress = Callable[[str, int, int], None]
 
 
 class PipelineError(Exception):
@@ -68,3 +71,15 @@ def positive_float(text: str) -> float:
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError("give a number above 0")
     return value
+
+
+def progress_lines(label: str) -> Progress:
+    """Prints a line a step, with the time left by the mean time of the fits before it."""
+    started = time.monotonic()
+
+    def show(step: str, done: int, fits: int) -> None:
+        some = 0 < done < fits
+        left = f", about {(time.monotonic() - started) / done * (fits - done):.0f} s left" if some else ""
+        print(f"{label}: {step}{left}", flush=True)
+
+    return show

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from conftest import ROOT
 
 SCRIPTS = sorted(path.stem for path in ROOT.glob("*.py"))
@@ -88,3 +89,41 @@ def test_help_and_usage_errors_import_nothing_heavy(script: str, words: list[str
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == f"{0 if words == ['--help'] else 2} []"
+
+
+# What is no part of a figure: arguments, errors, files and locks, the store, pictures. Settings are params of a stage.
+NO_DEPENDENCIES = {"console", "files", "settings", "store", "cluster", "plots"}
+
+
+@pytest.mark.parametrize(
+    ("stage", "entry"),
+    [
+        ("generate", "ingest"),
+        ("train", "training"),
+        ("tune", "search"),
+        ("drift", "drift"),
+        ("compare", "comparison"),
+        ("validate", "gates"),
+    ],
+)
+def test_a_stage_depends_on_the_rooms_that_decide_its_figures_and_no_fit_on_others(stage: str, entry: str) -> None:
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    listed = {
+        dep.split("/")[1].removesuffix(".py")
+        for dep in stages[stage].get("do", stages[stage])["deps"]
+        if "pipeline/" in dep
+    }
+    needed, todo = {entry}, [entry]
+    while todo:
+        room = todo.pop()
+        for module, path in FILES.items():
+            if room_of(module) == f"pipeline.{room}":
+                below = {
+                    room_of(name).split(".")[-1] for name in imported(path) if name in FILES and name != "pipeline"
+                }
+                todo += [other for other in below - needed if other not in NO_DEPENDENCIES]
+                needed |= below - NO_DEPENDENCIES
+    if stage in ("train", "tune"):
+        assert listed == needed
+    assert entry in listed
+    assert not listed & {"console", "files", "settings", "store", "cluster"}

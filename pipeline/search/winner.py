@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -93,17 +92,3 @@ def trial_record(trial: optuna.trial.FrozenTrial, tags: Mapping[str, str]) -> Ru
         start=trial.datetime_start.timestamp() if trial.datetime_start else None,
         end=trial.datetime_complete.timestamp() if trial.datetime_complete else None,
     )
-
-
-def result_lines(label: str, result: Mapping[str, Any], baseline: Assessment, winner: Assessment) -> list[str]:
-    """What a search found, for the terminal."""
-    metric, trials = winner.recipe.metric, result["trials"]
-    low, high = result["difference_interval"]
-    return [
-        f"{label}: best settings {json.dumps(result['params'])}",
-        f"  trials: {trials['complete']} complete, {trials['pruned']} pruned, {trials['failed']} failed; "
-        f"pruning saved {result['pruned_work']:.0%} of the search's work",
-        f"  cross-validated {metric}: baseline {baseline.cv[metric]:.4f}, tuned {winner.cv[metric]:.4f}",
-        f"  {metric}: baseline {baseline.score[metric]:.4f}, tuned {winner.score[metric]:.4f}, "
-        f"difference {result['difference']:+.4f} [{low:+.4f}, {high:+.4f}]",
-    ]

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.bootstrap import bootstrap_intervals
-from pipeline.console import PipelineError
+from pipeline.console import PipelineError, Progress
 from pipeline.metrics import Predictions, metrics_of, scores
 from pipeline.store.predictions import read_predictions, read_rows
 from pipeline.store.runs import newest_runs
@@ -24,9 +23,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from mlflow import MlflowClient
     from sklearn.pipeline import Pipeline
-
-# Called when work begins and after each fit: what was done, how many fits are done, and how many there are.
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -144,18 +140,6 @@ def code_sha256() -> str:
     for file in sorted(files):
         digest.update(file.read_bytes())
     return digest.hexdigest()
-
-
-def progress_lines(label: str) -> Progress:
-    """Prints a line a step, with the time left by the mean time of the fits before it."""
-    started = time.monotonic()
-
-    def show(step: str, done: int, fits: int) -> None:
-        some = 0 < done < fits
-        left = f", about {(time.monotonic() - started) / done * (fits - done):.0f} s left" if some else ""
-        print(f"{label}: {step}{left}", flush=True)
-
-    return show
 
 
 def naive_scores(task: str, y_train: np.ndarray, y: np.ndarray) -> dict[str, float]:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from pipeline.files import file_sha256, write_atomic
+from pipeline.ingest.infer import Table, take_in
 from pipeline.settings import Config, Dataset, Gate
-from pipeline.tables.infer import Table, take_in
 from pipeline.tables.read import read_text_table
 from pipeline.tables.types import value_text
 
