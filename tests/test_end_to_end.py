@@ -34,7 +34,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ignored = shutil.ignore_patterns("__pycache__", "tmp", "cache")
     for name in ("pipeline", ".dvc"):
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
-    for path in [*ROOT.glob("*.py"), ROOT / "dvc.yaml", ROOT / ".gitignore"]:
+    for path in [*ROOT.glob("*.py"), ROOT / "dvc.yaml", ROOT / ".dvcignore", ROOT / ".gitignore"]:
         shutil.copy(path, folder)
     monkeypatch.chdir(folder)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
@@ -62,9 +62,22 @@ def test_repro_runs_all_stages_then_none_then_only_what_changed(checkout: Path) 
         assert Path(name).stat().st_size > 0
     assert json.loads(Path("metrics/validation.json").read_text())["passed"] is True
 
+    # compiled code is not what a stage depends on
+    Path("pipeline/training/__pycache__").mkdir(exist_ok=True)
+    Path("pipeline/training/__pycache__/fit.pyc").write_bytes(b"compiled")
     again = run("dvc", "repro")
     assert "Running stage" not in again.stdout
     assert "up to date" in again.stdout
+
+    stale = {"drift/verdict": ["drift@customers"], "plots/run": [], "comparison/words": ["compare"], "gates/judge": []}
+    for module, stages in stale.items():
+        path = Path(f"pipeline/{module}.py")
+        whole = path.read_text()
+        path.write_text(whole + "# changed\n")
+        status = json.loads(run("dvc", "status", "--json").stdout)
+        assert not [stage for stage in status if stage.startswith(("generate", "train", "tune"))], module
+        assert set(stages) <= status.keys(), module
+        path.write_text(whole)
 
     change({"gates": {"customers": [{"metric": "accuracy", "above": 0.999}]}})
     failed = run("dvc", "repro")
