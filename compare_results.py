@@ -15,19 +15,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.comparison.collect import REPORT, compare_dataset
-from pipeline.comparison.summary import comparison_csv, summarise
-from pipeline.comparison.words import overall_words, summary_markdown
 from pipeline.console import PipelineError, exit_code
-from pipeline.files import read_json, write_json, write_text
+from pipeline.files import write_json, write_text
 from pipeline.settings import load_config
 
-OUTPUTS = (
-    Path("metrics/comparison_results.json"),
-    Path("metrics/summary.json"),
-    REPORT,
-    Path("reports/comparison.csv"),
-    Path("reports/summary.md"),
+RESULTS, SUMMARY = Path("metrics/comparison_results.json"), Path("metrics/summary.json")
+REPORT, TABLE, MARKDOWN = (
+    Path("reports") / name for name in ("comparison_report.html", "comparison.csv", "summary.md")
 )
 
 
@@ -39,47 +33,35 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="URI",
         help="an MLflow store to read, can be given several times (default: mlruns/db.sqlite)",
     )
-    parser.add_argument(
-        "--against", type=Path, metavar="FILE", help="an earlier comparison_results.json, to show the differences to"
-    )
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    args = build_parser().parse_args(argv)
     try:
         config = load_config()
-        args = build_parser().parse_args(argv)
-        earlier = read_json(args.against, "python compare_results.py") if args.against else None
+        from pipeline.comparison.collect import compare_dataset
+        from pipeline.comparison.page import render, summary_markdown
+        from pipeline.comparison.summary import all_scores, comparison_csv, overall_words, summarise
         from pipeline.store.connect import open_store
 
         stores = [open_store(uri) for uri in args.tracking_uri or [None]]
         comparisons = []
         for name in config.datasets:
             print(f"comparing {name}", flush=True)
-            comparisons.append(compare_dataset(config.dataset(name), config, stores))
-        from pipeline.comparison.page import render
-
+            comparisons.append(compare_dataset(config.dataset(name), config, stores, REPORT.parent))
         summary = summarise(comparisons)
-        results = {
-            comparison.dataset: {
-                entry.name: {metric: round(value, 6) for metric, value in entry.metrics.items()}
-                for entry in comparison.entries
-            }
-            for comparison in comparisons
-        }
-        made_from = f"Made by compare_results.py from {len(comparisons)} datasets and " + (
-            f"{sum(len(comparison.entries) for comparison in comparisons)} models; scores are those of fitted models."
-        )
-        write_json(OUTPUTS[0], results)
-        write_json(OUTPUTS[1], summary)
-        write_text(REPORT, render(comparisons, overall_words(summary), made_from))
-        write_text(OUTPUTS[3], comparison_csv(comparisons))
-        write_text(OUTPUTS[4], summary_markdown(comparisons, summary, earlier))
+        words = overall_words(summary)
+        write_json(RESULTS, all_scores(comparisons))
+        write_json(SUMMARY, summary)
+        write_text(REPORT, render(comparisons, words))
+        write_text(TABLE, comparison_csv(comparisons))
+        write_text(MARKDOWN, summary_markdown(comparisons, summary))
     except PipelineError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(overall_words(summary))
-    print(f"wrote {', '.join(map(str, OUTPUTS))}")
+    print(words)
+    print(f"wrote {', '.join(map(str, (RESULTS, SUMMARY, REPORT, TABLE, MARKDOWN)))}")
     return 0
 
 

@@ -2,7 +2,10 @@ import csv
 import json
 import re
 import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,10 +17,12 @@ import generate_data
 import train
 import tune_hyperparameters
 from pipeline.comparison.collect import paired_tests
-from pipeline.comparison.entries import Entry
+from pipeline.comparison.entries import Comparison, Entry
+from pipeline.comparison.figures import PLOTS, Plot, dataset_plots
+from pipeline.comparison.page import render
+from pipeline.comparison.summary import summarise
 from pipeline.comparison.words import advice, tuning_words
-from pipeline.metrics import Predictions
-from pipeline.settings import load_config
+from pipeline.metrics import METRICS, Metric, Predictions, metric_value, metrics_of
 from pipeline.store.connect import open_store
 
 EVIL = "<img src=x onerror=alert(1)>"
@@ -35,7 +40,7 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Path("params.yaml").write_text(yaml.safe_dump(PARAMS, sort_keys=False))
         assert generate_data.main([]) == 0
         assert train.main([]) == 0
-        assert tune_hyperparameters.main(["--model", "forest", "--n-trials", "12"]) == 0
+        assert tune_hyperparameters.main(["--model", "forest", "--n-trials", "4"]) == 0
         assert compare_results.main([]) == 0
     return folder
 
@@ -111,16 +116,6 @@ def test_each_store_of_parallel_jobs_has_one_dataset(
     assert Path("metrics/comparison_results.json").read_text() == before
 
 
-def test_differences_to_earlier_results(compared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(compared)
-    earlier = json.loads(Path("metrics/comparison_results.json").read_text())
-    earlier["houses"]["linear"]["r2"] -= 0.5
-    (tmp_path / "earlier.json").write_text(json.dumps(earlier))
-    assert compare_results.main(["--against", str(tmp_path / "earlier.json")]) == 0
-    assert "| houses | linear | r2 |" in Path("reports/summary.md").read_text()
-    assert "+0.5000 |" in Path("reports/summary.md").read_text()
-
-
 @pytest.mark.parametrize(
     ("path", "command"),
     [
@@ -157,52 +152,122 @@ def test_a_missing_run_is_named(
     assert "python train.py --dataset houses --model other" in capsys.readouterr().err
 
 
-def entry(name: str, right: int, seconds: float) -> Entry:
+def entry(name: str, right: int, seconds: float, gain: tuple[float, float] | None = None) -> Entry:
     actual = np.arange(400) % 2
     predicted = np.where(np.arange(400) < right, actual, 1 - actual)
-    value = right / 400
-    return Entry(
-        name, name, False, "E", {"accuracy": value}, {"accuracy": (value - 0.02, value + 0.02)}, value, seconds, 9,
-        "r", "0", "s", Predictions(actual, predicted, predicted.astype(float)), {"a": 0.1},
-    )  # fmt: skip
+    score = np.where(predicted == 1, 0.9, 0.1)
+    predictions = Predictions(actual, predicted, score)
+    metrics = {metric: metric_value(metric, predictions) for metric in metrics_of("binary")}
+    intervals = {metric: (value - 0.02, value + 0.02) for metric, value in metrics.items()}
+    cv = right / 400
+    return Entry(name, "E", metrics, intervals, cv, seconds, 9, "r", "0", "s", predictions, {"a": 0.1}, gain)
 
 
-def test_paired_tests_and_advice_follow_the_numbers(project: Path) -> None:
+def comparison(entries: Sequence[Entry], chosen: str, **facts: Any) -> Comparison:
+    metric = facts.get("metric", "accuracy")
+    known = {"dataset": "d", "task": "binary", "metric": metric, "evaluation": "holdout", "rows": 400, "target": "y"}
+    known |= {"ceiling": None, "naive": 0.5, "studies": {}, "drift": None, "verdicts": (), "links": {}}
+    tests = paired_tests(entries, chosen, metric, 0)
+    return Comparison(**known | {"entries": tuple(entries), "chosen": chosen, "tests": tests} | facts)
+
+
+def test_paired_tests_and_advice_follow_the_numbers() -> None:
     entries = [entry("good", 360, 9.0), entry("same", 359, 1.0), entry("bad", 250, 1.0)]
-    tests = paired_tests(entries, "good", "accuracy", 0)
-    assert (tests["same"][2], tests["bad"][2]) == ("no difference shown", "better")
-    assert paired_tests(entries, "bad", "accuracy", 0)["good"][2] == "worse"
-    dataset = load_config().dataset("customers")
-    words = " ".join(advice(dataset, entries, "good", tests, 0.91, None, {}))
-    assert "same is shown, which fits 9 times faster" in words.replace("to same", "same")
+    found = comparison(entries, "good", ceiling=0.91)
+    assert (found.tests["same"].words, found.tests["bad"].words) == ("no difference shown", "better")
+    words = " ".join(advice(found))
+    assert "No difference to same is shown, which fits 9 times faster" in words
     assert "lies within its interval" in words
-    words = " ".join(
-        advice(
-            dataset,
-            entries,
-            "good",
-            tests,
-            0.99,
-            {"drift": True, "retrain": True, "verdict": "V", "recommendation": "R"},
-            {},
-        )
-    )
+    drift = {"drift": True, "retrain": True, "verdict": "V", "recommendation": "R"}
+    words = " ".join(advice(comparison(entries, "good", ceiling=0.99, drift=drift)))
     assert "0.0900 are left" in words
     assert words.endswith("V R")
+    found = comparison(entries, "bad")
+    assert found.tests["good"].words == "worse"
+    assert "good scores higher on the judged rows" in " ".join(advice(found))
 
 
 def test_tuning_words_follow_the_difference() -> None:
-    base, tuned = entry("m", 300, 1.0), entry("m_tuned", 320, 1.0)
+    low, high = entry("m", 300, 1.0), entry("m", 320, 1.0)
 
-    def words(first: Entry, second: Entry, *interval: float) -> str:
-        facts = {"difference_interval": list(interval)} if interval else {}
-        return tuning_words(first, second, "accuracy", "accuracy", facts)
+    def words(now: Entry, before: Entry, *interval: float) -> str:
+        return tuning_words(replace(now, name="m_tuned", gain_interval=interval or None), before, "accuracy")
 
-    assert (
-        words(tuned, base, 0.01, 0.09) == "Tuning m_tuned gained 0.0500 accuracy [+0.0100, +0.0900]: more than chance."
-    )
-    assert words(base, tuned, -0.12, 0.02).endswith("lost 0.0500 accuracy [-0.1200, +0.0200]: no difference shown.")
-    assert "changed nothing" in words(base, base)
+    assert words(high, low, 0.01, 0.09) == "Tuning m made accuracy 0.0500 better [+0.0100, +0.0900]: more than chance."
+    assert words(low, high, -0.12, 0.02).endswith("0.0500 worse [-0.1200, +0.0200]: no difference shown.")
+    assert words(high, low).endswith("better.")
+    assert "changed nothing" in words(low, low)
+
+
+@pytest.fixture
+def log_loss(monkeypatch: pytest.MonkeyPatch) -> Metric:
+    """A metric that is better when lower, known to every stage by this one entry."""
+
+    def compute(p: Predictions, w: np.ndarray) -> np.ndarray:
+        chance = np.where(p.actual == 1, p.score, 1 - p.score)
+        return w @ -np.log(chance.clip(1e-15)) / w.sum(axis=1)
+
+    metric = Metric("log loss", ("binary",), compute, higher_is_better=False)
+    monkeypatch.setitem(METRICS, "log_loss", metric)
+    return metric
+
+
+def test_a_metric_that_is_better_when_lower_turns_words_ranks_and_figures_round(log_loss: Metric) -> None:
+    worse = replace(entry("m", 300, 1.0), cv=0.6)
+    better = replace(entry("m_tuned", 380, 1.0, (0.3, 0.4)), cv=0.3)
+    trials = [(1, 0.5, "COMPLETE"), (2, 0.7, "COMPLETE"), (3, 0.2, "COMPLETE")]
+    best = comparison([worse, better], "m_tuned", metric="log_loss", studies={"m": trials}, ceiling=0.1)
+    assert best.tests["m"].words == "better"
+    words = " ".join(advice(best))
+    assert "Tuning m made log loss 0.4394 better [+0.3000, +0.4000]: more than chance." in words
+    assert "0.1152 are left to the achievable ceiling" in words
+    assert "lies within its interval" in " ".join(advice(replace(best, ceiling=0.2)))
+    words = " ".join(advice(comparison([worse, better], "m", metric="log_loss")))
+    assert "m_tuned scores lower, which is better, on the judged rows" in words
+    summary = summarise([best])
+    assert summary["best_overall"] == {"model": "m", "datasets_won": 1, "mean_rank": 1.5}
+    assert summary["datasets"]["d"]["gain_of_tuning"]["m"] > 0
+    _, heatmap, history, *_ = dataset_plots(best)
+    column = heatmap.traces[0]["x"].index("log loss")
+    assert heatmap.traces[0]["z"][:, column].tolist() == [0, 1]
+    assert list(history.traces[2]["y"]) == [0.5, 0.5, 0.2]
+    low, high = history.layout["yaxis"]["range"]
+    assert low < 0.2
+    assert high > 0.7
+    assert "best search value 0.2000" in history.words
+    assert history.layout["yaxis"]["title"]["text"] == "log loss (lower is better) in the search"
+
+
+def test_a_dataset_is_compared_by_a_new_metric(project: Path, log_loss: Metric) -> None:
+    make_customers().to_csv("y.csv", index=False)
+    customers = {**PARAMS["datasets"]["customers"], "metric": "log_loss"}
+    Path("params.yaml").write_text(yaml.safe_dump({**PARAMS, "gates": {}, "datasets": {"customers": customers}}))
+    assert generate_data.main([]) == 0
+    assert train.main([]) == 0
+    assert compare_results.main([]) == 0
+    models = json.loads(Path("metrics/train/customers.json").read_text())["models"]
+    losses = {name: model["cv"]["log_loss"] for name, model in models.items()}
+    best = min(losses, key=lambda name: losses[name])
+    summary = json.loads(Path("metrics/summary.json").read_text())
+    assert summary["datasets"]["customers"]["best_model"] == best
+    assert summary["best_overall"] == {"model": best, "datasets_won": 1, "mean_rank": 1.0}
+    page = Path("reports/comparison_report.html").read_text()
+    assert f"Use {best}: cross-validation ranks it first ({losses[best]:.4f}), and it reaches log loss" in page
+    assert "<td>log loss (lower is better)</td>" in page
+
+
+def test_a_plot_is_one_function_and_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    def counts(c: Comparison) -> Iterator[Plot]:
+        yield Plot("Rows judged", "How many.", [{"type": "bar", "x": [EVIL], "y": np.array([c.rows])}], {})
+
+    monkeypatch.setitem(PLOTS, counts, ("binary",))
+    found = comparison([entry("m", 300, 1.0)], "m")
+    page = render([found], "words")
+    titles = re.findall(r"<h3>(.*)</h3>", page)
+    assert titles == [plot.title for plot in dataset_plots(found)]
+    assert titles[-2:] == ["Feature importance side by side", "Rows judged"]
+    assert '"y": [400.0]' in page
+    assert "Rows judged" not in {plot.title for plot in dataset_plots(replace(found, task="multiclass"))}
 
 
 def test_a_gain_over_a_score_of_0_is_told_in_words(project: Path) -> None:
@@ -213,7 +278,7 @@ def test_a_gain_over_a_score_of_0_is_told_in_words(project: Path) -> None:
     params = {**PARAMS, "gates": {}, "datasets": {"customers": customers}}
     Path("params.yaml").write_text(yaml.safe_dump(params))
     assert generate_data.main([]) == 0
-    assert train.main([]) == 0
+    assert train.main(["--model", "forest"]) == 0
     assert tune_hyperparameters.main(["--n-trials", "2"]) == 0
     assert compare_results.main([]) == 0
     found = json.loads(Path("metrics/train/customers.json").read_text())["models"]["forest"]

@@ -1,22 +1,36 @@
-"""A dataset's models beside each other, as their MLflow runs tell."""
+"""A dataset's models beside each other, as their MLflow runs and the committed metrics tell."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pipeline.gates.judge import Verdict
-from pipeline.metrics import Predictions
+from pipeline.metrics import METRICS, Metric, Predictions
+
+# A trial's number from 1, its last reported value, and Optuna's name of its state.
+Trial = tuple[int, float, str]
+
+
+@dataclass(frozen=True)
+class Lead:
+    """By how much a model is better than another on the same rows, with the 95 % interval; below 0: it is worse."""
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def words(self) -> str:
+        return "better" if self.low > 0 else "worse" if self.high < 0 else "no difference shown"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One trained or tuned model on one dataset, as its MLflow run tells it."""
+    """One trained or tuned model. `gain_interval`: 95 % interval of a tuned model's lead over its baseline, or None."""
 
     name: str
-    model: str
-    tuned: bool
     estimator: str
     metrics: Mapping[str, float]
     intervals: Mapping[str, tuple[float, float]]
@@ -28,20 +42,20 @@ class Entry:
     store: str
     predictions: Predictions
     importance: Mapping[str, float]
+    gain_interval: tuple[float, float] | None = None
 
+    @property
+    def model(self) -> str:
+        return self.name.removesuffix("_tuned")
 
-@dataclass(frozen=True)
-class Trial:
-    """One trial of a study: its number from 1, its last reported value, and Optuna's state name."""
-
-    number: int
-    value: float
-    state: str
+    @property
+    def tuned(self) -> bool:
+        return self.name != self.model
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A dataset's models beside each other. `tests`: difference, interval, words of the chosen model to each other."""
+    """A dataset's models beside each other. `tests`: the chosen model's lead over each other."""
 
     dataset: str
     task: str
@@ -53,12 +67,23 @@ class Comparison:
     naive: float | None
     entries: tuple[Entry, ...]
     chosen: str
-    tests: Mapping[str, tuple[float, tuple[float, float], str]]
-    studies: Mapping[str, tuple[Trial, ...]]
+    tests: Mapping[str, Lead]
+    studies: Mapping[str, Sequence[Trial]]
     drift: Mapping[str, Any] | None
     verdicts: tuple[Verdict, ...]
     links: Mapping[str, str]
-    advice: tuple[str, ...]
 
-    def entry(self, name: str) -> Entry:
-        return next(entry for entry in self.entries if entry.name == name)
+    @property
+    def main(self) -> Metric:
+        """The metric that models are compared by."""
+        return METRICS[self.metric]
+
+    @property
+    def best(self) -> Entry:
+        return next(entry for entry in self.entries if entry.name == self.chosen)
+
+    @property
+    def tuned_pairs(self) -> list[tuple[Entry, Entry]]:
+        """Each tuned model with its baseline."""
+        baselines = {entry.name: entry for entry in self.entries if not entry.tuned}
+        return [(entry, baselines[entry.model]) for entry in self.entries if entry.tuned and entry.model in baselines]

@@ -1,9 +1,11 @@
-"""The report's figures, as plain plotly dictionaries."""
+"""The report's figures, as plain plotly dictionaries; fonts, colours, patterns and symbols are those of page.html.
+
+A new figure is one function that yields Plots, and its line in PLOTS.
+"""
 
 from __future__ import annotations
 
-import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,333 +13,208 @@ import numpy as np
 
 from pipeline.comparison.entries import Comparison
 from pipeline.metrics import METRICS, Predictions
+from pipeline.plots import curves
 
-# told apart by lightness, pattern and symbol too, so that a black and white print can be read
-COLOURS = ("#1b4f80", "#e08214", "#7fb3d5", "#8c510a", "#5aae61", "#c2a5cf", "#444444", "#d6604d")
-PATTERNS = ("", "/", "x", "-", "\\", "+", ".", "|")
-SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "hexagon")
+BLACK, GREY, BLUE, PALE = "#111111", "#777777", "#1b4f80", "#a9c3dc"
 SCATTER_POINTS = 600
 CURVE_POINTS = 200
 TOP_FEATURES = 10
 LEAST_SHARE = 0.01
-CALIBRATION_BINS = 10
+LONGEST_NAME = 28
+Trace = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Plot:
-    """A figure: plotly traces and layout, and what it shows in words."""
+    """A figure: its title, what it shows in words, plotly traces and layout. Numbers may be arrays."""
 
-    key: str
     title: str
     words: str
-    traces: Sequence[Mapping[str, Any]]
-    layout: Mapping[str, Any]
+    traces: Sequence[Trace]
+    layout: dict[str, Any]
 
 
-def dataset_plots(comparison: Comparison, position: int) -> list[Plot]:
+def dataset_plots(comparison: Comparison) -> list[Plot]:
     """Every figure of a dataset's section."""
-    plots = [score_bars(comparison), metric_heatmap(comparison)]
-    plots += [tuning_history(comparison, model) for model in comparison.studies]
-    plots.append(trade_off(comparison))
-    if comparison.task == "regression":
-        plots.append(predicted_against_actual(comparison))
-    elif comparison.task == "binary":
-        plots += [roc_curves(comparison), precision_recall_curves(comparison), calibration_curves(comparison)]
-    plots.append(importance_bars(comparison))
-    return [Plot(f"plot-{position}-{n}", p.title, p.words, p.traces, p.layout) for n, p in enumerate(plots)]
+    return [plot for draw, tasks in PLOTS.items() if comparison.task in tasks for plot in draw(comparison)]
 
 
-def score_bars(comparison: Comparison) -> Plot:
+def score_bars(c: Comparison) -> Iterator[Plot]:
     """Bars of the main metric with intervals; the naive baseline and the ceiling as lines."""
-    metric, name = comparison.metric, METRICS[comparison.metric].label
-    values = [entry.metrics[metric] for entry in comparison.entries]
-    bounds = [entry.intervals[metric] for entry in comparison.entries]
-    labels = [f"{_text(entry.name)}  {value:.3f}" for entry, value in zip(comparison.entries, values, strict=True)]
-    bars = {
-        "type": "bar",
-        "orientation": "h",
-        "y": labels,
-        "x": values,
-        "error_x": {
-            "type": "data",
-            "symmetric": False,
-            "array": [high - value for value, (_, high) in zip(values, bounds, strict=True)],
-            "arrayminus": [value - low for value, (low, _) in zip(values, bounds, strict=True)],
-            "color": "#111111",
-        },
+    values = np.array([entry.metrics[c.metric] for entry in c.entries])
+    lows, highs = np.array([entry.intervals[c.metric] for entry in c.entries]).T
+    labels = [f"{entry.name}  {value:.3f}" for entry, value in zip(c.entries, values, strict=True)]
+    bars = _bars("", values, labels) | {
+        "error_x": {"symmetric": False, "array": highs - values, "arrayminus": values - lows, "color": BLACK},
         "marker": {
-            "color": ["#1b4f80" if entry.name == comparison.chosen else "#a9c3dc" for entry in comparison.entries],
-            "pattern": {"shape": ["/" if entry.tuned else "" for entry in comparison.entries]},
+            "color": [BLUE if entry.name == c.chosen else PALE for entry in c.entries],
+            "pattern": {"shape": ["/" if entry.tuned else "" for entry in c.entries]},
         },
         "showlegend": False,
     }
-    traces: list[dict[str, Any]] = [bars]
-    for label, level, dash in (("achievable ceiling", comparison.ceiling, "dash"), ("naive", comparison.naive, "dot")):
-        if level is not None:
-            line = {"dash": dash, "color": "#333333", "width": 1.5}
-            shown = f"{label} {round(level, 3) + 0.0:.3f}"
-            traces.append(
-                {
-                    "type": "scatter",
-                    "mode": "lines",
-                    "y": labels,
-                    "x": [level] * len(labels),
-                    "name": shown,
-                    "line": line,
-                }
-            )
-    best = comparison.entry(comparison.chosen)
+    lines = [
+        _line(f"{name} {round(level, 3) + 0.0:.3f}", [level] * len(labels), labels, color=BLACK, dash=dash)
+        for name, level, dash in (("achievable ceiling", c.ceiling, "dash"), ("naive", c.naive, "dot"))
+        if level is not None
+    ]
     words = (
-        f"{name} of {len(values)} models with 95 % intervals; chosen by cross-validation: {best.name} with "
-        f"{best.metrics[metric]:.3f}. Hatched bars are tuned."
+        f"{c.main.label} of {len(values)} models with 95 % intervals; chosen by cross-validation: {c.chosen} with "
+        f"{c.best.metrics[c.metric]:.3f}. Hatched bars are tuned."
     )
-    layout = _layout(x=name) | {"height": 150 + 50 * len(labels)}
-    layout["yaxis"]["autorange"] = "reversed"
-    return Plot("", f"{name} of every model", words, traces, layout)
+    layout = _rows(150 + 50 * len(labels), _axis(c))
+    yield Plot(f"{c.main.label} of every model", words, [bars, *lines], layout)
 
 
-def metric_heatmap(comparison: Comparison) -> Plot:
+def metric_heatmap(c: Comparison) -> Iterator[Plot]:
     """Every metric of every model; shade from worst to best within a column."""
-    metrics = list(comparison.entries[0].metrics)
-    values = np.array([[entry.metrics[metric] for metric in metrics] for entry in comparison.entries])
-    signs = np.array([METRICS[metric].sign for metric in metrics])
-    ranked = values * signs
+    metrics = list(c.entries[0].metrics)
+    values = np.array([[entry.metrics[metric] for metric in metrics] for entry in c.entries])
+    ranked = values * [METRICS[metric].sign for metric in metrics]
     spread = np.ptp(ranked, axis=0)
-    shade = np.where(spread > 0, (ranked - ranked.min(axis=0)) / np.where(spread > 0, spread, 1), 0.5)
     heatmap = {
         "type": "heatmap",
         "x": [METRICS[metric].label for metric in metrics],
-        "y": [_text(entry.name) for entry in comparison.entries],
-        "z": shade.round(4).tolist(),
+        "y": [entry.name for entry in c.entries],
+        "z": np.where(spread > 0, (ranked - ranked.min(axis=0)) / np.where(spread > 0, spread, 1), 0.5),
         "text": [[f"{value:.3f}" for value in row] for row in values],
-        "texttemplate": "%{text}",
-        "hovertemplate": "%{y}, %{x}: %{text}<extra></extra>",
-        "colorscale": [[0, "#ffffff"], [1, "#9dc3e0"]],
-        "textfont": {"color": "#111111"},
-        "showscale": False,
     }
-    layout = _layout() | {"yaxis": {"autorange": "reversed", "automargin": True}, "height": 150 + 50 * len(values)}
-    return Plot("", "All metrics", "Darker is better within each column.", [heatmap], layout)
+    yield Plot("All metrics", "Darker is better within each column.", [heatmap], _rows(150 + 50 * len(values)))
 
 
-def tuning_history(comparison: Comparison, model: str) -> Plot:
-    """Each trial's value and the best so far."""
-    trials = comparison.studies[model]
-    complete = [trial for trial in trials if trial.state == "COMPLETE"]
-    pruned = [trial for trial in trials if trial.state == "PRUNED"]
-    best = np.maximum.accumulate([trial.value for trial in complete]).tolist()
-    traces = [
-        _points("complete", [t.number for t in complete], [t.value for t in complete], "#1b4f80", "circle"),
-        _points("pruned (last value)", [t.number for t in pruned], [t.value for t in pruned], "#e08214", "x-thin-open"),
-        {
-            "type": "scatter",
-            "mode": "lines",
-            "name": "best so far",
-            "x": [trial.number for trial in complete],
-            "y": best,
-            "line": {"shape": "hv", "color": "#111111"},
-        },
-    ]
-    words = f"{len(trials)} trials of {model}, {len(pruned)} of them pruned; best search value {best[-1]:.4f}."
-    # a poor trial far below must not flatten all others
-    low = (
-        float(np.quantile([trial.value for trial in trials], 0.1)) if len(trials) > 10 else min(t.value for t in trials)
-    )
-    span = max(best[-1] - low, 1e-6)
-    layout = _layout(x="trial", y=f"{METRICS[comparison.metric].label} in the search")
-    layout["yaxis"]["range"] = [low - 0.15 * span, best[-1] + 0.15 * span]
-    return Plot("", f"Tuning of {model}", words, traces, layout)
+def tuning_histories(c: Comparison) -> Iterator[Plot]:
+    """Each trial's value and the best so far, a figure a tuned model."""
+    sign = c.main.sign
+    for model, trials in c.studies.items():
+        numbers, values, states = (np.array(column) for column in zip(*trials, strict=True))
+        complete, pruned = states == "COMPLETE", states == "PRUNED"
+        best = sign * np.maximum.accumulate(sign * values[complete])
+        traces = [
+            _points("complete", numbers[complete], values[complete], color=BLUE),
+            _points("pruned (last value)", numbers[pruned], values[pruned], symbol="x-thin-open"),
+            _line("best so far", numbers[complete], best, shape="hv", color=BLACK, dash="solid"),
+        ]
+        words = f"{len(trials)} trials of {model}, {pruned.sum()} of them pruned; best search value {best[-1]:.4f}."
+        # a few poor trials far away must not flatten all others
+        worst = sign * np.quantile(sign * values, 0.1 if len(trials) > 10 else 0)
+        low, high = sorted((worst, best[-1]))
+        free = 0.15 * max(high - low, 1e-2)
+        layout = _axes("trial", f"{_axis(c)} in the search")
+        layout["yaxis"]["range"] = [low - free, high + free]
+        yield Plot(f"Tuning of {model}", words, traces, layout)
 
 
-def trade_off(comparison: Comparison) -> Plot:
+def trade_off(c: Comparison) -> Iterator[Plot]:
     """Score against fit time; the marker's area is the model's size."""
-    largest = max(entry.model_bytes for entry in comparison.entries)
+    largest = max(entry.model_bytes for entry in c.entries)
     traces = []
-    for position, entry in enumerate(comparison.entries):
-        trace = _points(
-            f"{entry.name} ({entry.model_bytes / 1e6:.2f} MB)",
-            [entry.fit_seconds],
-            [entry.metrics[comparison.metric]],
-            _pick(COLOURS, position),
-            _pick(SYMBOLS, position),
-        )
-        trace["marker"]["size"] = 10 + 24 * (entry.model_bytes / largest) ** 0.5
-        traces.append(trace)
-    fastest = min(comparison.entries, key=lambda entry: entry.fit_seconds)
+    for entry in c.entries:
+        name, size = f"{entry.name} ({entry.model_bytes / 1e6:.2f} MB)", 10 + 24 * (entry.model_bytes / largest) ** 0.5
+        traces.append(_points(name, [entry.fit_seconds], [entry.metrics[c.metric]], size=size))
+    fastest = min(c.entries, key=lambda entry: entry.fit_seconds)
     words = f"{fastest.name} fits fastest ({fastest.fit_seconds:.2f} s). Larger markers are larger models."
-    layout = _layout(x="seconds to fit (logarithmic)", y=METRICS[comparison.metric].label)
-    # room for the markers, which are larger than points
-    layout["xaxis"] |= {"type": "log", "range": _padded(np.log10([entry.fit_seconds for entry in comparison.entries]))}
-    layout["yaxis"]["range"] = _padded(np.array([entry.metrics[comparison.metric] for entry in comparison.entries]))
-    return Plot("", "Score against time and size", words, traces, layout)
+    layout = _axes("seconds to fit (logarithmic)", _axis(c))
+    layout["xaxis"] |= {"type": "log", "nticks": 5}
+    yield Plot("Score against time and size", words, traces, layout)
 
 
-def predicted_against_actual(comparison: Comparison) -> Plot:
+def predicted_against_actual(c: Comparison) -> Iterator[Plot]:
     """The chosen model's predictions for an even sample of the rows that it is judged on."""
-    entry = comparison.entry(comparison.chosen)
-    p = entry.predictions
+    p = c.best.predictions
     shown = np.linspace(0, len(p.actual) - 1, min(len(p.actual), SCATTER_POINTS)).astype(int)
-    low, high = float(min(p.actual.min(), p.predicted.min())), float(max(p.actual.max(), p.predicted.max()))
-    traces = [
-        _points("row", _round(p.actual[shown]), _round(p.predicted[shown]), "#1b4f80", "circle-open"),
-        {
-            "type": "scatter",
-            "mode": "lines",
-            "name": "perfect",
-            "x": [low, high],
-            "y": [low, high],
-            "line": {"color": "#333333", "dash": "dash"},
-        },
-    ]
-    words = f"{len(shown):,} of {len(p.actual):,} rows; R² {entry.metrics['r2']:.3f}."
-    target = _text(comparison.target)
-    layout = _layout(x=f"actual {target}", y=f"predicted {target}")
-    return Plot("", f"Predicted against actual: {entry.name}", words, traces, layout)
+    ends = [min(p.actual.min(), p.predicted.min()), max(p.actual.max(), p.predicted.max())]
+    rows = _points("row", p.actual[shown], p.predicted[shown], symbol="circle-open")
+    words = f"{len(shown):,} of {len(p.actual):,} rows; R² {c.best.metrics['r2']:.3f}."
+    layout = _axes(f"actual {c.target}", f"predicted {c.target}")
+    yield Plot(f"Predicted against actual: {c.chosen}", words, [rows, _diagonal("perfect", ends)], layout)
 
 
-def _diagonal(name: str) -> dict[str, Any]:
-    line = {"color": "#777777", "width": 1}
-    return {"type": "scatter", "mode": "lines", "name": name, "x": [0, 1], "y": [0, 1], "line": line}
+def roc_curves(c: Comparison) -> Iterator[Plot]:
+    traces, areas = _curves(c, curves.roc_points, "roc_auc")
+    layout = _axes("false positive rate", "true positive rate")
+    yield Plot("ROC curves", f"Area under the curve: {areas}.", [*traces, _diagonal("chance")], layout)
 
 
-def roc_curves(comparison: Comparison) -> Plot:
-    traces: list[dict[str, Any]] = []
-    for position, entry in enumerate(comparison.entries):
-        hits, misses = _operating_points(entry.predictions)
-        x, y = np.r_[0, misses / misses[-1]], np.r_[0, hits / hits[-1]]
-        # thinned along the curve: rows would leave nothing of its first bend
-        shown = np.unique(np.searchsorted(x + y, np.linspace(0, x[-1] + y[-1], CURVE_POINTS)))
-        x, y = x[shown], y[shown]
-        traces.append(_line(f"{entry.name} ({entry.metrics['roc_auc']:.3f})", x, y, position))
-    traces.append(_diagonal("chance"))
-    words = "; ".join(f"{entry.name} {entry.metrics['roc_auc']:.3f}" for entry in comparison.entries)
-    layout = _layout(x="false positive rate", y="true positive rate")
-    return Plot("", "ROC curves", f"Area under the curve: {words}.", traces, layout)
+def precision_recall_curves(c: Comparison) -> Iterator[Plot]:
+    traces, areas = _curves(c, curves.precision_recall_points, "average_precision", shape="vh")
+    share = (c.best.predictions.actual == 1).mean()
+    words = f"Average precision: {areas}. Chance is the share of positives, {share:.3f}."
+    yield Plot("Precision-recall curves", words, traces, _axes("recall", "precision"))
 
 
-def precision_recall_curves(comparison: Comparison) -> Plot:
-    traces = []
-    for position, entry in enumerate(comparison.entries):
-        hits, misses = _operating_points(entry.predictions)
-        label = f"{entry.name} ({entry.metrics['average_precision']:.3f})"
-        # the first threshold that reaches a recall has its best precision
-        first = np.flatnonzero(np.diff(hits, prepend=0))
-        recall, precision = hits[first] / hits[-1], hits[first] / (hits + misses)[first]
-        trace = _line(label, np.r_[0, recall], np.r_[precision[:1], precision], position)
-        trace["line"]["shape"] = "vh"
-        traces.append(trace)
-    words = "; ".join(f"{entry.name} {entry.metrics['average_precision']:.3f}" for entry in comparison.entries)
-    share = float((comparison.entries[0].predictions.actual == 1).mean())
-    words = f"Average precision: {words}. Chance is the share of positives, {share:.3f}."
-    return Plot("", "Precision-recall curves", words, traces, _layout(x="recall", y="precision"))
-
-
-def calibration_curves(comparison: Comparison) -> Plot:
-    """Mean predicted probability against share of positives, in bins that hold the same number of rows."""
-    traces = [_diagonal("perfect")]
-    largest = 0.0
-    for position, entry in enumerate(comparison.entries):
-        score = entry.predictions.score
-        assert score is not None
-        bins = np.array_split(np.argsort(score, kind="stable"), CALIBRATION_BINS)
-        x = np.array([score[b].mean() for b in bins if len(b)])
-        y = np.array([entry.predictions.actual[b].mean() for b in bins if len(b)])
-        traces.append(_line(entry.name, x, y, position, mode="lines+markers"))
-        largest = max(largest, x.max(), y.max())
-    layout = _layout(x="mean predicted probability", y="share of positives")
+def calibration_curves(c: Comparison) -> Iterator[Plot]:
+    """Mean predicted probability against share of positives, in bins that hold about the same number of rows."""
+    traces = [_line(entry.name, *curves.calibration_points(entry.predictions)) for entry in c.entries]
     # a rare class leaves all bins in a corner
-    span = [-0.03 * largest, 1.05 * largest]
-    layout["xaxis"]["range"], layout["yaxis"]["range"] = span, span
-    return Plot("", "Calibration", f"{CALIBRATION_BINS} bins with the same number of rows each.", traces, layout)
+    largest = max(max(*trace["x"], *trace["y"]) for trace in traces)
+    words = f"At most {curves.CALIBRATION_BINS} bins, with about the same number of rows each."
+    layout = _axes("mean predicted probability", "share of positives")
+    marked = [trace | {"mode": "lines+markers"} for trace in traces]
+    yield Plot("Calibration", words, [*marked, _diagonal("perfect", [0, largest])], layout)
 
 
-def importance_bars(comparison: Comparison) -> Plot:
+def importance_bars(c: Comparison) -> Iterator[Plot]:
     """Permutation importance of the features that matter most to any model, side by side."""
-    largest: dict[str, float] = {}
-    for entry in comparison.entries:
-        for feature, value in entry.importance.items():
-            largest[feature] = max(largest.get(feature, value), value)
-    ordered = sorted(largest, key=lambda feature: largest[feature])[-TOP_FEATURES:]
-    features = [f for f in ordered if largest[f] > LEAST_SHARE * largest[ordered[-1]]] or ordered[-1:]
+    top = curves.most_important([entry.importance for entry in c.entries], TOP_FEATURES)
+    most = next(iter(top))
+    features = [feature for feature in top if top[feature] > LEAST_SHARE * top[most]] or [most]
+    names = [curves.shortened(feature, LONGEST_NAME) for feature in features]
+    traces = [_bars(entry.name, [entry.importance.get(f, 0.0) for f in features], names) for entry in c.entries]
+    words = f"Permutation importance. Most important to any model: {', '.join(features[:3])}."
+    layout = _rows(150 + len(features) * (16 + 12 * len(c.entries)), curves.importance_axis(c.metric))
+    yield Plot("Feature importance side by side", words, traces, layout)
+
+
+# In the order of the page: the function that draws, and its tasks.
+ANY = ("regression", "binary", "multiclass")
+PLOTS: dict[Callable[[Comparison], Iterator[Plot]], tuple[str, ...]] = {
+    score_bars: ANY,
+    metric_heatmap: ANY,
+    tuning_histories: ANY,
+    trade_off: ANY,
+    predicted_against_actual: ("regression",),
+    roc_curves: ("binary",),
+    precision_recall_curves: ("binary",),
+    calibration_curves: ("binary",),
+    importance_bars: ANY,
+}
+
+
+def _curves(
+    c: Comparison, points: Callable[[Predictions], tuple[np.ndarray, np.ndarray]], area: str, **line: Any
+) -> tuple[list[Trace], str]:
+    """A curve a model, and the metric that is the area below it in words."""
+    named = [(entry, f"{entry.metrics[area]:.3f}") for entry in c.entries]
     traces = [
-        {
-            "type": "bar",
-            "orientation": "h",
-            "name": _text(entry.name),
-            "y": [_text(_short(feature)) for feature in features],
-            "x": _round(np.array([entry.importance.get(feature, 0.0) for feature in features])),
-            "marker": {
-                "color": _pick(COLOURS, position),
-                "pattern": {"shape": _pick(PATTERNS, position)},
-            },
-        }
-        for position, entry in enumerate(comparison.entries)
+        _line(f"{entry.name} ({value})", *curves.thinned(*points(entry.predictions), CURVE_POINTS), **line)
+        for entry, value in named
     ]
-    layout = _layout(x=f"drop in {METRICS[comparison.metric].label} when shuffled")
-    layout |= {"barmode": "group", "height": 140 + len(features) * (12 + 9 * len(comparison.entries))}
-    words = f"Permutation importance. Most important to any model: {', '.join(features[::-1][:3])}."
-    return Plot("", "Feature importance side by side", words, traces, layout)
+    return traces, "; ".join(f"{entry.name} {value}" for entry, value in named)
 
 
-def _layout(x: str = "", y: str = "") -> dict[str, Any]:
-    axis = {"automargin": True, "gridcolor": "#e3e3e3", "zerolinecolor": "#bbbbbb"}
-    return {
-        "height": 400,
-        "margin": {"l": 60, "r": 20, "t": 16, "b": 64},
-        "font": {"family": "system-ui, sans-serif", "size": 13, "color": "#1b1b1b"},
-        "xaxis": {**axis, "title": {"text": x, "font": {"size": 13}}},
-        "yaxis": {**axis, "title": {"text": y, "font": {"size": 13}}},
-        "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
-        "paper_bgcolor": "#ffffff",
-        "plot_bgcolor": "#ffffff",
-    }
+def _axis(c: Comparison) -> str:
+    return c.main.label + ("" if c.main.higher_is_better else " (lower is better)")
 
 
-def _padded(values: np.ndarray) -> list[float]:
-    """An axis range with a fifth of the spread free on both sides."""
-    pad = 0.2 * max(float(np.ptp(values)), 1e-3)
-    return [float(values.min()) - pad, float(values.max()) + pad]
+def _axes(x: str = "", y: str = "", **layout: Any) -> dict[str, Any]:
+    return {"xaxis": {"title": {"text": x}}, "yaxis": {"title": {"text": y}}, **layout}
 
 
-def _points(name: str, x: Sequence[float], y: Sequence[float], colour: str, symbol: str) -> dict[str, Any]:
-    marker = {"color": colour, "symbol": symbol, "size": 7, "line": {"width": 1, "color": colour}}
-    return {"type": "scatter", "mode": "markers", "name": _text(name), "x": x, "y": y, "marker": marker}
+def _rows(height: int, x: str = "") -> dict[str, Any]:
+    """A layout of rows, the first on top."""
+    return _axes(x, height=height) | {"yaxis": {"autorange": "reversed"}}
 
 
-def _line(name: str, x: np.ndarray, y: np.ndarray, position: int, mode: str = "lines") -> dict[str, Any]:
-    shown = np.unique(np.linspace(0, len(x) - 1, min(len(x), CURVE_POINTS)).astype(int))
-    return {
-        "type": "scatter",
-        "mode": mode,
-        "name": _text(name),
-        "x": _round(x[shown]),
-        "y": _round(y[shown]),
-        "line": {"color": _pick(COLOURS, position), "dash": _pick(("solid", "dash", "dot", "dashdot"), position)},
-        "marker": {"symbol": _pick(SYMBOLS, position)},
-    }
+def _bars(name: str, x: Any, y: Any) -> Trace:
+    return {"type": "bar", "orientation": "h", "name": name, "x": x, "y": y}
 
 
-def _operating_points(predictions: Predictions) -> tuple[np.ndarray, np.ndarray]:
-    """True and false positives at each distinct score, highest first."""
-    assert predictions.score is not None
-    order = np.argsort(-predictions.score, kind="stable")
-    last = np.r_[np.diff(predictions.score[order]) != 0, True]
-    positive = predictions.actual[order] == 1
-    return np.cumsum(positive)[last], np.maximum(np.cumsum(~positive)[last], 1e-9)
+def _points(name: str, x: Any, y: Any, **marker: Any) -> Trace:
+    return {"type": "scatter", "mode": "markers", "name": name, "x": x, "y": y, "marker": marker}
 
 
-def _round(values: np.ndarray) -> list[float]:
-    return [float(f"{value:.5g}") for value in values]
+def _line(name: str, x: Any, y: Any, **line: Any) -> Trace:
+    return {"type": "scatter", "mode": "lines", "name": name, "x": x, "y": y, "line": line}
 
 
-def _pick(choices: Sequence[str], position: int) -> str:
-    return choices[position % len(choices)]
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 28 else text[:27] + "…"
-
-
-def _text(value: object) -> str:
-    """Plotly reads a few HTML tags in its labels; names from data are to show as they are."""
-    return html.escape(str(value), quote=False)
+def _diagonal(name: str, ends: Sequence[float] = (0, 1)) -> Trace:
+    return _line(name, ends, ends, color=GREY, dash="solid", width=1)

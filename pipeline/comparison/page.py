@@ -1,32 +1,45 @@
-"""The comparison as one self-contained HTML page."""
+"""The comparison as one self-contained HTML page, and as a Markdown table for a pull request."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, select_autoescape
+from plotly.offline import get_plotlyjs
 
 from pipeline.comparison.entries import Comparison
 from pipeline.comparison.figures import dataset_plots
-from pipeline.metrics import METRICS
+from pipeline.comparison.words import advice
 
-TEMPLATES = Path(__file__).parent / "templates"
+TEMPLATES = Environment(
+    loader=FileSystemLoader(Path(__file__).parent / "templates"),
+    autoescape=select_autoescape(["html"]),
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+)
 
 
-def render(comparisons: Sequence[Comparison], overall: str, made_from: str) -> str:
+def render(comparisons: Sequence[Comparison], overall: str) -> str:
     """The whole page: no file and no network beside it."""
-    from jinja2 import Environment, FileSystemLoader
-    from plotly.offline import get_plotlyjs
-
-    environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    plots = {comparison.dataset: dataset_plots(comparison, position) for position, comparison in enumerate(comparisons)}
-    drawn = {plot.key: {"data": list(plot.traces), "layout": plot.layout} for group in plots.values() for plot in group}
-    return environment.get_template("page.html").render(
-        comparisons=comparisons,
-        plots=plots,
+    plots = [[(f"plot-{n}-{k}", plot) for k, plot in enumerate(dataset_plots(c))] for n, c in enumerate(comparisons)]
+    drawn = {key: {"data": plot.traces, "layout": plot.layout} for group in plots for key, plot in group}
+    return TEMPLATES.get_template("page.html").render(
+        sections=[(c, advice(c), group) for c, group in zip(comparisons, plots, strict=True)],
         overall=overall,
-        made_from=made_from,
-        metrics=METRICS,
-        figures=json.dumps(drawn, allow_nan=False).replace("<", "\\u003c"),
+        figures=json.dumps(drawn, allow_nan=False, default=_five_digits).replace("<", "\\u003c"),
         plotly=get_plotlyjs(),
     )
+
+
+def summary_markdown(comparisons: Sequence[Comparison], summary: Mapping[str, Any]) -> str:
+    return TEMPLATES.get_template("summary.md").render(comparisons=comparisons, summary=summary)
+
+
+def _five_digits(values: np.ndarray) -> Any:
+    """Plain numbers, as exact as a picture needs them."""
+    return np.vectorize(lambda value: float(f"{value:.5g}"), otypes=[float])(values).tolist()

@@ -1,62 +1,74 @@
-"""The comparison as plain values: the best model a dataset and over all, and a CSV table."""
+"""The comparison as plain values, a CSV table and a few words: the best model of each dataset and over all."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 from pipeline.comparison.entries import Comparison
+from pipeline.metrics import METRICS, relative_gain
+
+COLUMNS = ("dataset", "model", "estimator", "metric", "value", "low", "high", "fit_seconds", "model_bytes")
+
+
+def all_scores(comparisons: Sequence[Comparison]) -> dict[str, dict[str, dict[str, float]]]:
+    """Each dataset's models and their metrics, to six digits."""
+    return {
+        c.dataset: {entry.name: {m: round(v, 6) for m, v in entry.metrics.items()} for entry in c.entries}
+        for c in comparisons
+    }
 
 
 def summarise(comparisons: Sequence[Comparison]) -> dict[str, Any]:
     """Best model a dataset, gain of tuning, and the best over all (most datasets won, ties by mean rank)."""
-    from pipeline.metrics import relative_gain
-
     datasets: dict[str, Any] = {}
     ranks: dict[str, list[int]] = {}
-    for comparison in comparisons:
-        metric = comparison.metric
-        best = comparison.entry(comparison.chosen)
-        ordered = sorted(comparison.entries, key=lambda entry: -entry.cv)
-        for rank, entry in enumerate(ordered, 1):
+    for c in comparisons:
+        metric, best = c.metric, c.best
+        for rank, entry in enumerate(sorted(c.entries, key=lambda entry: -c.main.sign * entry.cv), 1):
             ranks.setdefault(entry.model, []).append(rank)
-        gains = {}
-        for tuned in (entry for entry in comparison.entries if entry.tuned):
-            base = next((entry for entry in comparison.entries if entry.name == tuned.model), None)
-            if base is not None:
-                gains[tuned.model] = relative_gain(metric, tuned.metrics[metric], base.metrics[metric])
-        datasets[comparison.dataset] = {
+        datasets[c.dataset] = {
             "best_model": best.name,
             "metric": metric,
             "value": round(best.metrics[metric], 6),
             "interval": [round(bound, 6) for bound in best.intervals[metric]],
-            "ceiling": comparison.ceiling,
-            "evaluation": comparison.evaluation,
-            "gain_of_tuning": gains,
+            "ceiling": c.ceiling,
+            "evaluation": c.evaluation,
+            "gain_of_tuning": {
+                tuned.model: relative_gain(metric, tuned.metrics[metric], base.metrics[metric])
+                for tuned, base in c.tuned_pairs
+            },
         }
-    won = [comparison.entry(comparison.chosen).model for comparison in comparisons]
-    overall = min(ranks, key=lambda model: (-won.count(model), sum(ranks[model]) / len(ranks[model])))
-    return {
-        "datasets": datasets,
-        "best_overall": {
-            "model": overall,
-            "datasets_won": won.count(overall),
-            "mean_rank": round(sum(ranks[overall]) / len(ranks[overall]), 4),
-        },
-    }
+    won = [c.best.model for c in comparisons]
+    overall = min(ranks, key=lambda model: (-won.count(model), fmean(ranks[model])))
+    best_overall = {"model": overall, "datasets_won": won.count(overall), "mean_rank": round(fmean(ranks[overall]), 4)}
+    return {"datasets": datasets, "best_overall": best_overall}
 
 
 def comparison_csv(comparisons: Sequence[Comparison]) -> str:
     """One line a dataset, model and metric."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["dataset", "model", "estimator", "metric", "value", "low", "high", "fit_seconds", "model_bytes"])
-    for comparison in comparisons:
-        for entry in comparison.entries:
+    writer.writerow(COLUMNS)
+    for c in comparisons:
+        for entry in c.entries:
             for metric, value in entry.metrics.items():
-                low, high = entry.intervals[metric]
-                row = [comparison.dataset, entry.name, entry.estimator, metric, value, low, high]
+                row = [c.dataset, entry.name, entry.estimator, metric, value, *entry.intervals[metric]]
                 writer.writerow([*row, entry.fit_seconds, entry.model_bytes])
     return text.getvalue()
+
+
+def overall_words(summary: Mapping[str, Any]) -> str:
+    """The best model over all, and each dataset's, in one sentence each."""
+    best = summary["best_overall"]
+    parts = [
+        f"{name}: {facts['best_model']} ({METRICS[facts['metric']].label} {facts['value']:.3f})"
+        for name, facts in summary["datasets"].items()
+    ]
+    return (
+        f"Best over all is {best['model']}, tuned or not, chosen on {best['datasets_won']} of {len(parts)} datasets "
+        f"(mean rank {best['mean_rank']:.2f}). {'; '.join(parts)}."
+    )

@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from sklearn.calibration import CalibrationDisplay
+from sklearn.metrics import ConfusionMatrixDisplay, PrecisionRecallDisplay, RocCurveDisplay, confusion_matrix
 
 from pipeline.metrics import Predictions, metric_value
+from pipeline.plots import curves
 
 BLUE, ORANGE, GREY = "#1f5f99", "#d9730d", "#777777"
 MOST_FEATURES = 20
+LONGEST_NAME = 32
+# More classes than this have no room for a count in each cell.
+MOST_COUNTS = 12
 # A cell of a density plot has at least this share of the rows, or one row: more rows do not fill it up with stragglers.
 LEAST_SHARE = 1 / 5000
 
 
 def feature_importance(importance: Mapping[str, float], title: str, metric: str) -> Figure:
     """Horizontal bars of the largest permutation importances, largest on top."""
-    top = sorted(importance.items(), key=lambda item: item[1])[-MOST_FEATURES:]
+    top = curves.most_important([importance], MOST_FEATURES)
     figure = Figure(figsize=(8, 1.2 + 0.3 * len(top)), layout="constrained")
     axes = figure.subplots()
-    axes.barh([_short(name) for name, _ in top], [value for _, value in top], color=BLUE)
-    axes.set(title=title, xlabel=f"drop in {metric} when the column is shuffled (test part)")
+    axes.barh([_short(name) for name in top], list(top.values()), color=BLUE)
+    axes.invert_yaxis()
+    axes.set(title=title, xlabel=f"{curves.importance_axis(metric)} (test part)")
     axes.grid(axis="x", alpha=0.3)
     return figure
 
@@ -32,25 +41,35 @@ def predictions_plot(predictions: Predictions, title: str, task: str) -> Figure:
         figure = Figure(figsize=(6, 6), layout="constrained")
         axes = figure.subplots()
         _density(axes, predictions.actual, predictions.predicted)
-        low = min(predictions.actual.min(), predictions.predicted.min())
-        high = max(predictions.actual.max(), predictions.predicted.max())
-        axes.plot([low, high], [low, high], color=ORANGE, linewidth=1)
+        axes.axline((predictions.actual[0],) * 2, slope=1, color=ORANGE, linewidth=1)
         axes.set(title=f"{title} (R² {metric_value('r2', predictions):.3f})", xlabel="actual", ylabel="predicted")
         return figure
-    panels = 3 if predictions.score is not None else 1
-    figure = Figure(figsize=(4.6 * panels, 4.4), layout="constrained")
-    axes = figure.subplots(1, panels, squeeze=False)[0]
-    _confusion(axes[0], predictions)
-    if predictions.score is not None:
-        _curves(axes[1], axes[2], predictions)
+    if predictions.score is None:
+        figure = Figure(figsize=(7, 6.4), layout="constrained")
+        _confusion(figure.subplots(), predictions)
+    else:
+        figure = Figure(figsize=(13.8, 5.1), layout="compressed")
+        left, middle, right = figure.subplots(1, 3)
+        _confusion(left, predictions)
+        x, y = curves.roc_points(predictions)
+        chance: dict[str, Any] = {"plot_chance_level": True, "chance_level_kw": {"color": GREY}}
+        RocCurveDisplay(fpr=x, tpr=y).plot(middle, curve_kwargs={"color": BLUE}, **chance)
+        middle.set_title(f"ROC (area {metric_value('roc_auc', predictions):.3f})")
+        x, y = curves.precision_recall_points(predictions)
+        share = float((predictions.actual == 1).mean())
+        steps = {"color": BLUE, "drawstyle": "steps-pre"}
+        PrecisionRecallDisplay(y, x, prevalence_pos_label=share).plot(right, curve_kwargs=steps, **chance)
+        right.set_title(f"precision-recall (average {metric_value('average_precision', predictions):.3f})")
     figure.suptitle(title)
     return figure
 
 
 def diagnostics(predictions: Predictions, title: str, task: str) -> Figure:
-    """Regression: residuals against predictions and their histogram. Binary: calibration and scores a class."""
+    """Regression: residuals against predictions and their histogram. Binary: calibration and scores a class.
+    Multiclass: recall and rows a class.
+    """
     figure = Figure(figsize=(10, 4.4), layout="constrained")
-    left, right = figure.subplots(1, 2)
+    left, right = figure.subplots(1, 2, sharey=task == "multiclass")
     if task == "regression":
         residuals = predictions.actual - predictions.predicted
         _density(left, predictions.predicted, residuals)
@@ -59,72 +78,55 @@ def diagnostics(predictions: Predictions, title: str, task: str) -> Figure:
         right.hist(residuals, bins=60, color=BLUE)
         right.set(xlabel="residual", ylabel="rows")
     elif predictions.score is not None:
-        edges = np.linspace(0, 1, 11)
-        where = np.clip(np.digitize(predictions.score, edges) - 1, 0, 9)
-        filled = [b for b in range(10) if (where == b).any()]
-        left.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--")
-        means = [predictions.score[where == b].mean() for b in filled]
-        left.plot(means, [predictions.actual[where == b].mean() for b in filled], "o-", color=BLUE)
-        left.set(xlabel="predicted probability", ylabel="share of positives", xlim=(0, 1), ylim=(0, 1))
+        x, y = curves.calibration_points(predictions)
+        CalibrationDisplay(y, x, predictions.score).plot(ax=left, color=BLUE)
+        # a rare class leaves all bins in a corner
+        left.set(xlim=(0, 1.05 * max(*x, *y)), ylim=(0, 1.05 * max(*x, *y)))
         # told apart by hatching too, for a print without colours
         for label, colour, hatch in ((0, BLUE, ""), (1, ORANGE, "//")):
             scores = predictions.score[predictions.actual == label]
-            right.hist(scores, edges, color=colour, alpha=0.6, hatch=hatch, label=f"class {label}")
+            right.hist(scores, np.linspace(0, 1, 11), color=colour, alpha=0.6, hatch=hatch, label=f"class {label}")
         right.set(xlabel="predicted probability", ylabel="rows (log)", yscale="log")
         right.legend()
     else:
-        labels = np.unique(predictions.actual)
-        names = [_short(label) for label in labels]
+        labels, rows = np.unique(predictions.actual, return_counts=True)
         hit = predictions.actual == predictions.predicted
+        names = [_short(label) for label in labels]
         left.barh(names, [hit[predictions.actual == label].mean() for label in labels], color=BLUE)
         left.set(xlabel="recall", xlim=(0, 1))
-        right.barh(names, [(predictions.actual == label).sum() for label in labels], color=GREY)
+        right.barh(names, rows, color=GREY)
         right.set(xlabel="rows")
     figure.suptitle(title)
     return figure
 
 
 def _density(axes, x: np.ndarray, y: np.ndarray) -> None:
-    """How many rows are where, in hexagons on a logarithmic scale of colours."""
+    """How many rows are where, in hexagons on a logarithmic scale of colours.
+
+    PredictionErrorDisplay would draw each row as a point, or a random 1,000 of them.
+    """
     least = max(1, int(LEAST_SHARE * len(x)))
-    axes.hexbin(x, y, gridsize=60, mincnt=least, bins="log", cmap="Blues")
+    # the scale begins below the least count: its lightest colours do not show on white
+    axes.hexbin(x, y, gridsize=60, mincnt=least, norm=LogNorm(vmin=least / 4), cmap="Blues")
     if least > 1:
         words = f"cells of fewer than {least:,} rows are blank"
         axes.text(0.02, 0.97, words, transform=axes.transAxes, va="top", fontsize=8, color=GREY)
 
 
 def _confusion(axes, predictions: Predictions) -> None:
+    """Counts, on colours of their share of the actual class."""
     labels = np.unique(np.concatenate([predictions.actual, predictions.predicted]))
-    counts = np.array(
-        [[((predictions.actual == a) & (predictions.predicted == p)).sum() for p in labels] for a in labels]
-    )
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    if len(labels) <= 12:
-        for (row, column), count in np.ndenumerate(counts):
-            colour = "white" if shares[row, column] > 0.5 else "black"
-            axes.text(column, row, f"{count:,}", ha="center", va="center", color=colour)
-    ticks = [_short(label) for label in labels]
-    axes.set_xticks(range(len(labels)), ticks)
-    axes.set_yticks(range(len(labels)), ticks)
+    counts = confusion_matrix(predictions.actual, predictions.predicted, labels=labels)
+    names = [_short(label) for label in labels]
+    display = ConfusionMatrixDisplay(counts / counts.sum(axis=1, keepdims=True).clip(min=1), display_labels=names)
+    turned = "vertical" if max(map(len, names)) > 4 else "horizontal"
+    show = {"include_values": len(labels) <= MOST_COUNTS, "xticks_rotation": turned, "colorbar": False}
+    display.plot(ax=axes, cmap="Blues", im_kw={"vmin": 0, "vmax": 1}, **show)
+    if display.text_ is not None:
+        for text, count in zip(display.text_.flat, counts.flat, strict=True):
+            text.set_text(f"{count:,}")
     axes.set(xlabel="predicted", ylabel="actual", title="confusion matrix")
 
 
-def _curves(roc, precision_recall, predictions: Predictions) -> None:
-    assert predictions.score is not None
-    order = np.argsort(-predictions.score, kind="stable")
-    last = np.r_[np.diff(predictions.score[order]) != 0, True]
-    positive = predictions.actual[order] == 1
-    hits, misses = np.cumsum(positive)[last], np.cumsum(~positive)[last]
-    roc.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--")
-    roc.plot(np.r_[0, misses / max(misses[-1], 1)], np.r_[0, hits / max(hits[-1], 1)], color=BLUE)
-    roc.set(xlabel="false positive rate", ylabel="true positive rate")
-    roc.set_title(f"ROC (area {metric_value('roc_auc', predictions):.3f})")
-    precision_recall.step(hits / max(hits[-1], 1), hits / (hits + misses), where="pre", color=BLUE)
-    precision_recall.set(xlabel="recall", ylabel="precision", xlim=(0, 1.02), ylim=(0, 1.02))
-    precision_recall.set_title(f"precision-recall (average {metric_value('average_precision', predictions):.3f})")
-
-
 def _short(name: object) -> str:
-    text = str(name).replace("$", r"\$")
-    return text if len(text) <= 32 else text[:31] + "…"
+    return curves.shortened(str(name).replace("$", r"\$"), LONGEST_NAME)
