@@ -244,13 +244,16 @@ def test_a_dataset_is_compared_by_a_new_metric(project: Path, log_loss: Metric) 
     Path("params.yaml").write_text(yaml.safe_dump({**PARAMS, "gates": {}, "datasets": {"customers": customers}}))
     assert generate_data.main([]) == 0
     assert train.main([]) == 0
+    assert tune_hyperparameters.main(["--n-trials", "3"]) == 0
     assert compare_results.main([]) == 0
-    models = json.loads(Path("metrics/train/customers.json").read_text())["models"]
+    trained, tuned = (json.loads(Path(f"metrics/{s}/customers.json").read_text())["models"] for s in ("train", "tune"))
+    models = trained | {f"{name}_tuned": model for name, model in tuned.items()}
     losses = {name: model["cv"]["log_loss"] for name, model in models.items()}
+    assert losses["forest_tuned"] <= losses["forest"]
     best = min(losses, key=lambda name: losses[name])
     summary = json.loads(Path("metrics/summary.json").read_text())
     assert summary["datasets"]["customers"]["best_model"] == best
-    assert summary["best_overall"] == {"model": best, "datasets_won": 1, "mean_rank": 1.0}
+    assert summary["best_overall"]["model"] == best.removesuffix("_tuned")
     page = Path("reports/comparison_report.html").read_text()
     assert f"Use {best}: cross-validation ranks it first ({losses[best]:.4f}), and it reaches log loss" in page
     assert "<td>log loss (lower is better)</td>" in page

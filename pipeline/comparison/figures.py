@@ -113,7 +113,8 @@ def trade_off(c: Comparison) -> Iterator[Plot]:
     fastest = min(c.entries, key=lambda entry: entry.fit_seconds)
     words = f"{fastest.name} fits fastest ({fastest.fit_seconds:.2f} s). Larger markers are larger models."
     layout = _axes("seconds to fit (logarithmic)", _axis(c))
-    layout["xaxis"] |= {"type": "log", "nticks": 5}
+    ticks = [digit * 10.0**power for power in range(-4, 6) for digit in (1, 2, 5)]
+    layout["xaxis"] |= {"type": "log", "tickvals": ticks, "tickformat": "~g"}
     yield Plot("Score against time and size", words, traces, layout)
 
 
@@ -160,7 +161,7 @@ def importance_bars(c: Comparison) -> Iterator[Plot]:
     names = [curves.shortened(feature, LONGEST_NAME) for feature in features]
     traces = [_bars(entry.name, [entry.importance.get(f, 0.0) for f in features], names) for entry in c.entries]
     words = f"Permutation importance. Most important to any model: {', '.join(features[:3])}."
-    layout = _rows(150 + len(features) * (16 + 12 * len(c.entries)), curves.importance_axis(c.metric))
+    layout = _rows(150 + len(features) * (12 + 9 * len(c.entries)), curves.importance_axis(c.metric))
     yield Plot("Feature importance side by side", words, traces, layout)
 
 
