@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"comparing {name}", flush=True)
             comparisons.append(compare_dataset(config.dataset(name), config, stores, REPORT.parent))
         summary = summarise(comparisons)
-        words = overall_words(summary)
+        words = overall_words(comparisons, summary["best_overall"])
         write_json(RESULTS, all_scores(comparisons))
         write_json(SUMMARY, summary)
         write_text(REPORT, render(comparisons, words))

@@ -78,14 +78,12 @@ def find_runs(
         for model, run in newest_runs(store, dataset, stage, *hashes).items()
     ]
     newest = dict(sorted(found, key=lambda item: item[1].start_time))
-    for name in models:
-        if name not in newest:
-            model = name.removesuffix("_tuned")
-            script = "tune_hyperparameters.py" if name != model else "train.py"
-            raise PipelineError(
-                f"{dataset}: no finished MLflow run of {name} for the data and settings in metrics/; "
-                f"make it with `python {script} --dataset {dataset} --model {model}`"
-            )
+    for missing in [name for name in models if name not in newest]:
+        script = "tune_hyperparameters.py" if missing.endswith("_tuned") else "train.py"
+        raise PipelineError(
+            f"{dataset}: no finished MLflow run of {missing} for the data and settings in metrics/; make it with "
+            f"`python {script} --dataset {dataset} --model {missing.removesuffix('_tuned')}`"
+        )
     baselines = dict.fromkeys(name.removesuffix("_tuned") for name in models)
     return {name: newest[name] for base in baselines for name in (base, f"{base}_tuned") if name in models}
 

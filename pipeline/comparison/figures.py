@@ -158,10 +158,11 @@ def importance_bars(c: Comparison) -> Iterator[Plot]:
     top = curves.most_important([entry.importance for entry in c.entries], TOP_FEATURES)
     most = next(iter(top))
     features = [feature for feature in top if top[feature] > LEAST_SHARE * top[most]] or [most]
-    names = [curves.shortened(feature, LONGEST_NAME) for feature in features]
-    traces = [_bars(entry.name, [entry.importance.get(f, 0.0) for f in features], names) for entry in c.entries]
+    traces = [_bars(entry.name, [entry.importance.get(f, 0.0) for f in features], features) for entry in c.entries]
     words = f"Permutation importance. Most important to any model: {', '.join(features[:3])}."
     layout = _rows(150 + len(features) * (12 + 9 * len(c.entries)), curves.importance_axis(c.metric))
+    # two long names may begin with the same letters, so that the ticks alone are shortened
+    layout["yaxis"] |= {"tickvals": features, "ticktext": [curves.shortened(f, LONGEST_NAME) for f in features]}
     yield Plot("Feature importance side by side", words, traces, layout)
 
 
@@ -210,7 +211,7 @@ def _bars(name: str, x: Any, y: Any) -> Trace:
 
 
 def _points(name: str, x: Any, y: Any, **marker: Any) -> Trace:
-    return {"type": "scatter", "mode": "markers", "name": name, "x": x, "y": y, "marker": marker}
+    return _line(name, x, y) | {"mode": "markers", "marker": marker}
 
 
 def _line(name: str, x: Any, y: Any, **line: Any) -> Trace:

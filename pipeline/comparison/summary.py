@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import Any
 
 from pipeline.comparison.entries import Comparison
-from pipeline.metrics import METRICS, relative_gain
+from pipeline.metrics import relative_gain
 
 COLUMNS = ("dataset", "model", "estimator", "metric", "value", "low", "high", "fit_seconds", "model_bytes")
 
@@ -61,13 +61,9 @@ def comparison_csv(comparisons: Sequence[Comparison]) -> str:
     return text.getvalue()
 
 
-def overall_words(summary: Mapping[str, Any]) -> str:
-    """The best model over all, and each dataset's, in one sentence each."""
-    best = summary["best_overall"]
-    parts = [
-        f"{name}: {facts['best_model']} ({METRICS[facts['metric']].label} {facts['value']:.3f})"
-        for name, facts in summary["datasets"].items()
-    ]
+def overall_words(comparisons: Sequence[Comparison], best: Mapping[str, Any]) -> str:
+    """`best` over all, and the chosen model of each dataset, in two sentences."""
+    parts = [f"{c.dataset}: {c.chosen} ({c.main.label} {c.best.metrics[c.metric]:.3f})" for c in comparisons]
     return (
         f"Best over all is {best['model']}, tuned or not, chosen on {best['datasets_won']} of {len(parts)} datasets "
         f"(mean rank {best['mean_rank']:.2f}). {'; '.join(parts)}."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,7 @@ def feature_importance(importance: Mapping[str, float], title: str, metric: str)
     top = curves.most_important([importance], MOST_FEATURES)
     figure = Figure(figsize=(8, 1.2 + 0.3 * len(top)), layout="constrained")
     axes = figure.subplots()
-    axes.barh([_short(name) for name in top], list(top.values()), color=BLUE)
+    axes.barh(range(len(top)), list(top.values()), tick_label=_short(top), color=BLUE)
     axes.invert_yaxis()
     axes.set(title=title, xlabel=f"{curves.importance_axis(metric)} (test part)")
     axes.grid(axis="x", alpha=0.3)
@@ -91,10 +91,10 @@ def diagnostics(predictions: Predictions, title: str, task: str) -> Figure:
     else:
         labels, rows = np.unique(predictions.actual, return_counts=True)
         hit = predictions.actual == predictions.predicted
-        names = [_short(label) for label in labels]
-        left.barh(names, [hit[predictions.actual == label].mean() for label in labels], color=BLUE)
+        recalls = [hit[predictions.actual == label].mean() for label in labels]
+        left.barh(range(len(labels)), recalls, tick_label=_short(labels), color=BLUE)
         left.set(xlabel="recall", xlim=(0, 1))
-        right.barh(names, rows, color=GREY)
+        right.barh(range(len(labels)), rows, color=GREY)
         right.set(xlabel="rows")
     figure.suptitle(title)
     return figure
@@ -117,7 +117,7 @@ def _confusion(axes, predictions: Predictions) -> None:
     """Counts, on colours of their share of the actual class."""
     labels = np.unique(np.concatenate([predictions.actual, predictions.predicted]))
     counts = confusion_matrix(predictions.actual, predictions.predicted, labels=labels)
-    names = [_short(label) for label in labels]
+    names = _short(labels)
     display = ConfusionMatrixDisplay(counts / counts.sum(axis=1, keepdims=True).clip(min=1), display_labels=names)
     turned = "vertical" if max(map(len, names)) > 4 else "horizontal"
     show = {"include_values": len(labels) <= MOST_COUNTS, "xticks_rotation": turned, "colorbar": False}
@@ -128,5 +128,6 @@ def _confusion(axes, predictions: Predictions) -> None:
     axes.set(xlabel="predicted", ylabel="actual", title="confusion matrix")
 
 
-def _short(name: object) -> str:
-    return curves.shortened(str(name).replace("$", r"\$"), LONGEST_NAME)
+def _short(names: Iterable[object]) -> list[str]:
+    """Without mathematics, which is what matplotlib takes dollars for."""
+    return [curves.shortened(name, LONGEST_NAME).replace("$", r"\$") for name in names]

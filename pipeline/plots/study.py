@@ -58,13 +58,12 @@ def write_study_reports(study: optuna.Study, folder: Path) -> None:
                 axes = getattr(optuna.visualization.matplotlib, f"plot_{name}")(source, **options)
             figure = (axes.flat[0] if hasattr(axes, "flat") else axes).figure
             figure.set_size_inches(14 if name == "slice" else 9, 5)
-        if name == "parallel_coordinate":
-            # the grid of each axis would hide the numbers of the others
-            for axes in figure.axes:
-                axes.grid(False)
-                axes.set_facecolor("white")
-                for label in axes.get_yticklabels():
-                    label.set_bbox({"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1})
+        for axes in figure.axes if name == "parallel_coordinate" else ():
+            # lines cross the numbers of every axis, and a grid of each axis would do so too
+            axes.grid(False)
+            axes.set_facecolor("white")
+            for label in axes.get_yticklabels():
+                label.set_bbox({"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1})
         write_text(folder / f"{name}.html", page)
         write_atomic(folder / f"{name}.png", partial(figure.savefig, dpi=110, bbox_inches="tight"))
         pyplot.close("all")
