@@ -14,16 +14,10 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.console import PipelineError, exit_code
-from pipeline.drift.column import NAMED, ColumnDrift
-from pipeline.drift.columns import compare_tables
-from pipeline.drift.pages import write_reports
-from pipeline.drift.score import Score, score_on_current
-from pipeline.drift.verdict import recommend, verdict_words
 from pipeline.files import file_sha256, write_json
 from pipeline.ingest.contract import changes_against
 from pipeline.settings import Config, Dataset, drift_sha256, load_config
@@ -31,88 +25,98 @@ from pipeline.tables.read import read_table
 from pipeline.tables.split import load_dataset, split
 
 if TYPE_CHECKING:
-    pass
+    import pandas as pd
 
 
 def detect(
     dataset: Dataset, config: Config, reference_file: Path | None, current_file: Path | None, output: Path | None
 ) -> bool:
-    """Compare, write the reports and the metrics, print the verdict; True where there is drift."""
-    table = load_dataset(dataset)
-    train, test = split(table, dataset, config)
-    hint = "give an existing CSV or Parquet file"
-    given = {
-        path: read_table(path, hint, dataset.types, strict=False) for path in (reference_file, current_file) if path
-    }
-    reference = given[reference_file] if reference_file else train if current_file is None else table
-    current = given[current_file] if current_file else test
-    known = set(table[dataset.target])
-    del table, train, test
-    if not set(current) & set(reference):
-        raise PipelineError(
-            f"{current_file or reference_file}: no column in common with "
-            f"{reference_file if current_file and reference_file else dataset.file}; is it the right table?"
-        )
+    """Compare, write the pages and the metrics, print the verdict; True where there is drift."""
+    # these import numpy and pandas, which --help does not wait for
+    from pipeline.drift.column import NAMED, as_json
+    from pipeline.drift.compare import compare_tables, types_of
+    from pipeline.drift.pages import write_pages
+    from pipeline.drift.score import score_on_current
+    from pipeline.drift.verdict import recommend, target_words, verdict_words
+    from pipeline.gates.results import read_results
+
+    reference, current, known = load_sides(dataset, config, reference_file, current_file)
     print(f"{dataset.name}: comparing {len(reference):,} reference rows with {len(current):,} current rows", flush=True)
-    changes = changes_against(Path(f"{dataset.file}.schema.json"), current) if current_file else []
-    columns, target = compare_tables(reference, current, dataset, config.drift)
-    scored = score_on_current(dataset, config, current, known) if current_file else ""
-    score, unscored = (scored, "") if isinstance(scored, Score) else (None, scored)
+    types = types_of(dataset, reference)
+    columns, target = compare_tables(reference, current, types, config.drift)
+    changes, score, unscored = list[str](), None, ""
+    if current_file:
+        changes = changes_against(Path(f"{dataset.file}.schema.json"), current)
+        try:
+            score = score_on_current(dataset, read_results(dataset, config), current, known, config.seed)
+        except PipelineError as error:
+            unscored = str(error)
     headline, lines = verdict_words(columns, target)
     retrain, recommendation = recommend(columns, target, score, unscored)
     found = {
         "dataset": dataset.name,
         "data_sha256": file_sha256(Path(dataset.file)),
         "params_sha256": drift_sha256(config, dataset),
-        "reference": str(reference_file or ("train part" if current_file is None else dataset.file)),
+        "reference": str(reference_file or (dataset.file if current_file else "train part")),
         "reference_rows": len(reference),
         "current": str(current_file or "test part"),
         "current_rows": len(current),
-        "drift": any(column.drift for column in columns) or (target is not None and target.drift),
+        "drift": bool(lines),
         "retrain": retrain,
         "verdict": headline,
         "moved": lines,
         "recommendation": recommendation,
         "changes": changes,
-        "score": None if score is None else rounded(score),
+        "score": as_json(score),
         "no_score": unscored,
-        "target": None if target is None else rounded(target),
-        "columns": [rounded(column) for column in columns],
+        "target": as_json(target),
+        "columns": as_json(columns),
     }
     folder = output or Path("reports") / dataset.name
-    paths = write_reports(reference, current, dataset, columns, target, found, config, folder)
+    told = target_words(reference.get(dataset.target), current.get(dataset.target), dataset.target, target)
+    pages = write_pages((reference, current), types, found, told, config.seed, folder)
     metrics = output / "drift.json" if output else Path("metrics/drift") / f"{dataset.name}.json"
     write_json(metrics, found)
-    for line in (headline, *lines[:NAMED], *([f"and {len(lines) - NAMED} more"] if len(lines) > NAMED else [])):
+    more = [f"and {len(lines) - NAMED} more"] if len(lines) > NAMED else []
+    for line in (headline, *lines[:NAMED], *more, recommendation):
         print(f"{dataset.name}: {line}")
-    print(f"{dataset.name}: {recommendation}")
-    print(f"wrote {', '.join(map(str, paths))} and {metrics}", flush=True)
-    return bool(found["drift"])
+    print(f"wrote {', '.join(map(str, pages))} and {metrics}", flush=True)
+    return bool(lines)
 
 
-def rounded(facts: ColumnDrift | Score) -> dict[str, Any]:
-    """A dataclass as plain values, numbers to six significant digits."""
+def load_sides(
+    dataset: Dataset, config: Config, reference_file: Path | None, current_file: Path | None
+) -> tuple[pd.DataFrame, pd.DataFrame, set[Any]]:
+    """The reference, the current table, and the values of the target in the dataset's own.
 
-    def plain(value: Any) -> Any:
-        if isinstance(value, tuple):
-            return [plain(part) for part in value]
-        return float(f"{value:.6g}") if isinstance(value, float) else value
+    Raises:
+        PipelineError: a file is missing or faulty, or the two have no column in common.
+    """
+    table = load_dataset(dataset)
+    train, test = split(table, dataset, config)
 
-    return {key: plain(value) for key, value in asdict(facts).items()}
+    def read(path: Path) -> pd.DataFrame:
+        return read_table(path, "give an existing CSV or Parquet file", dataset.types, strict=False)
+
+    reference = read(reference_file) if reference_file else table if current_file else train
+    current = read(current_file) if current_file else test
+    if not set(current) & set(reference):
+        raise PipelineError(
+            f"{current_file or reference_file}: no column in common with "
+            f"{reference_file if current_file and reference_file else dataset.file}; is it the right table?"
+        )
+    return reference, current, set(table[dataset.target])
 
 
 def build_parser(config: Config) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Test two tables for drift and write Evidently reports.")
-    parser.add_argument("--dataset", choices=["all", *config.datasets], default="all", help="default: all")
-    parser.add_argument("--reference", type=Path, metavar="FILE", help="default: the train part, or the whole table")
-    parser.add_argument("--current", type=Path, metavar="FILE", help="default: the test part")
-    parser.add_argument(
-        "--output",
-        type=Path,
-        metavar="FOLDER",
-        help="for reports and drift.json (default: reports/ and metrics/drift/)",
-    )
-    parser.add_argument("--fail-on-drift", action="store_true", help="exit with 1 where drift is found")
+    add = parser.add_argument
+    add("--dataset", choices=["all", *config.datasets], default="all", help="default: all")
+    add("--reference", type=Path, metavar="FILE", help="default: the train part, or the whole table")
+    add("--current", type=Path, metavar="FILE", help="default: the test part")
+    place = "for reports and drift.json (default: reports/ and metrics/drift/)"
+    add("--output", type=Path, metavar="FOLDER", help=place)
+    add("--fail-on-drift", action="store_true", help="exit with 1 where drift is found")
     return parser
 
 

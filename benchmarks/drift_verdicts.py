@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.drift.columns import compare_tables
+from pipeline.drift.compare import compare_tables, types_of
 from pipeline.files import write_json
 from pipeline.generators import GENERATORS
 from pipeline.settings import load_config
@@ -94,7 +94,7 @@ PLANTED: tuple[tuple[str, Callable[..., pd.DataFrame], tuple[str, ...]], ...] = 
 
 def called(reference: pd.DataFrame, current: pd.DataFrame, name: str) -> bool:
     config = load_config()
-    columns, target = compare_tables(reference, current, config.dataset(name), config.drift)
+    columns, target = compare_tables(reference, current, types_of(config.dataset(name), reference), config.drift)
     return any(column.drift for column in columns) or (target is not None and target.drift)
 
 

@@ -1,4 +1,5 @@
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -8,41 +9,55 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from conftest import make_customers, make_houses
+from conftest import PARAMS, make_customers, make_houses
 from scipy import stats
 
 import detect_drift
 import generate_data
 import train
 from pipeline.drift.categories import find_new_categories
-from pipeline.drift.column import KINDS, WASSERSTEIN, ColumnDrift, LabelCounts
-from pipeline.drift.columns import compare_column, compare_tables, holm
-from pipeline.drift.pages import evidently_differences
+from pipeline.drift.charts import draw
+from pipeline.drift.column import KINDS, ColumnDrift, as_json
+from pipeline.drift.compare import compare_column, compare_tables, correct, decide, types_of
+from pipeline.drift.numbers import kolmogorov_smirnov
 from pipeline.drift.quality import quality
-from pipeline.drift.verdict import decide
+from pipeline.drift.registry import TESTS, DriftTest
+from pipeline.drift.score import has_lost
 from pipeline.settings import Drift, load_config
 from pipeline.tables.types import normalise_types
 
 EVIL = "<img src=x onerror=alert(1)>"
 
 
-def verdicts(reference: pd.DataFrame, current: pd.DataFrame, name: str = "customers") -> dict[str, bool]:
-    columns, target = compare_tables(
-        normalise_types(reference), normalise_types(current), load_config().dataset(name), Drift()
-    )
-    return {column.column: column.drift for column in [*columns, *([target] if target else [])]}
+def compared(
+    reference: pd.DataFrame, current: pd.DataFrame, name: str = "customers", **changes: Any
+) -> dict[str, ColumnDrift]:
+    """Every column's comparison; `changes` to the dataset's settings."""
+    reference, current = normalise_types(reference), normalise_types(current)
+    dataset = replace(load_config().dataset(name), **changes)
+    columns, target = compare_tables(reference, current, types_of(dataset, reference), Drift())
+    return {column.column: column for column in [*columns, *([target] if target else [])]}
+
+
+def verdicts(reference: pd.DataFrame, current: pd.DataFrame) -> dict[str, bool]:
+    return {name: column.drift for name, column in compared(reference, current).items()}
+
+
+def compare_numbers(old: pd.Series, new: pd.Series) -> ColumnDrift:
+    return compare_column("size", old, new, table=None, declared="", is_target=False)
 
 
 def test_holm_against_a_worked_example() -> None:
     kinds = KINDS
     expected = [0.003 * kinds, None, 0.006 * kinds, 0.006 * kinds]
-    assert holm([0.001, None, 0.004, 0.003]) == pytest.approx(expected)
-    assert holm([0.9]) == [1.0]
+    assert correct([0.001, None, 0.004, 0.003]) == pytest.approx(expected)
+    assert correct([0.9]) == [1.0]
+    assert correct([None]) == [None]
 
 
 def test_numeric_column_has_scipys_figures(project: Path) -> None:
     old, new = make_houses(500, 0), make_houses(300, 1)
-    column = compare_column("size", old["size"], new["size"])
+    column = compare_numbers(old["size"], new["size"])
     assert column.p_value == pytest.approx(stats.ks_2samp(old["size"], new["size"], method="asymp").pvalue)
     distance = stats.wasserstein_distance(old["size"], new["size"]) / old["size"].std(ddof=0)
     assert column.effect == pytest.approx(distance)
@@ -72,7 +87,7 @@ def test_shift_emptied_column_new_category_and_target_are_found(project: Path) -
 def test_a_significant_but_tiny_shift_is_no_drift(project: Path) -> None:
     rng = np.random.default_rng(0)
     old, new = (pd.DataFrame({"size": rng.normal(mean, 1, 200_000)}) for mean in (0, 0.03))
-    column = compare_column("size", old["size"], new["size"])
+    column = compare_numbers(old["size"], new["size"])
     assert column.p_value is not None
     assert column.p_value < 1e-6
     assert not decide(replace(column, p_corrected=column.p_value), Drift()).drift
@@ -100,8 +115,8 @@ def test_rare_categories_on_one_side_by_chance_are_no_drift(project: Path) -> No
 
 
 def test_probability_that_a_category_is_new_by_chance() -> None:
-    table = LabelCounts(("known", "new"), np.array([[8.0, 0.0], [0.0, 2.0]]))
-    labels, share, p_value = find_new_categories({"plan": table}, Drift(alpha=0.1))["plan"]
+    table = pd.DataFrame({"old": [8.0, 0.0], "new": [0.0, 2.0]}, index=["known", "new"])
+    labels, share, p_value = find_new_categories({"plan": table}, alpha=0.1)["plan"]
     assert p_value == pytest.approx(KINDS / 45)  # 2 of 10 places, both current: 1 of 45 pairs
     assert (labels, share) == (("new",), 1.0)
 
@@ -123,12 +138,9 @@ def test_probability_that_a_category_is_new_by_chance() -> None:
     ],
 )
 def test_odd_columns_get_a_plain_note(project: Path, old: list, new: list, note: str, drift: bool) -> None:
-    frames = [
-        normalise_types(pd.DataFrame({"size": side, "left": ["Yes", "No"] * (len(side) // 2)})) for side in (old, new)
-    ]
-    columns, _ = compare_tables(*frames, load_config().dataset("customers"), Drift())
-    assert note in columns[0].note
-    assert columns[0].drift is drift
+    column = compared(*(pd.DataFrame({"size": side, "left": ["Yes", "No"] * (len(side) // 2)}) for side in (old, new)))
+    assert note in column["size"].note
+    assert column["size"].drift is drift
 
 
 @pytest.mark.parametrize("rows", [1, 2, 10])
@@ -154,9 +166,8 @@ def test_the_order_of_columns_does_not_count(project: Path) -> None:
 
 def test_quality_counts_missing_outliers_and_duplicates() -> None:
     frame = pd.DataFrame({"a": [1.0, 2.0, 3.0, 4.0, 100.0], "b": [None, "x", "x", "x", "x"]})
-    rows, words = quality(pd.concat([frame, frame]))
-    assert rows[0] == {"column": "a", "missing": 0.0, "outliers": 0.2}
-    assert rows[1] == {"column": "b", "missing": 0.2, "outliers": None}
+    columns, words = quality(pd.concat([frame, frame]))
+    assert columns == {"a": (0.0, 0.2), "b": (0.2, None)}
     assert "in need of a look: 50.0% duplicate rows, at most 20.0% missing" in words
     assert "find out why b has missing values; remove the duplicate rows" in words
     assert "good" in quality(pd.DataFrame({"a": np.arange(50.0)}))[1]
@@ -230,10 +241,9 @@ def test_odd_tables_get_their_reports(project: Path) -> None:
 def test_dates_are_told_and_not_tested(project: Path) -> None:
     sides = [make_customers(200, seed) for seed in (1, 2)]
     sides[0]["since"], sides[1]["since"] = "2024-01-05", "2025-03-09"
-    dataset = replace(load_config().dataset("customers"), types={"since": "date"})
-    columns, _ = compare_tables(*map(normalise_types, sides), dataset, Drift())
-    assert columns[-1].note == "dates from 2024-01-05 to 2024-01-05 before, 2025-03-09 to 2025-03-09 now"
-    assert not columns[-1].drift
+    since = compared(*sides, types={"since": "date"})["since"]
+    assert since.note == "dates from 2024-01-05 to 2024-01-05 before, 2025-03-09 to 2025-03-09 now"
+    assert not since.drift
 
 
 def test_hostile_names_reach_evidently_as_text(project: Path) -> None:
@@ -247,42 +257,88 @@ def test_hostile_names_reach_evidently_as_text(project: Path) -> None:
     for page in Path("reports/houses").glob("*.html"):
         assert "<script>alert" not in page.read_text()
         assert EVIL not in page.read_text()
-    assert r"\u2039img src=x onerror=alert(1)\u203a" in Path("reports/houses/target_drift_report.html").read_text()
+    assert r"\u003cimg src=x onerror=alert(1)\u003e" in Path("reports/houses/target_drift_report.html").read_text()
 
 
-def test_the_page_says_where_evidently_differs() -> None:
-    def column(**facts: Any) -> ColumnDrift:
-        return ColumnDrift("plan", "numeric", effect_name=WASSERSTEIN, **facts)
+@pytest.mark.parametrize("drifted", [("size",), ("kind",), ("size", "kind"), ("gone",), ()])
+def test_evidentlys_table_shows_our_verdicts(drifted: tuple[str, ...]) -> None:
+    """Whatever the data say: both tables are the same here, or differ wildly."""
+    reference, current = (
+        make_houses(200),
+        make_houses(200).assign(size=7.0) if "size" not in drifted else make_houses(200),
+    )
+    columns = [
+        ColumnDrift("size", "numeric", test="t", p_value=0.5, effect_name="e", effect=0.3, drift="size" in drifted),
+        ColumnDrift("kind", "categorical", test="t", p_value=0.5, effect_name="f", effect=0.2, drift="kind" in drifted),
+        ColumnDrift("gone", "other", drift="gone" in drifted),
+    ]
+    charts = draw(reference, current, ["size", "kind"], as_json(columns))
+    assert charts.failure == ""
+    rows = re.findall(
+        r'"column_name": "(\w+)".*?"stattest_name": "(.*?)".*?"data_drift": "(.*?)", "drift_score": (.*?)}', charts.data
+    )
+    told = {True: "Detected", False: "Not Detected"}
+    assert rows == [("size", "e", told["size" in drifted], "0.3"), ("kind", "f", told["kind" in drifted], "0.2")]
+    assert ("Dataset Drift is detected" in charts.data) is bool(drifted)
 
-    def words(p: float, **facts: Any) -> str:
-        return " ".join(evidently_differences([column(**facts)], {"plan": p}, Drift()))
 
-    assert "corrected for the number of columns (0.4) that is no evidence" in words(0.01, p_corrected=0.4)
-    assert "real but too small to matter (by 0.03 standard" in words(0.001, p_corrected=0.01, effect=0.03)
-    assert "leaves missing values out" in words(0.9, drift=True, reasons=("has missing values that went from",))
-    assert words(0.9, p_corrected=1.0) == ""
-    assert words(0.001, drift=True, reasons=("moved",)) == ""
+def test_a_drift_test_is_one_entry(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    energy = DriftTest("numeric", kolmogorov_smirnov, stats.energy_distance, "by {:.1f} of energy", "min_new_share")
+    monkeypatch.setitem(TESTS, "energy distance", energy)
+    current = make_houses(300, 5)
+    current["age"] += 20
+    current.to_csv("now.csv", index=False)
+    for bound, drift in ((0.5, True), (50.0, False)):
+        config = yaml.safe_load(Path("params.yaml").read_text()) | {"drift": {"min_new_share": bound}}
+        Path("params.yaml").write_text(yaml.safe_dump(config))
+        assert detect_drift.main(["--dataset", "houses", "--current", "now.csv"]) == 0
+        found = json.loads(Path("metrics/drift/houses.json").read_text())
+        age = next(column for column in found["columns"] if column["column"] == "age")
+        expected = stats.energy_distance(make_houses()["age"], current["age"])
+        assert (age["drift"], age["effect_name"], age["effect"]) == (
+            drift,
+            "energy distance",
+            pytest.approx(expected, rel=1e-5),
+        )
+        assert any(line.startswith(f"age moved by {expected:.1f} of energy: mean") for line in found["moved"]) is drift
+        page = Path("reports/houses/drift_report.html").read_text()
+        assert f"<td>by {expected:.1f} of energy</td>" in page
+        assert '"stattest_name": "energy distance"' in page
 
 
 def test_a_page_stays_small_however_many_columns(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.drift.pages.PAGE_BYTES", 3_800_000)
+    monkeypatch.setattr("pipeline.drift.charts.CHART_BYTES", 150_000)
     rng = np.random.default_rng(0)
     frame = pd.DataFrame(rng.normal(size=(400, 12)), columns=[f"v{n}" for n in range(12)])
     frame["price"] = frame["v0"]
     frame.to_csv("data/houses.csv", index=False)
     assert detect_drift.main(["--dataset", "houses"]) == 0
     page = Path("reports/houses/drift_report.html")
-    assert page.stat().st_size < 3_900_000
-    assert "columns with the smallest p-values; all 12 would make this page too large" in page.read_text()
+    assert page.stat().st_size < 3_750_000
+    words = "columns are shown, drifted ones and then those with the smallest p-values; all 12 would make this page too"
+    assert words in " ".join(page.read_text().split())
+
+
+@pytest.fixture(scope="module")
+def trained_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The customers with one trained model."""
+    folder = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        Path("params.yaml").write_text(yaml.safe_dump(PARAMS))
+        make_customers().to_csv("y.csv", index=False)
+        assert generate_data.main(["--dataset", "customers"]) == 0
+        assert train.main(["--dataset", "customers", "--model", "linear"]) == 0
+    return folder
 
 
 @pytest.fixture
-def trained(project: Path) -> Path:
-    """The customers with one trained model."""
-    Path("y.csv").write_text(Path("data/customers.csv").read_text())
-    assert generate_data.main(["--dataset", "customers"]) == 0
-    assert train.main(["--dataset", "customers", "--model", "linear"]) == 0
-    return project
+def trained(trained_once: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """It is the current folder for the test, which leaves its model as it is."""
+    monkeypatch.chdir(trained_once)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return trained_once
 
 
 def run_on(frame: pd.DataFrame) -> dict[str, Any]:
@@ -332,12 +388,27 @@ def test_why_there_is_no_score(trained: Path, change: Callable[[pd.DataFrame], p
     assert reason in found["no_score"]
 
 
+def test_a_loss_is_a_worse_score_whatever_its_direction() -> None:
+    assert has_lost("accuracy", 0.9, (0.88, 0.92), 0.8, (0.78, 0.82))
+    assert not has_lost("accuracy", 0.9, (0.88, 0.92), 0.89, (0.87, 0.91))
+    assert not has_lost("accuracy", 0.8, (0.78, 0.82), 0.9, (0.88, 0.92))
+    assert has_lost("rmse", 0.8, (0.78, 0.82), 0.9, (0.88, 0.92))
+    assert not has_lost("rmse", 0.9, (0.88, 0.92), 0.8, (0.78, 0.82))
+    # the ends that lie towards each other count
+    assert not has_lost("rmse", 0.8, (0.79, 0.9), 0.9, (0.8, 0.91))
+    assert not has_lost("accuracy", 0.9, (0.8, 0.91), 0.8, (0.79, 0.9))
+
+
 def test_a_broken_or_missing_model_leaves_the_verdict(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     [model] = Path("mlruns").rglob("model.pkl")
-    model.write_bytes(b"broken")
-    assert "is not the file that was logged" in run_on(make_customers(500, 5))["no_score"]
-    model.unlink()
-    assert "not found" in run_on(make_customers(500, 5))["no_score"]
+    whole = model.read_bytes()
+    try:
+        model.write_bytes(b"broken")
+        assert "is not the file that was logged" in run_on(make_customers(500, 5))["no_score"]
+        model.unlink()
+        assert "not found" in run_on(make_customers(500, 5))["no_score"]
+    finally:
+        model.write_bytes(whole)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{trained}/elsewhere.sqlite")
     assert "elsewhere.sqlite" in run_on(make_customers(500, 5))["no_score"]
 

@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import pandas as pd
 
 from pipeline.drift.column import listed
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 OUTLIER_RANGES = 1.5
 MANY_MISSING = 0.05
 MANY_DUPLICATES = 0.01
 
 
-def quality(frame: pd.DataFrame) -> tuple[list[dict[str, Any]], str]:
-    """Missing share and outliers (beyond 1.5 interquartile ranges of the quartiles) a column; a verdict in words."""
-    rows: list[dict[str, Any]] = []
-    for name in frame:
-        column, outliers = frame[name], None
-        if column.dtype == "float64" and column.notna().any():
-            low, high = column.quantile(0.25), column.quantile(0.75)
-            reach = OUTLIER_RANGES * (high - low)
-            outliers = float(((column < low - reach) | (column > high + reach)).mean())
-        rows.append({"column": name, "missing": float(column.isna().mean()), "outliers": outliers})
-    duplicates = float(frame.duplicated().mean())
-    empty = [row["column"] for row in rows if row["missing"] == 1]
-    gaps = [row["column"] for row in rows if MANY_MISSING <= row["missing"] < 1]
+def quality(frame: pd.DataFrame) -> tuple[dict[str, tuple[float, float | None]], str]:
+    """A column's missing share and its outliers (beyond 1.5 interquartile ranges of the quartiles; None where it holds
+    no numbers); and a verdict in words.
+    """
+    missing, duplicates = frame.isna().mean(), float(frame.duplicated().mean())
+    numbers = frame.select_dtypes("float64").dropna(axis=1, how="all")
+    low, high = numbers.quantile(0.25), numbers.quantile(0.75)
+    reach = OUTLIER_RANGES * (high - low)
+    outliers = ((numbers < low - reach) | (numbers > high + reach)).mean()
+    empty = list(missing.index[missing == 1])
+    gaps = list(missing.index[(missing >= MANY_MISSING) & (missing < 1)])
     todo = []
     if empty:
         todo.append(f"drop or refill {listed(empty)}, which {'are' if len(empty) > 1 else 'is'} all empty")
@@ -34,9 +29,9 @@ def quality(frame: pd.DataFrame) -> tuple[list[dict[str, Any]], str]:
         todo.append(f"find out why {listed(gaps)} {'have' if len(gaps) > 1 else 'has'} missing values")
     if duplicates >= MANY_DUPLICATES:
         todo.append("remove the duplicate rows, or train and test parts will share them")
-    words = f"{duplicates:.1%} duplicate rows, at most {max(row['missing'] for row in rows):.1%} missing in a column"
-    most = max((row for row in rows if row["outliers"] is not None), key=lambda row: row["outliers"], default=None)
-    if most is not None:
-        words += f", at most {most['outliers']:.1%} outliers ({most['column']})"
+    words = f"{duplicates:.1%} duplicate rows, at most {missing.max():.1%} missing in a column"
+    if len(outliers):
+        words += f", at most {outliers.max():.1%} outliers ({outliers.idxmax()})"
     advice = f"Before training on it: {'; '.join(todo)}." if todo else "Nothing here speaks against training on it."
-    return rows, f"Data quality is {'good' if not todo else 'in need of a look'}: {words}. {advice}"
+    columns = {name: (float(missing[name]), float(outliers[name]) if name in outliers else None) for name in frame}
+    return columns, f"Data quality is {'good' if not todo else 'in need of a look'}: {words}. {advice}"

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pandas as pd
+
+from pipeline.bootstrap import bootstrap_intervals
 from pipeline.console import PipelineError
 from pipeline.drift.column import listed
-from pipeline.gates.results import read_results, select_model
-from pipeline.settings import Config, Dataset
+from pipeline.gates.results import Results, select_model
+from pipeline.metrics import METRICS, lead, metric_value
+from pipeline.settings import Dataset
+from pipeline.store.connect import open_store
+from pipeline.store.runs import run_of
 from pipeline.tables.split import features_and_target
-
-if TYPE_CHECKING:
-    import pandas as pd
+from pipeline.training.fit import predict
 
 # Current rows that the model is scored on: the interval of more is narrower than anyone needs.
 SCORE_ROWS = 50_000
@@ -33,58 +37,52 @@ class Score:
     lost: bool
 
 
-def score_on_current(dataset: Dataset, config: Config, current: pd.DataFrame, known: set[Any]) -> Score | str:
-    """The chosen model's main metric on the current rows beside its judged one; or why there is none.
+def score_on_current(dataset: Dataset, results: Results, current: pd.DataFrame, known: set[Any], seed: int) -> Score:
+    """The chosen model's main metric on the current rows beside its judged one; `known`: the target's values so far.
 
-    It has lost where the difference of the two scores is above zero with 95 % confidence: the interval of a difference
-    of independent estimates from their own intervals, MOVER (Zou & Donner 2008). `known`: the target's values so far.
+    Raises:
+        PipelineError: why there is no score.
     """
-    from pipeline.bootstrap import bootstrap_intervals
-    from pipeline.metrics import metric_value
-    from pipeline.store.connect import open_store
-    from pipeline.store.runs import run_of
-    from pipeline.training.fit import predict
-
-    results = read_results(dataset, config)
-    chosen = select_model(results.models, dataset.metric)
-    if dataset.target not in current:
-        return f"the current table has no {dataset.target}"
+    chosen, target, metric = select_model(results.models, dataset.metric), dataset.target, dataset.metric
+    if target not in current:
+        raise PipelineError(f"the current table has no {target}")
     if chosen is None:
-        return f"no model was trained on the present data and settings (`python train.py --dataset {dataset.name}`)"
-    rows = current[current[dataset.target].notna()]
-    if dataset.task == "regression" and rows[dataset.target].dtype != "float64":
-        return f"{dataset.target} holds no numbers in the current table"
+        raise PipelineError(
+            f"no model was trained on the present data and settings (`python train.py --dataset {dataset.name}`)"
+        )
+    rows = current[current[target].notna()]
     if dataset.task != "regression":
-        rows = rows[rows[dataset.target].isin(known)]
-    rows = rows.sample(min(len(rows), SCORE_ROWS), random_state=config.seed)
+        rows = rows[rows[target].isin(known)]
+    elif rows[target].dtype != "float64":
+        raise PipelineError(f"{target} holds no numbers in the current table")
     if rows.empty:
-        return f"{dataset.target} has no value in the current table that the model knows"
-    try:
-        client = open_store()
-        model = run_of(client, dataset.name, chosen, results.data_sha256, results.params_sha256).load_model()
-    except PipelineError as error:
-        return str(error)
+        raise PipelineError(f"{target} has no value in the current table that the model knows")
+    rows = rows.sample(min(len(rows), SCORE_ROWS), random_state=seed)
+    model = run_of(open_store(), dataset.name, chosen, results.data_sha256, results.params_sha256).load_model()
     X, y = features_and_target(rows, dataset)
     absent = [name for name in model.feature_names_in_ if name not in X]
     if absent:
-        return f"the model needs {listed(absent)}, absent from the current table"
+        raise PipelineError(f"the model needs {listed(absent)}, absent from the current table")
     try:
         predictions = predict(model, X[list(model.feature_names_in_)], y, dataset.task)
     except (TypeError, ValueError) as error:
-        return f"the model cannot read the current rows ({' '.join(str(error).split())[:150]})"
-    value = metric_value(dataset.metric, predictions)
+        words = " ".join(str(error).split())[:150]
+        raise PipelineError(f"the model cannot read the current rows ({words})") from None
+    value = metric_value(metric, predictions)
     if not math.isfinite(value):
-        return f"{dataset.metric} is not defined on these {len(y):,} rows"
-    low, high = bootstrap_intervals(dataset.task, predictions, config.seed)[dataset.metric]
-    judged = results.models[chosen]
-    test, (test_low, test_high) = judged["score"][dataset.metric], judged["interval"][dataset.metric]
-    return Score(
-        model=chosen,
-        metric=dataset.metric,
-        rows=len(y),
-        current=value,
-        current_interval=(low, high),
-        test=test,
-        test_interval=(test_low, test_high),
-        lost=test - value - math.hypot(test - test_low, high - value) > 0,
-    )
+        raise PipelineError(f"{metric} is not defined on these {len(y):,} rows")
+    low, high = bootstrap_intervals(dataset.task, predictions, seed)[metric]
+    test, (test_low, test_high) = results.models[chosen]["score"][metric], results.models[chosen]["interval"][metric]
+    lost = has_lost(metric, test, (test_low, test_high), value, (low, high))
+    return Score(chosen, metric, len(y), value, (low, high), test, (test_low, test_high), lost)
+
+
+def has_lost(
+    metric: str, old: float, old_interval: tuple[float, float], new: float, new_interval: tuple[float, float]
+) -> bool:
+    """The new score is worse with 95 % confidence: the interval of a difference of independent estimates from their own
+    intervals, MOVER (Zou & Donner 2008).
+    """
+    # the ends of both intervals that lie towards each other where the score got worse
+    worse, better = (0, 1) if METRICS[metric].higher_is_better else (1, 0)
+    return lead(metric, old, new) > math.hypot(old - old_interval[worse], new_interval[better] - new)
