@@ -380,22 +380,37 @@ def test_two_at_once_end_as_one(project: Project, stage: str) -> None:
     assert_same_end(project.folder, project.home / stages[stages.index(stage) + 1])
 
 
-def test_a_second_pipeline_says_that_it_waits(tmp_path: Path) -> None:
-    lock = [sys.executable, "-m", "pipeline.files", str(tmp_path / "mlruns/.pipeline"), sys.executable, "-c"]
-    first = subprocess.Popen([*lock, "import sys, time; print('on', flush=True); time.sleep(3)"], stdout=-1, cwd=ROOT)
-    assert first.stdout is not None
-    assert first.stdout.readline() == b"on\n"
-    started = time.monotonic()
-    second = subprocess.run([*lock, "print('done')"], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert (second.returncode, second.stdout) == (0, "done\n")
-    assert second.stderr == "another pipeline is running in this folder; waiting\n"
-    assert time.monotonic() - started > 1
-    assert first.wait() == 0
+def test_a_second_pipeline_waits_for_the_first(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pipeline.files"]
+    assert "\n\t@python -m pipeline.files\n" in (ROOT / "Makefile").read_text()
+    stage = "touch started; while [ ! -e go ]; do sleep 0.1; done; echo run >> runs; touch done"
+    (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"a": {"cmd": stage, "outs": ["done"]}}}))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "DVC_NO_ANALYTICS": "1"}
+    subprocess.run([sys.executable, "-m", "dvc", "init", "--no-scm", "-q"], cwd=tmp_path, env=environment, check=True)
+
+    def start() -> subprocess.Popen[str]:
+        return subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=-1, stderr=-1, text=True)
+
+    def start_stage() -> subprocess.Popen[str]:
+        process = start()
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "started").exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        return process
+
+    first, second = start_stage(), start()
+    assert second.stderr is not None
+    assert second.stderr.readline() == "another pipeline is running in this folder; waiting\n"
+    (tmp_path / "go").touch()
+    assert (first.wait(), second.wait()) == (0, 0)
+    assert (tmp_path / "runs").read_text() == "run\n"
     # a killed pipeline leaves no lock behind
-    third = subprocess.Popen([*lock, "import time; print('on', flush=True); time.sleep(600)"], stdout=-1, cwd=ROOT)
-    assert third.stdout is not None
-    assert third.stdout.readline() == b"on\n"
+    for name in ("started", "go", "done"):
+        (tmp_path / name).unlink()
+    third = start_stage()
     third.kill()
     third.wait()
-    fourth = subprocess.run([*lock, "print('done')"], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert (fourth.stdout, fourth.stderr) == ("done\n", "")
+    (tmp_path / "go").touch()
+    fourth = start()
+    assert "waiting" not in fourth.communicate()[1]
+    assert fourth.returncode == 0

@@ -1,5 +1,4 @@
 import dataclasses
-import json
 from pathlib import Path
 
 import numpy as np
@@ -7,34 +6,9 @@ import pandas as pd
 import pytest
 
 from pipeline.console import PipelineError
-from pipeline.files import read_json, write_atomic, write_json
 from pipeline.settings import load_config
 from pipeline.tables.split import features_and_target, fold_indices, load_dataset, split
 from pipeline.tables.types import normalise_types
-
-
-def test_failed_write_keeps_the_old_file_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
-    path = tmp_path / "out.json"
-    write_json(path, {"a": 1})
-
-    def fail(temporary: Path) -> None:
-        temporary.write_text("half")
-        raise RuntimeError("killed")
-
-    with pytest.raises(RuntimeError):
-        write_atomic(path, fail)
-    assert json.loads(path.read_text()) == {"a": 1}
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_json_holds_no_nan(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="JSON compliant"):
-        write_json(tmp_path / "x.json", {"a": float("nan")})
-
-
-def test_missing_json_names_its_command(tmp_path: Path) -> None:
-    with pytest.raises(PipelineError, match=r"make it with `python train\.py`"):
-        read_json(tmp_path / "x.json", "python train.py")
 
 
 def test_types_are_numbers_or_objects() -> None:

@@ -148,7 +148,7 @@ def _check_version(database: Path) -> None:
     )
 
 
-def store_lock() -> AbstractContextManager[int]:
+def store_lock() -> AbstractContextManager[None]:
     """Only one process writes to the project's store and metrics at a time; the others wait."""
     return hold(STORE / ".lock", f"another process is writing to {STORE}/")
 
