@@ -48,7 +48,8 @@ lint: $(BIN)/.installed-dev ## Check style, types and the workflow
 	zizmor --offline --quiet --persona auditor .github
 
 .PHONY: docs
-docs: $(BIN)/.installed-dev ## Write the README's help texts and tables again
+docs: $(BIN)/.installed-dev ## Write the README's help texts and tables, and the schema of params.yaml again
+	python -m pipeline.settings > params.schema.json
 	cog -r -I . README.md docs/scaling.md
 
 .PHONY: ui

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -70,8 +70,9 @@ def ours(folder: Path, facts: dict[str, Any], seed: int, budget: float) -> dict[
 def flaml(python: str, folder: Path, facts: dict[str, Any], seed: int, budget: float) -> dict[str, Any]:
     """FLAML on the same split, as many seconds."""
     config = load_config(folder / "params.yaml")
-    dataset = replace(config.dataset("table"), file=str(folder / "data/table.csv"))
-    parts = load_parts(dataset, config)
+    dataset = config.dataset("table")
+    with chdir(folder):
+        parts = load_parts(dataset, config)
     for name, X, y in (("train", parts.train.X, parts.train.y), ("test", parts.test.X, parts.test.y)):
         kept = X.drop(columns=[column for column in X if column in dataset.unused])
         text = {column: kept[column].astype("category") for column in kept if kept[column].dtype == object}

@@ -11,10 +11,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    pass
+from typing import Any
 
 # Python looks for cycles of objects whenever so many were made. At its default the search takes a sixth of the time of
 # imports, which make hundreds of thousands that stay; memory grows by a few per cent.

@@ -1,58 +1,148 @@
-"""params.yaml as frozen dataclasses; every mistake in it is named with its key, line and mend."""
+"""params.yaml as frozen dataclasses; every mistake in it is named with its line and key.
+
+`python -m pipeline.settings` prints the JSON schema by which editors complete and check the file.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Collection, Mapping
+from dataclasses import InitVar, asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import yaml
+from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, PlainValidator, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+from pydantic.functional_validators import model_validator
+from pydantic.json_schema import SkipJsonSchema, WithJsonSchema
+from pydantic.types import GetPydanticSchema
+from pydantic_core import PydanticCustomError
 
 from pipeline.console import PipelineError, nearest
-from pipeline.metrics import default_metric, metrics_of
+from pipeline.files import read_json
+from pipeline.metrics import METRICS, default_metric, metrics_of
 
 # libyaml's loader, ten times as fast, where PyYAML comes with it
 SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 PARAMS_FILE = Path("params.yaml")
 FACTS_DIR = Path("metrics/data")
 TASKS = ("regression", "binary", "multiclass")
-EVALUATIONS = ("holdout", "cross_validation")
 # What a column can be: numbers, few distinct values, points in time, many different words, or nothing to learn from.
 TYPES = ("number", "category", "date", "text", "ignore")
 # A calibrated table of fewer rows has no fraud to speak of.
 FEWEST_ROWS = 1000
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+NAME, IMPORT_PATH, CHARACTER = "^[A-Za-z0-9][A-Za-z0-9_-]*$", "[.]", '^[^"\r\n]$'
+TABLE_FILE = "^data(/[^/.][^/]*)+[.](csv|parquet)$"
+# In place of pydantic's words, by its type of the error or the pattern that a text does not match.
+WORDS = {
+    NAME: "a name is text of letters, digits, _ and -",
+    TABLE_FILE: "{found} has to lie in data/ and end with .csv or .parquet",
+    IMPORT_PATH: "{found} is no import path; give the estimator's, module.Class",
+    CHARACTER: "expected one character, found {found}",
+    "missing": "is missing",
+    "too_long": "give one of group and time",
+    "int_type": "expected a whole number, found {found}",
+    "float_type": "expected a number, found {found}",
+    "string_type": "expected text (in quotes), found {found}",
+    "tuple_type": "expected a list, found {found}",
+    "invalid-json-value": "expected a number or text (in quotes), found {found}",
+    "greater_than_equal": "{found} is out of range; give a number of at least {ge}",
+    "less_than_equal": "{found} is out of range; give a number of at most {le}",
+    **dict.fromkeys(("dataclass_type", "dict_type", "mapping_type"), "expected `name: value` lines, found {found}"),
+}
+Key = tuple[Any, ...]
+
+
+def _mistake(words: str, *key: Any) -> PydanticCustomError:
+    """What is wrong in a section, or with a key in it."""
+    return PydanticCustomError("mistake", "{words}", {"words": words, "key": key})
+
+
+def _known(name: Any, names: Collection[str], *key: Any) -> Any:
+    """The name, where there is such a one; `key` says where it stands in the section."""
+    if name not in names:
+        raise _mistake(f"{name!r} is unknown; {nearest(name, names)}", *key)
+    return name
+
+
+def _one_of(*names: str) -> tuple[PlainValidator, WithJsonSchema]:
+    """One of the names; in code also an empty text or None, for what is not set."""
+    validator = PlainValidator(lambda name: name if name in ("", None) else _known(name, names))
+    return validator, WithJsonSchema({"enum": list(names)})
+
+
+def _named(entries: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: replace(entry, name=name) for name, entry in entries.items()}
+
+
+Text = Annotated[str, Field(strict=True)]
+Whole = Annotated[int, Field(strict=True)]
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Switch = Annotated[bool, Field(strict=True)]
+Hidden = SkipJsonSchema[str]  # a field that is no key of the file
+Absent = SkipJsonSchema[None]
+Name = Annotated[Text, Field(pattern=NAME)]
+ImportPath = Annotated[Text, Field(pattern=IMPORT_PATH)]
+Task = Annotated[str, *_one_of(*TASKS)]
+Metric = Annotated[str, *_one_of(*METRICS)]
+Evaluation = Annotated[str, *_one_of("holdout", "cross_validation")]
+Threshold = Annotated[Number, Field(ge=0, le=1)] | Literal["tuned"]
+Types = Mapping[Text, Annotated[str, *_one_of(*TYPES)]]
+Split = Annotated[Mapping[Literal["group", "time"], Text], Field(max_length=1)]
+# numbers, text, true or false, null, and lists and mappings of them
+Values = Mapping[Text, Annotated[Any, GetPydanticSchema(lambda _, build: build(JsonValue))]]
 
 
 @dataclass(frozen=True)
-class Dataset:
+class _Section:
+    @model_validator(mode="before")
+    @classmethod
+    def check_keys(cls, raw: Any) -> Any:
+        """Every key of a section of the file is known, and has a value."""
+        fields = cls.__pydantic_fields__  # type: ignore[attr-defined]
+        known = [name for name, field in fields.items() if SkipJsonSchema() not in field.metadata]
+        # a section of the file is a dict, the arguments of a call are not
+        for key, value in raw.items() if isinstance(raw, dict) else ():
+            _known(key, known, key)
+            if value in (None, ""):
+                raise _mistake("has no value; give one, or take the line out", key)
+        return raw
+
+
+@dataclass(frozen=True, kw_only=True, config={"extra": "forbid"})
+class Dataset(_Section):
     """One table and how it is judged.
 
     Only source, file and target are needed in params.yaml. What is empty there is inferred by generate_data.py, kept in
     metrics/data/<name>.json, and filled in by Config.dataset.
     """
 
-    name: str
-    source: str
-    file: str
-    target: str
-    task: str = ""
-    metric: str = ""
-    positive: str | int | float | bool | None = None
-    evaluation: str = ""
-    threshold: str | float = 0.5
-    types: Mapping[str, str] = field(default_factory=dict)
-    drop: tuple[str, ...] = ()
-    group: str = ""
-    time: str = ""
-    rows: int | None = None
-    delimiter: str = ","
-    tune: str = "gradient_boosting"
-    models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    name: Hidden = ""
+    source: Text = Field(description="the table to take in, or the generator of a calibrated one")
+    file: Text = Field(pattern=TABLE_FILE, description="the pipeline's copy of it: data/<name>.csv or .parquet")
+    target: Text = Field(description="the column to predict")
+    task: Task = Field(default="", description="by default inferred from the values of the target")
+    metric: Metric = Field(default="", description="what models are compared by; default: r2, roc_auc or accuracy")
+    positive: Text | Whole | Number | Switch | Absent = Field(default=None, description="the class to look for")
+    evaluation: Evaluation = Field(
+        default="", description="score the test part, or out-of-fold predictions of all rows"
+    )
+    threshold: Threshold = Field(default=0.5, description="probability to predict the positive class from")
+    types: Types = Field(default_factory=dict, description="of columns, where the inferred type is wrong")
+    drop: tuple[Annotated[str, BeforeValidator(str)], ...] = Field(default=(), description="columns to leave out")
+    split: InitVar[Annotated[Split | Absent, Field(description="keep groups together, or test on last rows")]] = None
+    group: Hidden = ""
+    time: Hidden = ""
+    rows: Annotated[Whole, Field(ge=FEWEST_ROWS)] | Absent = Field(default=None, description="of a calibrated table")
+    delimiter: Text = Field(default=",", pattern=CHARACTER, description="of a CSV file without commas")
+    tune: Text = Field(default="gradient_boosting", description="the model to tune")
+    models: Mapping[Text, Values] = Field(default_factory=dict, description="settings that differ on this table")
+
+    def __post_init__(self, split: Any) -> None:
+        for kind, column in (split or {}).items():
+            object.__setattr__(self, kind, column)
 
     @property
     def unused(self) -> frozenset[str]:
@@ -61,56 +151,90 @@ class Dataset:
         return frozenset({*ignored, *self.drop, *([self.group] if self.group else [])})
 
 
-@dataclass(frozen=True)
-class ModelSpec:
+@dataclass(frozen=True, kw_only=True, config={"extra": "forbid"})
+class ModelSpec(_Section):
     """The estimator classes of a model, by import path, and their settings."""
 
-    name: str
-    regression: str
-    classification: str
-    params: Mapping[str, Any] = field(default_factory=dict)
-    classification_params: Mapping[str, Any] = field(default_factory=dict)
-    scale: bool = False
+    name: Hidden = ""
+    regression: ImportPath = Field(description="import path of the estimator of numbers")
+    classification: ImportPath = Field(description="import path of the estimator of classes")
+    params: Values = Field(default_factory=dict, description="settings of both estimators")
+    classification_params: Values = Field(default_factory=dict, description="further settings of the classifier")
+    scale: Switch = Field(default=False, description="give it standardised numbers and one-hot categories")
 
 
-@dataclass(frozen=True)
-class Tuning:
-    trials: int = 100
-    startup_trials: int = 10
-    search_rows: int = 20000
+@dataclass(frozen=True, config={"extra": "forbid"})
+class Tuning(_Section):
+    trials: Whole = Field(default=100, ge=1, description="settings that a search tries")
+    startup_trials: Whole = Field(default=10, ge=1, description="random trials, before the sampler learns from them")
+    search_rows: Whole = Field(default=20000, ge=1, description="most training rows to search on, a stratified sample")
 
 
-@dataclass(frozen=True)
-class Drift:
-    alpha: float = 0.05
-    min_wasserstein: float = 0.1
-    min_psi: float = 0.1
-    min_target_shift: float = 0.1
-    min_missing_change: float = 0.05
-    min_new_share: float = 0.005
+@dataclass(frozen=True, config={"extra": "forbid"})
+class Drift(_Section):
+    alpha: Number = Field(default=0.05, ge=0, description="drift: a corrected p-value below, and an effect of at least")
+    min_wasserstein: Number = Field(default=0.1, ge=0, description="numbers: Wasserstein distance, standard deviations")
+    min_psi: Number = Field(default=0.1, ge=0, description="categories: population stability index")
+    min_target_shift: Number = Field(default=0.1, ge=0, description="class shares of a target: Cohen's w")
+    min_missing_change: Number = Field(default=0.05, ge=0, description="change of the share of missing values")
+    min_new_share: Number = Field(default=0.005, ge=0, description="share of rows with new categories")
 
 
-@dataclass(frozen=True)
-class Gate:
+@dataclass(frozen=True, config={"extra": "forbid"})
+class Gate(_Section):
     """A bound on one metric: the value, or its lead over the naive baseline or the champion, is above or below it."""
 
-    metric: str
-    above: float | None = None
-    below: float | None = None
-    over: str | None = None
+    metric: Annotated[str, *_one_of(*METRICS, "drifted_columns")] = Field(description="of the chosen model")
+    above: Number | Absent = Field(default=None, description="what the metric has to exceed")
+    below: Number | Absent = Field(default=None, description="what the metric has to stay under")
+    over: Annotated[str | None, *_one_of("naive", "champion")] = Field(
+        default=None, description="bound the lead over it"
+    )
 
 
-@dataclass(frozen=True)
-class Config:
-    seed: int
-    folds: int
-    test_size: float
-    datasets: Mapping[str, Dataset]
-    models: Mapping[str, ModelSpec]
-    search_spaces: Mapping[str, Mapping[str, Any]]
-    tuning: Tuning
-    drift: Drift
-    gates: Mapping[str, tuple[Gate, ...]]
+@dataclass(frozen=True, kw_only=True, config={"extra": "forbid"})
+class Config(_Section):
+    seed: Whole = Field(default=42, ge=0, le=2**32 - 1, description="seed of every random choice")
+    folds: Whole = Field(default=5, ge=2, description="folds of cross-validation")
+    test_size: Number = Field(default=0.2, ge=0.01, le=0.99, description="share of the rows to test on")
+    datasets: Annotated[Mapping[Name, Dataset], AfterValidator(_named)] = Field(description="tables, by name")
+    models: Annotated[Mapping[Name, ModelSpec], AfterValidator(_named)] = Field(description="estimators, by name")
+    search_spaces: Mapping[Text, Values] = Field(default_factory=dict, description="ranges of a model's settings")
+    tuning: Tuning = Field(default=Tuning(), description="how tune_hyperparameters.py searches")
+    drift: Drift = Field(default=Drift(), description="what detect_drift.py calls drift")
+    gates: Mapping[Text, tuple[Gate, ...]] = Field(
+        default_factory=dict, description="bounds that a dataset has to pass"
+    )
+
+    @model_validator(mode="after")
+    def check_references(self) -> Config:
+        """What one entry says of another."""
+        files: dict[str, str] = {}
+        for name, table in self.datasets.items():
+            key, metrics = ("datasets", name), metrics_of(table.task)
+            if Path(table.file) == Path(table.source):
+                raise _mistake("is the source itself, which would be overwritten; give another name", *key, "file")
+            if (other := files.setdefault(table.file, name)) != name:
+                raise _mistake(f"{table.file} is the file of {other} too; give another name", *key, "file")
+            if table.target in table.drop:
+                raise _mistake(f"{table.target} is the target", *key, "drop")
+            if table.threshold == "tuned" and table.time:
+                words = "tuned looks at later rows, not with `split: {time: ...}`; give a number"
+                raise _mistake(words, *key, "threshold")
+            if table.metric:
+                _known(table.metric, metrics, *key, "metric")
+            _known(table.tune, self.models, *key, "tune")
+            for model in table.models:
+                _known(model, self.models, *key, "models", model)
+            for place, gate in enumerate(self.gates.get(name, ())):
+                _known(gate.metric, (*metrics, "drifted_columns"), "gates", name, place, "metric")
+                if (gate.above is None) == (gate.below is None):
+                    raise _mistake("a gate needs one of above and below", "gates", name, place)
+        for name in self.gates:
+            _known(name, self.datasets, "gates", name)
+        for name in self.search_spaces:
+            _known(name, self.models, "search_spaces", name)
+        return self
 
     def gates_of(self, dataset: Dataset) -> tuple[Gate, ...]:
         """The gates of a dataset; where it has none, one: better than predicting the mean or the majority class."""
@@ -124,7 +248,29 @@ class Config:
         """
         if name not in self.datasets:
             raise PipelineError(f"{PARAMS_FILE}: no dataset {name!r}; {nearest(name, self.datasets)}")
-        return _complete(self.datasets[name], facts_dir / f"{name}.json")
+        given, path = self.datasets[name], facts_dir / f"{name}.json"
+        command = f"python generate_data.py --dataset {name}"
+        needed = not given.task or (given.task == "binary" and given.positive is None)
+        facts = read_json(path, command) if needed or path.exists() else {"target": given.target}
+        if not isinstance(facts, dict) or facts.get("target") != given.target:
+            raise PipelineError(f"{path}: is of another target than {given.target}; make it with `{command}`")
+        task: Any = given.task or facts.get("task")
+        # what was found for another task says nothing of this one
+        found = facts if facts.get("task") == task else {}
+        try:
+            whole = replace(
+                given,
+                task=task,
+                metric=given.metric or default_metric(task),
+                positive=found.get("positive") if given.positive is None else given.positive,
+                evaluation=given.evaluation or found.get("evaluation", "holdout"),
+                types={**facts.get("types", {}), **given.types},
+            )
+        except (StopIteration, TypeError, ValidationError):
+            raise PipelineError(f"{path}: names no known task, or no types; make it with `{command}`") from None
+        if whole.task == "binary" and whole.positive is None:
+            raise PipelineError(f"{path}: names no positive class; make it with `{command}`")
+        return whole
 
 
 def load_config(path: Path = PARAMS_FILE) -> Config:
@@ -134,307 +280,75 @@ def load_config(path: Path = PARAMS_FILE) -> Config:
         PipelineError: the file is missing or not YAML, a key is unknown, missing, twice there or of a wrong type; the
             message names the key and its line.
     """
+    lines: dict[Key, int] = {}
     try:
-        text = path.read_text(encoding="utf-8")
-        loader = SafeLoader(text)
+        loader = SafeLoader(path.read_text(encoding="utf-8"))
         tree = loader.get_single_node()
-        lines = _key_lines(tree)
-        raw = loader.construct_document(tree) if tree is not None else None
+        lines = {(): 1, **_key_lines(tree)}
+        return TypeAdapter(Config).validate_python(tree and loader.construct_document(tree))
     except FileNotFoundError:
         raise PipelineError(f"{path}: not found; run the scripts in the project's root folder") from None
     except (OSError, UnicodeDecodeError) as error:
         raise PipelineError(f"{path}: cannot be read ({error})") from None
+    except ValidationError as error:
+        key, words = _first_mistake(error, lines)
+        line = next(lines[key[:end]] for end in range(len(key), -1, -1) if key[:end] in lines)
+        raise PipelineError(f"{path}: line {line}: {'.'.join(map(str, key)) or 'the file'}: {words}") from None
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise PipelineError(f"{path}: {' '.join(str(error).split())}") from None
-    try:
-        return _config(raw)
-    except _SettingError as mistake:
-        line = next((lines[key] for key in _and_parents(mistake.key) if key in lines), 1)
-        where = f"{mistake.key}: " if mistake.key else ""
-        raise PipelineError(f"{path}: line {line}: {where}{mistake}") from None
+        raise PipelineError(f"{path}: {error}") from None
 
 
-class _SettingError(Exception):
-    """What is wrong with the value of a key, and its mend; load_config adds file and line."""
-
-    def __init__(self, key: str, words: str) -> None:
-        super().__init__(words)
-        self.key = key
-
-
-def _config(raw: Any) -> Config:
-    top = _section(raw, "", Config.__dataclass_fields__)
-    models = {name: _model(name, value) for name, value in _mapping(top.get("models"), "models").items()}
-    datasets = {
-        name: _dataset(name, value, models) for name, value in _mapping(top.get("datasets"), "datasets").items()
-    }
-    files: dict[str, str] = {}
-    for name, dataset in datasets.items():
-        other = files.setdefault(str(Path(dataset.file)), name)
-        if other != name:
-            raise _SettingError(
-                f"datasets.{name}.file", f"{dataset.file} is the file of {other} too; give another name"
-            )
-    raw_gates = _mapping(top.get("gates", {}), "gates")
-    for name in raw_gates:
-        if name not in datasets:
-            raise _SettingError(f"gates.{name}", f"unknown name; {nearest(name, datasets)}")
-    gates = {
-        name: tuple(_gate(entry, f"gates.{name}", datasets[name]) for entry in _list(entries, f"gates.{name}"))
-        for name, entries in raw_gates.items()
-    }
-    spaces = _mapping(top.get("search_spaces", {}), "search_spaces")
-    for name, space in spaces.items():
-        if name not in models:
-            raise _SettingError(f"search_spaces.{name}", f"unknown name; {nearest(name, models)}")
-        _plain(space, f"search_spaces.{name}")
-    return Config(
-        seed=_number(top.get("seed", 42), "seed", int, 0, 2**32 - 1),
-        folds=_number(top.get("folds", 5), "folds", int, 2),
-        test_size=_number(top.get("test_size", 0.2), "test_size", float, 0.01, 0.99),
-        datasets=datasets,
-        models=models,
-        search_spaces=spaces,
-        tuning=_numbers(Tuning, top.get("tuning", {}), "tuning"),
-        drift=_numbers(Drift, top.get("drift", {}), "drift"),
-        gates=gates,
-    )
-
-
-def settings_sha256(config: Config, dataset: Dataset) -> str:
-    """SHA-256 of all settings that a dataset's baseline models depend on (not gates, tuning and drift settings)."""
-    models = {name: asdict(spec) for name, spec in config.models.items()}
-    return _sha256({**_shared_settings(config, dataset), "folds": config.folds, "models": models})
-
-
-def drift_sha256(config: Config, dataset: Dataset) -> str:
-    """SHA-256 of all settings that a dataset's drift verdicts depend on."""
-    return _sha256({**_shared_settings(config, dataset), "drift": asdict(config.drift)})
-
-
-def _shared_settings(config: Config, dataset: Dataset) -> dict[str, Any]:
-    # the number of rows is in the table's own hash
-    facts = {key: value for key, value in asdict(dataset).items() if key != "rows"}
-    return {"seed": config.seed, "test_size": config.test_size, "dataset": facts}
-
-
-def _sha256(facts: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-
-
-def _complete(dataset: Dataset, path: Path) -> Dataset:
-    """The dataset with the inferred facts where params.yaml is silent."""
-    needed = not dataset.task or (dataset.task == "binary" and dataset.positive is None)
-    mend = f"make it with `python generate_data.py --dataset {dataset.name}`"
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        if needed:
-            raise PipelineError(f"{path}: not found; {mend}") from None
-        facts = {"target": dataset.target}
-    except (OSError, ValueError, RecursionError) as error:
-        raise PipelineError(f"{path}: cannot be read ({error}); {mend}") from None
-    if not isinstance(facts, dict) or not isinstance(facts.get("types", {}), dict):
-        raise PipelineError(f"{path}: holds no facts of a table; {mend}")
-    if facts.get("target") != dataset.target:
-        raise PipelineError(f"{path}: is of another target than {dataset.target}; {mend}")
-    task = dataset.task or facts.get("task")
-    if task not in TASKS:
-        raise PipelineError(f"{path}: names no known task; {mend}")
-    same_task = facts.get("task") == task
-    positive = facts.get("positive") if dataset.positive is None and same_task else dataset.positive
-    if task == "binary" and positive is None:
-        raise PipelineError(f"{path}: names no positive class; {mend}")
-    return replace(
-        dataset,
-        task=task,
-        metric=dataset.metric or default_metric(task),
-        positive=positive,
-        evaluation=dataset.evaluation or (str(facts.get("evaluation", "holdout")) if same_task else "holdout"),
-        types={**facts.get("types", {}), **dataset.types},
-    )
-
-
-def _key_lines(tree: yaml.Node | None, prefix: str = "") -> dict[str, int]:
-    """Line of every key, by its dotted path.
+def _key_lines(node: yaml.Node | None, parents: Key = ()) -> dict[Key, int]:
+    """Line of every key and list entry.
 
     Raises:
         yaml.YAMLError: a key is given twice.
     """
-    lines: dict[str, int] = {}
-    if not isinstance(tree, yaml.MappingNode):
-        return lines
-    for key, value in tree.value:
-        line = key.start_mark.line + 1
-        path = f"{prefix}.{key.value}" if prefix else str(key.value)
-        if path in lines:
-            raise yaml.YAMLError(f"line {line}: key {key.value!r} is there twice; remove one")
-        lines |= {path: line, **_key_lines(value, path)}
+    lines: dict[Key, int] = {}
+    children: list[tuple[Any, yaml.Node, yaml.Node]] = []
+    if isinstance(node, yaml.MappingNode):
+        children = [(str(name.value), name, value) for name, value in node.value]
+    elif isinstance(node, yaml.SequenceNode):
+        children = [(place, value, value) for place, value in enumerate(node.value)]
+    for name, start, value in children:
+        key, line = (*parents, name), start.start_mark.line + 1
+        if key in lines:
+            raise yaml.YAMLError(f"line {line}: key {name!r} is there twice; remove one")
+        lines |= {key: line, **_key_lines(value, key)}
     return lines
 
 
-def _and_parents(key: str) -> Iterator[str]:
-    """a.b.c, a.b, a"""
-    while key:
-        yield key
-        key = key.rpartition(".")[0]
+def _first_mistake(failed: ValidationError, lines: Collection[Key]) -> tuple[Key, str]:
+    """Its key, and what is wrong there."""
+    error = failed.errors(include_url=False)[0]
+    key, context = error["loc"], error.get("ctx", {})
+    if error["type"] == "mistake":
+        return (*key, *context["key"]), context["words"]
+    # after the key, pydantic says which of several types it tried
+    while error["type"] != "missing" and key not in lines:
+        key = key[:-1]
+    value = error["input"]
+    found = type(value).__name__ if isinstance(value, (dict, list)) else repr(value)
+    words = WORDS.get(context.get("pattern", error["type"]), "{msg}, found {found}")
+    return key, words.format(found=found, msg=error["msg"].replace("Input should be", "expected"), **context)
 
 
-def _dataset(name: str, raw: Any, models: Mapping[str, ModelSpec]) -> Dataset:
-    key = f"datasets.{name}"
-    if not isinstance(name, str) or not NAME.fullmatch(name):
-        raise _SettingError(key, "a name is text of letters, digits, _ and -")
-    known = [k for k in Dataset.__dataclass_fields__ if k not in ("name", "group", "time")]
-    values = _section(raw, key, [*known, "split"])
-    for needed in ("source", "file", "target"):
-        if not isinstance(values.get(needed), str) or not values[needed]:
-            raise _SettingError(f"{key}.{needed}", "missing or no text; every dataset needs it")
-    _table_file(values["file"], values["source"], key)
-    task = _one_of(values["task"], f"{key}.task", TASKS) if "task" in values else ""
-    if "metric" in values:
-        _one_of(values["metric"], f"{key}.metric", metrics_of(task))
-    elif task:
-        values["metric"] = default_metric(task)
-    if "evaluation" in values:
-        _one_of(values["evaluation"], f"{key}.evaluation", EVALUATIONS)
-    if "positive" in values and not isinstance(values["positive"], (str, int, float, bool)):
-        raise _SettingError(f"{key}.positive", f"expected one value of the target, found {values['positive']!r}")
-    threshold = values.get("threshold", 0.5)
-    if threshold != "tuned":
-        _number(threshold, f"{key}.threshold", float, 0.0, 1.0)
-    for column, kind in _mapping(values.get("types", {}), f"{key}.types").items():
-        _one_of(kind, f"{key}.types.{column}", TYPES)
-    values |= _split_columns(values.pop("split", {}), key)
-    if threshold == "tuned" and values["time"]:
-        raise _SettingError(
-            f"{key}.threshold", "tuned looks at later rows, not with `split: {time: ...}`; give a number"
-        )
-    if "rows" in values:
-        _number(values["rows"], f"{key}.rows", int, FEWEST_ROWS)
-    delimiter = values.get("delimiter", ",")
-    if not isinstance(delimiter, str) or len(delimiter) != 1 or delimiter in '"\r\n':
-        raise _SettingError(f"{key}.delimiter", f"expected one character, found {delimiter!r}")
-    _one_of(values.get("tune", Dataset.tune), f"{key}.tune", models)
-    for model, overrides in _mapping(values.get("models", {}), f"{key}.models").items():
-        _one_of(model, f"{key}.models.{model}", models)
-        _plain(overrides, f"{key}.models.{model}")
-    values["drop"] = tuple(str(column) for column in _list(values.get("drop", []), f"{key}.drop"))
-    if values["target"] in values["drop"]:
-        raise _SettingError(f"{key}.drop", f"{values['target']} is the target")
-    return Dataset(name=name, **values)
+def settings_sha256(config: Config, dataset: Dataset) -> str:
+    """SHA-256 of all settings that a dataset's baseline models depend on (not gates, tuning and drift settings)."""
+    return _sha256(config, dataset, folds=config.folds, models=asdict(config)["models"])
 
 
-def _table_file(file: str, source: str, key: str) -> None:
-    """`file` is a CSV or Parquet file inside the project, and another one than `source`."""
-    path = Path(file)
-    if path.suffix not in (".csv", ".parquet"):
-        raise _SettingError(f"{key}.file", f"{file!r} has to end with .csv or .parquet")
-    if path.is_absolute() or ".." in path.parts or path.parts[0] != "data":
-        raise _SettingError(f"{key}.file", f"{file!r} has to lie in data/, for instance data/{path.name}")
-    if path == Path(source):
-        raise _SettingError(f"{key}.file", "is the source itself, which would be overwritten; give another name")
+def drift_sha256(config: Config, dataset: Dataset) -> str:
+    """SHA-256 of all settings that a dataset's drift verdicts depend on."""
+    return _sha256(config, dataset, drift=asdict(config.drift))
 
 
-def _split_columns(raw: Any, key: str) -> dict[str, str]:
-    """{group: column} or {time: column} as the dataset's two fields; both empty for a random split."""
-    columns = _section(raw, f"{key}.split", ("group", "time"))
-    if len(columns) > 1:
-        raise _SettingError(f"{key}.split", "give one of group and time")
-    for kind, column in columns.items():
-        if not isinstance(column, str) or not column:
-            raise _SettingError(f"{key}.split.{kind}", f"expected a column's name, found {column!r}")
-    return {"group": columns.get("group", ""), "time": columns.get("time", "")}
+def _sha256(config: Config, dataset: Dataset, **further: Any) -> str:
+    # the number of rows is in the table's own hash
+    facts = {key: value for key, value in asdict(dataset).items() if key != "rows"}
+    settings = {"seed": config.seed, "test_size": config.test_size, "dataset": facts, **further}
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 
-def _model(name: str, raw: Any) -> ModelSpec:
-    key = f"models.{name}"
-    if not isinstance(name, str) or not NAME.fullmatch(name):
-        raise _SettingError(key, "a name is text of letters, digits, _ and -")
-    values = _section(raw, key, [k for k in ModelSpec.__dataclass_fields__ if k != "name"])
-    for needed in ("regression", "classification"):
-        if not isinstance(values.get(needed), str) or "." not in values[needed]:
-            raise _SettingError(f"{key}.{needed}", "give the estimator's import path, module.Class")
-    for part in ("params", "classification_params"):
-        _plain(values.get(part, {}), f"{key}.{part}")
-    if not isinstance(values.get("scale", False), bool):
-        raise _SettingError(f"{key}.scale", f"expected true or false, found {values['scale']!r}")
-    return ModelSpec(name=name, **values)
-
-
-def _gate(raw: Any, key: str, dataset: Dataset) -> Gate:
-    values = _section(raw, key, Gate.__dataclass_fields__)
-    scores = metrics_of(dataset.task)
-    _one_of(values.get("metric"), f"{key}.metric", (*scores, "drifted_columns"))
-    if "over" in values:
-        _one_of(values["over"], f"{key}.over", ("naive", "champion"))
-    bounds = [k for k in ("above", "below") if k in values]
-    if len(bounds) != 1:
-        raise _SettingError(key, "a gate needs one of above and below")
-    _number(values[bounds[0]], f"{key}.{bounds[0]}", float)
-    return Gate(**values)
-
-
-def _numbers(cls: Any, raw: Any, key: str) -> Any:
-    values = _section(raw, key, cls.__dataclass_fields__)
-    for name, value in values.items():
-        kind = type(getattr(cls, name))
-        _number(value, f"{key}.{name}", kind, 1 if kind is int else 0)
-    return cls(**values)
-
-
-def _section(raw: Any, key: str, known: Collection[str]) -> dict[str, Any]:
-    values = _mapping(raw, key)
-    for name in values:
-        if name not in known:
-            raise _SettingError(f"{key}.{name}" if key else str(name), f"unknown key {name!r}; {nearest(name, known)}")
-    return dict(values)
-
-
-def _mapping(raw: Any, key: str) -> dict[str, Any]:
-    if not isinstance(raw, dict):
-        raise _SettingError(key, f"expected `name: value` lines, found {type(raw).__name__}")
-    for name in raw:
-        if not isinstance(name, str):
-            raise _SettingError(key, f"name {name!r} is no text; put it in quotes")
-    return raw
-
-
-def _plain(raw: Any, key: str) -> dict[str, Any]:
-    """`name: value` lines for an estimator or a search: numbers, text, true or false, null, and lists of them."""
-    for name, value in _mapping(raw, key).items():
-        if not _is_plain(value):
-            raise _SettingError(f"{key}.{name}", f"{value!r} is neither number nor text; put it in quotes")
-    return raw
-
-
-def _is_plain(value: Any) -> bool:
-    if isinstance(value, dict):
-        return all(isinstance(name, str) and _is_plain(inner) for name, inner in value.items())
-    if isinstance(value, list):
-        return all(map(_is_plain, value))
-    return value is None or isinstance(value, (str, int, float))
-
-
-def _list(raw: Any, key: str) -> list[Any]:
-    if not isinstance(raw, list):
-        raise _SettingError(key, f"expected a list, found {type(raw).__name__}")
-    return raw
-
-
-def _one_of(value: Any, key: str, known: Collection[str]) -> str:
-    if not isinstance(value, str) or value not in known:
-        raise _SettingError(key, f"{value!r} is none of {', '.join(known)}")
-    return value
-
-
-def _number(value: Any, key: str, kind: type, low: float | None = None, high: float | None = None) -> Any:
-    if isinstance(value, bool) or not isinstance(value, (int, float) if kind is float else int):
-        raise _SettingError(key, f"expected {'a number' if kind is float else 'a whole number'}, found {value!r}")
-    if (
-        not (value == value and abs(value) != float("inf"))
-        or (low is not None and value < low)
-        or (high is not None and value > high)
-    ):
-        bounds = f"at least {low}" if high is None else f"from {low} to {high}"
-        raise _SettingError(key, f"{value!r} is out of range; give a number {bounds}")
-    return value
+if __name__ == "__main__":
+    print(json.dumps(TypeAdapter(Config).json_schema(), indent=2))

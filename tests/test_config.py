@@ -1,12 +1,36 @@
 import copy
+import dataclasses
+import json
+import pickle
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
-from conftest import PARAMS
+from conftest import PARAMS, ROOT
+from pydantic import ValidationError
 
 from pipeline.console import PipelineError
-from pipeline.settings import load_config, settings_sha256
+from pipeline.search.trials import make_objective, propose
+from pipeline.settings import Config, Dataset, load_config, settings_sha256
+from pipeline.tables.split import load_parts
+from pipeline.training.build import build_estimator, resolve_recipe
+
+SCHEMA = json.loads((ROOT / "params.schema.json").read_text())
+HOUSES = ("datasets", "houses")
+
+
+def load_with(key: tuple[Any, ...], value: object) -> Config:
+    """The settings of PARAMS with one value changed."""
+    params: Any = copy.deepcopy(PARAMS)
+    section = params
+    for name in key[:-1]:
+        section = section.setdefault(name, {})
+    section[key[-1]] = value
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+    return load_config()
 
 
 def test_defaults_are_filled_in(project: Path) -> None:
@@ -17,32 +41,79 @@ def test_defaults_are_filled_in(project: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "value", "words"),
+    ("key", "value", "words"),
     [
-        (["folds"], "five", "folds: expected a whole number"),
-        (["folds"], 1, "folds: 1 is out of range"),
-        (["test_size"], float("nan"), "test_size"),
-        (["foldz"], 5, "did you mean 'folds'"),
-        (["datasets", "houses", "taget"], "x", "did you mean 'target'"),
-        (["datasets", "houses", "task"], "ranking", "'ranking' is none of"),
-        (["datasets", "houses", "metric"], "f1", "datasets.houses.metric"),
-        (["datasets", "houses", "tune"], "forrest", "datasets.houses.tune"),
-        (["datasets", "houses", "file"], 3, "datasets.houses.file"),
-        (["datasets", "a/b"], {}, "letters, digits"),
-        (["models", "forest", "regression"], "Forest", "import path"),
-        (["gates", "house"], [], "did you mean 'houses'"),
-        (["gates", "houses"], [{"metric": "r2"}], "needs one of above and below"),
-        (["tuning", "trials"], 0, "tuning.trials: 0 is out of range"),
+        (("folds",), "five", "folds: expected a whole number, found 'five'"),
+        (("folds",), "5", "folds: expected a whole number, found '5'"),
+        (("folds",), 5.0, "folds: expected a whole number, found 5.0"),
+        (("folds",), True, "folds: expected a whole number, found True"),
+        (("folds",), None, "folds: has no value"),
+        (("folds",), 1, "folds: 1 is out of range; give a number of at least 2"),
+        (("test_size",), "0.2", "test_size: expected a number"),
+        (("test_size",), True, "test_size: expected a number"),
+        (("test_size",), float("nan"), "test_size: expected a finite number, found nan"),
+        (("test_size",), 10**400, "test_size: expected a number"),
+        (("foldz",), 5, "foldz: 'foldz' is unknown; did you mean 'folds'"),
+        ((*HOUSES, "taget"), "x", "did you mean 'target'"),
+        ((*HOUSES, "name"), "x", "houses.name: 'name' is unknown; known: source, file"),
+        ((*HOUSES, "group"), "x", "houses.group: 'group' is unknown"),
+        ((*HOUSES, "task"), "ranking", "'ranking' is unknown; known: regression, binary, multiclass"),
+        ((*HOUSES, "task"), "", "houses.task: has no value"),
+        ((*HOUSES, "metric"), "f1", "datasets.houses.metric: 'f1' is unknown; known: r2, rmse, mae"),
+        ((*HOUSES, "evaluation"), 5, "5 is unknown; known: holdout, cross_validation"),
+        ((*HOUSES, "positive"), [1], "houses.positive: expected text"),
+        ((*HOUSES, "threshold"), "tund", "houses.threshold: expected a number, found 'tund'"),
+        ((*HOUSES, "types"), {"size": "numbr"}, "houses.types.size: 'numbr' is unknown; did you mean 'number'"),
+        ((*HOUSES, "types"), {5: "number"}, r"houses.types: expected text \(in quotes\), found 5"),
+        ((*HOUSES, "drop"), "age", "houses.drop: expected a list, found 'age'"),
+        ((*HOUSES, "drop"), ["price"], "price is the target"),
+        ((*HOUSES, "split"), {"grup": "kind"}, "houses.split: expected 'group' or 'time', found 'grup'"),
+        ((*HOUSES, "split"), {"group": "kind", "time": "age"}, "give one of group and time"),
+        ((*HOUSES, "split"), {"group": 3}, "houses.split: expected text"),
+        ((*HOUSES, "delimiter"), ";;", "expected one character, found ';;'"),
+        ((*HOUSES, "tune"), "forrest", "datasets.houses.tune: 'forrest' is unknown; did you mean 'forest'"),
+        ((*HOUSES, "models"), {"forrest": {}}, "datasets.houses.models.forrest: .* did you mean 'forest'"),
+        ((*HOUSES, "models"), {"forest": 3}, "houses.models.forest: expected `name: value` lines, found 3"),
+        ((*HOUSES, "file"), 3, r"datasets.houses.file: expected text \(in quotes\), found 3"),
+        ((*HOUSES, "file"), "data/houses.txt", "has to lie in data/ and end with .csv or .parquet"),
+        ((*HOUSES, "file"), "/data/houses.csv", "has to lie in data/"),
+        ((*HOUSES, "file"), "data/../train.csv", "has to lie in data/"),
+        ((*HOUSES, "file"), "data/customers.csv", "data/customers.csv is the file of customers too"),
+        ((*HOUSES, "source"), "./data/houses.csv", "is the source itself"),
+        (HOUSES, {"source": "x.csv", "target": "price"}, "datasets.houses.file: is missing"),
+        (HOUSES, [], "datasets.houses: expected `name: value` lines, found list"),
+        (("datasets", "a/b"), {}, "letters, digits"),
+        (("datasets", 5), {}, r"datasets: expected text \(in quotes\), found 5"),
+        (("models", "forest", "regression"), "Forest", "import path"),
+        (("models", "forest", "scale"), "no", "models.forest.scale: expected a valid boolean, found 'no'"),
+        (("models", "forest", "params"), {"since": yaml.safe_load("2024-01-01")}, "number or text .in quotes"),
+        (("search_spaces", "forrest"), {}, "search_spaces.forrest: .* did you mean 'forest'"),
+        (("gates", "house"), [], "did you mean 'houses'"),
+        (("gates", "houses"), {}, "gates.houses: expected a list, found dict"),
+        (("gates", "houses"), [{"metric": "r2"}], "gates.houses.0: a gate needs one of above and below"),
+        (("gates", "houses"), [{"metric": "r2", "above": 0, "below": 1}], "needs one of above and below"),
+        (("gates", "houses"), [{"metric": "f1", "above": 0}], "gates.houses.0.metric: 'f1' is unknown"),
+        (("gates", "houses"), [{"metric": "r2", "above": 0, "over": "best"}], "known: naive, champion"),
+        (("tuning", "trials"), 0, "tuning.trials: 0 is out of range"),
     ],
 )
-def test_a_mistake_is_named_with_its_key(project: Path, path: list[str], value: object, words: str) -> None:
-    params = copy.deepcopy(PARAMS)
-    section = params
-    for key in path[:-1]:
-        section = section[key]
-    section[path[-1]] = value
-    Path("params.yaml").write_text(yaml.safe_dump(params))
-    with pytest.raises(PipelineError, match=words):
+def test_a_mistake_is_named_with_its_key(project: Path, key: tuple[Any, ...], value: object, words: str) -> None:
+    with pytest.raises(PipelineError, match=rf"^params.yaml: line \d+: .*{words}"):
+        load_with(key, value)
+
+
+def test_a_mistake_is_named_with_its_line(project: Path) -> None:
+    text = Path("params.yaml").read_text().replace("above: 0.6", "above: high")
+    Path("params.yaml").write_text(text)
+    line = text.splitlines().index("    above: high") + 1
+    with pytest.raises(PipelineError, match=f"line {line}: gates.customers.0.above: expected a number, found 'high'"):
+        load_config()
+
+
+@pytest.mark.parametrize("text", ["", "[]", "5"])
+def test_a_file_without_lines_of_settings_is_refused(project: Path, text: str) -> None:
+    Path("params.yaml").write_text(text)
+    with pytest.raises(PipelineError, match="line 1: the file: expected `name: value` lines"):
         load_config()
 
 
@@ -56,6 +127,118 @@ def test_a_key_given_twice_is_refused_with_its_line(project: Path) -> None:
 def test_missing_file_says_where_to_run(tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match="root folder"):
         load_config(tmp_path / "params.yaml")
+
+
+def numeric_settings() -> dict[tuple[str, ...], dict[str, Any]]:
+    """Every setting that the schema calls a number, but those that may be any."""
+    sections = {(): SCHEMA["properties"], HOUSES: SCHEMA["$defs"]["Dataset"]["properties"]}
+    sections |= {(name.lower(),): SCHEMA["$defs"][name]["properties"] for name in ("Tuning", "Drift")}
+    found = {}
+    for section, properties in sections.items():
+        for name, facts in properties.items():
+            for rule in facts.get("anyOf", [facts]):
+                if rule.get("type") in ("integer", "number") and name != "positive":
+                    found[*section, name] = rule
+    return found
+
+
+def test_every_numeric_setting_is_taken_at_its_bounds_and_refused_beyond(project: Path) -> None:
+    found = numeric_settings()
+    assert len(found) == 14
+    assert found[("seed",)] == found[("seed",)] | {"minimum": 0, "maximum": 2**32 - 1}
+    for key, rule in found.items():
+        least, largest = rule["minimum"], rule.get("maximum", 10**9)
+        step = 1 if rule["type"] == "integer" else 1e-9
+        for value in (least, largest):
+            taken: Any = load_with(key, value)
+            for name in key:
+                taken = taken[name] if isinstance(taken, dict) else getattr(taken, name)
+            assert (key, taken) == (key, value)
+        for value in [least - step, *([largest + step] if "maximum" in rule else [])]:
+            with pytest.raises(PipelineError, match=f"{'.'.join(key)}: {value} is out of range"):
+                load_with(key, value)
+
+
+def test_a_search_takes_the_largest_seed(project: Path) -> None:
+    config = load_with(("seed",), 2**32 - 1)
+    dataset = config.dataset("houses")
+    rows = load_parts(dataset, config).train
+    recipe = resolve_recipe(dataset, config, "forest")
+    objective = make_objective(recipe, config.search_spaces["forest"], "out of bag", rows, startup_trials=1)
+    trial = propose(objective, [], [], 1)
+    estimator = build_estimator(recipe, objective.columns, trial.user_attrs["settings"])
+    assert len(list(objective.scorer(estimator))) > 0
+
+
+def test_the_schema_is_current_and_named_in_the_file() -> None:
+    command = [sys.executable, "-m", "pipeline.settings"]
+    made = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert (ROOT / "params.schema.json").read_text() == made, "run `make docs`"
+    first, *_ = (ROOT / "params.yaml").read_text().splitlines()
+    assert first == "# yaml-language-server: $schema=params.schema.json"
+
+
+def test_every_key_is_described_in_the_schema_and_bound_to_its_words() -> None:
+    sections = [SCHEMA, *(section for name, section in SCHEMA["$defs"].items() if name != "JsonValue")]
+    for section in sections:
+        assert section["additionalProperties"] is False
+        assert not {"name", "group", "time"} & section["properties"].keys()
+        for name, facts in section["properties"].items():
+            assert "\n" not in facts["description"], name
+    dataset = SCHEMA["$defs"]["Dataset"]
+    assert dataset["required"] == ["source", "file", "target"]
+    assert dataset["properties"]["task"]["enum"] == ["regression", "binary", "multiclass"]
+    assert "average_precision" in dataset["properties"]["metric"]["enum"]
+    assert "date" in dataset["properties"]["types"]["additionalProperties"]["enum"]
+
+
+def test_a_dataset_made_in_code_is_checked_as_one_in_the_file(project: Path) -> None:
+    dataset = load_config().dataset("customers")
+    assert pickle.loads(pickle.dumps(dataset)) == dataset
+    assert dataclasses.asdict(dataset)["group"] == ""
+    assert dataclasses.replace(dataset, group="plan").unused == {"id", "plan"}
+    with pytest.raises(ValidationError, match="Input should be a valid string"):
+        dataclasses.replace(dataset, target=5)
+    with pytest.raises(ValidationError, match="colour"):
+        Dataset(source="x.csv", file="data/x.csv", target="y", colour="red")  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ([], "is of another target than left"),
+        ({"target": "price"}, "is of another target than left"),
+        ({"target": "left", "task": "ranking"}, "names no known task"),
+        ({"target": "left"}, "names no known task"),
+        ({"target": "left", "task": "binary"}, "names no positive class"),
+        ({"target": "left", "task": "regression", "types": {"id": "numbr"}}, "no known task, or no types"),
+        ({"target": "left", "task": "regression", "types": 5}, "no known task, or no types"),
+    ],
+)
+def test_faulty_facts_are_refused_with_the_command_that_makes_them(project: Path, facts: object, words: str) -> None:
+    entry = {key: PARAMS["datasets"]["customers"][key] for key in ("source", "file", "target")}
+    Path("metrics/data").mkdir(parents=True)
+    Path("metrics/data/customers.json").write_text(json.dumps(facts))
+    Path("params.yaml").write_text(yaml.safe_dump({**PARAMS, "gates": {}, "datasets": {"customers": entry}}))
+    config = load_config()
+    with pytest.raises(PipelineError, match=f"{words}.*generate_data.py --dataset customers"):
+        config.dataset("customers")
+
+
+def test_facts_of_another_task_give_types_alone(project: Path) -> None:
+    facts = {"target": "left", "task": "binary", "positive": "Yes", "evaluation": "cross_validation"}
+    Path("metrics/data").mkdir(parents=True)
+    Path("metrics/data/customers.json").write_text(json.dumps({**facts, "types": {"tenure": "number"}}))
+    entry = {key: PARAMS["datasets"]["customers"][key] for key in ("source", "file", "target")}
+    for task, expected in (
+        (None, ("binary", "Yes", "cross_validation")),
+        ("multiclass", ("multiclass", None, "holdout")),
+    ):
+        params = {**PARAMS, "gates": {}, "datasets": {"customers": entry | ({"task": task} if task else {})}}
+        Path("params.yaml").write_text(yaml.safe_dump(params))
+        dataset = load_config().dataset("customers")
+        assert (dataset.task, dataset.positive, dataset.evaluation) == expected
+        assert dataset.types == {"tenure": "number"}
 
 
 def test_settings_hash_changes_with_models_and_not_with_gates(project: Path) -> None:

@@ -81,7 +81,7 @@ def score_out_of_bag(recipe: Recipe, features: np.ndarray, y: np.ndarray, estima
 
     labels = None if recipe.task == "regression" else np.unique(y)
     settings = {"warm_start": True, "max_samples": max(1, min(TREE_ROWS, int(TREE_SHARE * len(y)))), "n_jobs": 1}
-    seeds = range(recipe.seed, recipe.seed + FOREST_PARTS)
+    seeds = [(recipe.seed + part) % 2**32 for part in range(FOREST_PARTS)]
     forests = [clone(estimator).set_params(**settings, random_state=seed) for seed in seeds]
     votes = np.zeros((FOREST_PARTS, len(y), *(() if labels is None else labels.shape)))
     voters = np.zeros((FOREST_PARTS, len(y)))
