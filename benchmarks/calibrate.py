@@ -1,6 +1,6 @@
 """How near honest training on the calibrated tables lands to the published results, over many generator seeds.
 
-    .venv/bin/python -m benchmarks.calibrate --seeds 20
+    python -m benchmarks.calibrate --seeds 20
 
 Each baseline model of params.yaml is cross-validated (pooled out-of-fold predictions over all rows of the table) on the
 tables of seeds 0, 1, 2, ... Writes medians and ranges to benchmarks/results/calibration.json; with --dataset the rows

@@ -1,6 +1,6 @@
 """How often the drift verdict is a false alarm on tables from the same source, and how often it finds a planted change.
 
-    .venv/bin/python -m benchmarks.drift_verdicts --tables 200
+    python -m benchmarks.drift_verdicts --tables 200
 
 Same source: rows of the dataset's generator are split at random into a reference part and a current part; 80 to 20, and
 at 1,000 rows also 20 to 80. "With gaps and rare categories": every feature has 10 % missing values, and the table a

@@ -1,11 +1,11 @@
 """What 10,000 trial runs in the MLflow store cost: compare_results.py, and train.py and tuning beside an empty store.
 
-    .venv/bin/python -m benchmarks.many_runs
+    python -m benchmarks.many_runs
 
-The store is that of benchmarks/compare_speed.py. It is compared as it is: every trial is of a study that the report
-shows. Then a setting changes, which makes former studies of them all, and one dataset is trained and tuned. Each call
-is a process of its own, imports included, in a fresh copy of the full or of an empty folder, by turns; the fastest
-counts. Writes benchmarks/results/many_runs.json.
+One dataset is trained and tuned, and copies of a trial's run are added to its study. The store is compared as it is:
+the report shows every trial. Then a setting changes, which makes former runs of them all, and the dataset is trained
+and tuned again. Each call is a process of its own, imports included, in a fresh copy of the full or of an empty folder,
+by turns; the fastest counts. Writes benchmarks/results/many_runs.json.
 """
 
 from __future__ import annotations
@@ -17,19 +17,44 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.compare_speed import build_store
-from benchmarks.drift_speed import call
-from pipeline.files import write_json
-from pipeline.settings import load_config
+import yaml
+from tqdm import tqdm
 
-ROOT = Path(__file__).resolve().parent.parent
+from benchmarks.row_scaling import ROOT, call
+from pipeline.files import write_json
+from pipeline.store.connect import open_store
+
 OUTPUT = ROOT / "benchmarks/results/many_runs.json"
 DATASET = "customer_churn"
 FORMER_SEED = 1
-STAGES = {
-    "train.py": ["train.py", "--dataset", DATASET],
-    "tune_hyperparameters.py": ["tune_hyperparameters.py", "--dataset", DATASET, "--n-trials", "20"],
-}
+GENERATE = ["generate_data.py"]
+STAGES = {"train.py": ["train.py"], "tune_hyperparameters.py": ["tune_hyperparameters.py", "--n-trials", "20"]}
+
+
+def write_settings(seed: int | None = None) -> None:
+    """params.yaml with one dataset, in the current folder."""
+    params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    params |= {"datasets": {DATASET: params["datasets"][DATASET]}, "gates": {}}
+    if seed is not None:
+        params["seed"] = seed
+    Path("params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
+
+
+def add_trials(trials: int) -> None:
+    """Copies of a complete trial's run until the study in the store of the current folder has so many."""
+    from mlflow.entities import Metric, Param
+
+    client = open_store()
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    found = client.search_runs(experiments, "tags.stage = 'trial'")
+    trial = next(run for run in found if run.data.tags["trial_state"] == "COMPLETE")
+    params = [Param(key, value) for key, value in trial.data.params.items()]
+    metrics = [Metric(key, value, trial.info.end_time, 0) for key, value in trial.data.metrics.items()]
+    for number in tqdm(range(len(found), trials), desc="trial runs"):
+        tags = trial.data.tags | {"mlflow.runName": f"Trial_{number}"}
+        run = client.create_run(trial.info.experiment_id, tags=tags, run_name=f"Trial_{number}")
+        client.log_batch(run.info.run_id, metrics=metrics, params=params)
+        client.set_terminated(run.info.run_id)
 
 
 def fastest(calls: Sequence[dict[str, float]]) -> dict[str, float]:
@@ -41,23 +66,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--trials", type=int, default=10_000)
     parser.add_argument("--calls", type=int, default=3)
     args = parser.parse_args(argv)
-    settings = (ROOT / "params.yaml").read_text(encoding="utf-8")
-    former = settings.replace("\nseed: 42\n", f"\nseed: {FORMER_SEED}\n")
-    assert former != settings
     with tempfile.TemporaryDirectory() as name:
         # MLflow keeps absolute addresses: every copy is used in the same place
         empty, full, place = (Path(name) / part for part in ("empty", "full", "place"))
         place.mkdir()
         os.chdir(place)
-        Path("params.yaml").write_text(settings, encoding="utf-8")
-        call(["generate_data.py", "--dataset", DATASET], place)
+        write_settings()
+        call(GENERATE, place)
         shutil.copytree(place, empty)
-        Path("params.yaml").write_text(former, encoding="utf-8")
-        shutil.copytree(ROOT / "metrics/data", "metrics/data", dirs_exist_ok=True)
-        build_store(load_config(), args.trials)
+        write_settings(FORMER_SEED)
+        for words in STAGES.values():
+            call(words, place)
+        add_trials(args.trials)
         compared = fastest([call(["compare_results.py"], place) for _ in range(args.calls)])
         print(f"compare_results.py with {args.trials:,} trial runs: {compared}", flush=True)
-        Path("params.yaml").write_text(settings, encoding="utf-8")
+        write_settings()
         os.chdir(ROOT)
         place.rename(full)
         table = []

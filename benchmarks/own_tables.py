@@ -1,6 +1,6 @@
 """How near the pipeline comes, by configuration alone, to a scikit-learn pipeline written by hand for each table.
 
-    .venv/bin/python -m benchmarks.own_tables path/to/ames.csv:Sale_Price path/to/credit_data.csv:Status
+    python -m benchmarks.own_tables path/to/ames.csv:Sale_Price path/to/credit_data.csv:Status
 
 Each table goes through ingest with nothing set but its target; the baseline models of params.yaml and two hand-written
 pipelines are cross-validated on the same folds of all rows (pooled out-of-fold predictions, main metric of the task);

@@ -1,6 +1,6 @@
 """Every stage on 1, 10 and 100 times the housing table's rows: seconds, peak memory, their growth, size of the reports.
 
-    .venv/bin/python -m benchmarks.row_scaling
+    python -m benchmarks.row_scaling
 
 Each size is a folder of its own, each stage a process, imports included. Forests have TREES trees at every size, so
 that a hundredfold table takes minutes: trees are grown one by one, and N trees take N / TREES times as long. All else
@@ -13,19 +13,23 @@ import argparse
 import itertools
 import json
 import math
+import os
+import subprocess
+import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from benchmarks.drift_speed import DATASET, call
 from pipeline.files import write_json
 from pipeline.generators.housing import HOUSING_ROWS
 
 ROOT = Path(__file__).resolve().parent.parent
 OUTPUT = ROOT / "benchmarks/results/row_scaling.json"
+DATASET = "california_housing"
 TREES = 2
 STAGES = (
     "generate_data.py",
@@ -46,6 +50,19 @@ def settings(rows: int) -> str:
     params["models"]["random_forest"]["params"]["n_estimators"] = TREES
     params["search_spaces"]["random_forest"]["n_estimators"] = [TREES, 2 * TREES]
     return yaml.safe_dump(params, sort_keys=False)
+
+
+def call(words: Sequence[str], folder: Path) -> dict[str, float]:
+    """Wall seconds, processor seconds and peak memory in MB of a script with its arguments, run in a folder."""
+    started = time.perf_counter()
+    process = subprocess.Popen([sys.executable, str(ROOT / words[0]), *words[1:]], cwd=folder, stdout=sys.stderr)
+    _, status, usage = os.wait4(process.pid, 0)
+    assert status == 0
+    return {
+        "seconds": round(time.perf_counter() - started, 1),
+        "processor_seconds": round(usage.ru_utime + usage.ru_stime, 1),
+        "peak_mb": round(usage.ru_maxrss / 1024),
+    }
 
 
 def report_kilobytes(folder: Path) -> dict[str, int]:

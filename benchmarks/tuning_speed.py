@@ -24,25 +24,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import optuna
-import pandas as pd
-
 from benchmarks.plain_tuning import open_plain_study, plain_baseline, plain_trial
 from pipeline.files import write_json
-from pipeline.generators import GENERATORS
-from pipeline.search.queue import run_trials
-from pipeline.search.scorers import way_of_scoring
-from pipeline.search.space import space_of_task
-from pipeline.search.trials import make_objective
 from pipeline.settings import Config, Dataset, load_config
-from pipeline.tables.split import load_parts, sample_rows
-from pipeline.training.build import resolve_recipe
+from pipeline.tables.split import load_parts
 
 ROOT = Path(__file__).resolve().parent.parent
 OUTPUT = Path("benchmarks/results/tuning_speed.json")
 TRIALS = 100
-MORE_ROWS = 10
-MORE_ROWS_TRIALS = 20
 
 
 def seconds_of(work: Callable[[], Any]) -> float:
@@ -111,39 +100,6 @@ def baselines(config: Config, folder: Path, copy: Path) -> dict[str, Any]:
     }
 
 
-def search_seconds(dataset: Dataset, config: Config, table: pd.DataFrame, folder: Path) -> float:
-    """Seconds of a short search on a table."""
-    former = Path.cwd()
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    os.chdir(folder)
-    try:
-        (folder / "data").mkdir()
-        table.to_csv(dataset.file, index=False)
-        recipe = resolve_recipe(dataset, config, dataset.tune)
-        space = space_of_task(config.search_spaces[dataset.tune], dataset.tune, dataset.task)
-        rows = sample_rows(load_parts(dataset, config).train, dataset, config, config.tuning.search_rows)
-        way = way_of_scoring(recipe, space, rows.independent)
-        objective = make_objective(recipe, space, way, rows, config.tuning.startup_trials)
-        study = optuna.create_study(direction="maximize")
-        return seconds_of(lambda: run_trials(study, objective, MORE_ROWS_TRIALS, None, 1, None, dataset.name))
-    finally:
-        os.chdir(former)
-
-
-def more_rows(dataset: Dataset, config: Config, folder: Path) -> dict[str, Any]:
-    """Seconds of a search on the dataset's rows and on ten times as many, from more seeds of its generator."""
-    tables = [GENERATORS[dataset.name](config.seed + seed)[0] for seed in range(MORE_ROWS)]
-    once = search_seconds(dataset, config, tables[0], folder / "rows")
-    more = search_seconds(dataset, config, pd.concat(tables, ignore_index=True), folder / "rows")
-    return {
-        "rows": len(tables[0]),
-        "seconds": round(once, 1),
-        "seconds_at_ten_times": round(more, 1),
-        "ratio": more / once,
-    }
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     config = load_config()
     parser = argparse.ArgumentParser(description="Time training, tuning and the pipeline beside the plain way.")
@@ -157,17 +113,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     warnings.simplefilter("ignore")
     copy = fresh_copy(folder / "copy")
 
-    found: dict[str, Any] = {"cores": os.cpu_count(), "tuning": {}, "more_rows": {}}
+    found: dict[str, Any] = {"cores": os.cpu_count(), "tuning": {}}
     found["baselines"] = baselines(config, folder, copy)
     print(f"nine baselines: {found['baselines']['ratio']:.1f} times faster", flush=True)
     for dataset in config.datasets.values():
         row = found["tuning"][dataset.name] = tuning(dataset, config, folder, copy, args.plain_trials)
         print(f"tuning {dataset.name}: {row['ratio']:.1f} times faster", flush=True)
-        found["more_rows"][dataset.name] = more_rows(dataset, config, folder)
-        print(
-            f"ten times the rows, {dataset.name}: {found['more_rows'][dataset.name]['ratio']:.1f} times as long",
-            flush=True,
-        )
     plain = sum(row["plain_seconds"] for row in found["tuning"].values())
     found["tuning_ratio"] = plain / sum(row["ours"]["seconds"] for row in found["tuning"].values())
     print(f"300 trials: {found['tuning_ratio']:.1f} times faster", flush=True)
