@@ -48,9 +48,9 @@ lint: $(BIN)/.installed-dev ## Check style, types and the workflow
 	zizmor --offline --quiet --persona auditor .github
 
 .PHONY: docs
-docs: $(BIN)/.installed-dev ## Write the README's help texts and tables, and the schema of params.yaml again
+docs: $(BIN)/.installed-dev ## Write the generated parts of the pages again, and the schema of params.yaml
 	python -m pipeline.settings > params.schema.json
-	cog -r -I . README.md docs/scaling.md
+	cog -r -I . *.md docs/*.md .github/*.md
 
 .PHONY: ui
 ui: $(BIN)/.installed ## Open MLflow on http://127.0.0.1:5000

@@ -1,4 +1,4 @@
-"""The README's example of the champion: its commands are run as they stand, and give the answers that stand there."""
+"""The example of the champion in docs/gates.md: its commands are run as they stand, and answer what stands there."""
 
 import json
 import os
@@ -22,10 +22,10 @@ import train
 import validate
 
 
-def readme_commands() -> list[tuple[str, str]]:
-    """Each command of the Promotion section's example, and what it prints."""
-    section = (ROOT / "README.md").read_text().split("### Promotion")[1]
-    [block] = re.findall(r"```\n(\$ export MLFLOW.*?)```", section.split("\n## ")[0], flags=re.S)
+def documented_commands() -> list[tuple[str, str]]:
+    """Each command of the example, and what it prints."""
+    page = (ROOT / "docs/gates.md").read_text()
+    [block] = re.findall(r"```\n(\$ export MLFLOW.*?)```", page, flags=re.S)
     commands = block.removeprefix("$ ").split("\n$ ")
     return [(command.split("\n")[0], "\n".join(command.split("\n")[1:])) for command in commands]
 
@@ -42,7 +42,7 @@ def wait_for(port: int, server: subprocess.Popen[bytes]) -> None:
 
 
 @pytest.mark.slow
-def test_readme_predicts_and_serves_the_champion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_documented_commands_predict_and_serve_the_champion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
@@ -56,7 +56,7 @@ def test_readme_predicts_and_serves_the_champion(tmp_path: Path, monkeypatch: py
     assert compare_results.main([]) == 0
     assert validate.main(["--promote"]) == 0
 
-    commands = readme_commands()
+    commands = documented_commands()
     assert len(commands) == 5
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -1,0 +1,286 @@
+"""Generated parts of the pages, called by cog: help texts from the scripts, tables from committed figures."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.calibrate import PUBLISHED, PUBLISHED_TUNED
+from pipeline.gates.judge import Verdict
+from pipeline.metrics import METRICS
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def help_text(script: str) -> str:
+    """What `python <script> --help` prints, as a code block."""
+    done = subprocess.run(
+        [sys.executable, str(ROOT / script), "--help"],
+        cwd=ROOT,
+        env=os.environ | {"COLUMNS": "100"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return f"```\n$ python {script} --help\n{done.stdout}```"
+
+
+def verdicts() -> str:
+    """The last lines of the pipeline: each gate's verdict."""
+    gates = _read("metrics/validation.json")["gates"]
+    passed = sum(gate["passed"] for gate in gates)
+    lines = [Verdict(**gate).line() for gate in gates]
+    word = "PASS" if passed == len(gates) else "FAIL"
+    return "\n".join(["```", *lines, f"{word}: {passed} of {len(gates)} gates passed", "```"])
+
+
+def cold_run() -> str:
+    """How long the pipeline takes."""
+    found = _read("benchmarks/results/tuning_speed.json")
+    return (
+        f"A cold run takes about {found['repro']['seconds'] / 60:.0f} minutes on {found['cores']} cores, most of it "
+        "tuning; a second run finds nothing to do."
+    )
+
+
+def results_table() -> str:
+    """Our scores with their intervals beside the published ones and the ceilings."""
+    rows = []
+    for (name, metric), published in PUBLISHED.items():
+        trained, tuned = _metrics("train", name)["models"], _metrics("tune", name)["models"]
+        ceiling = _metrics("data", name)["ceiling"]
+        level = f"{ceiling['value']:.4f}" if ceiling["metric"] == metric else ""
+        models: dict[str, Any] = {model: (trained[model], published[model]) for model in published}
+        best = PUBLISHED_TUNED.get((name, metric))
+        models |= {f"{model}_tuned": (facts, best) for model, facts in tuned.items()}
+        for model, (facts, other) in models.items():
+            score = f"{facts['score'][metric]:.4f} {_interval(facts['interval'][metric])}"
+            rows.append([name, _label(metric), model, score, "" if other is None else f"{other:.4f}", level])
+    return _table(["dataset", "metric", "model", "ours [95 % interval]", "published", "ceiling"], rows)
+
+
+def datasets_table() -> str:
+    """The shapes of the three tables, and what no model can be expected to beat on them."""
+    rows = []
+    for name in dict.fromkeys(name for name, _ in PUBLISHED):
+        facts = _metrics("data", name)
+        share = f"{min(facts['class_share'].values()):.1%}" if facts["class_share"] else ""
+        ceiling = f"{_label(facts['ceiling']['metric'])} {facts['ceiling']['value']:.4f}"
+        rows.append([name, f"{facts['rows']:,} x {facts['columns']}", facts["target"], share, ceiling])
+    return _table(["dataset", "rows x columns", "target", "share of the rarer class", "ceiling"], rows)
+
+
+def calibration_table() -> str:
+    """Medians and ranges of the baselines over many generator seeds."""
+    found = _read("benchmarks/results/calibration.json")
+    rows = [
+        [
+            row["dataset"],
+            _label(row["metric"]),
+            row["model"],
+            f"{row['published']:.4f}",
+            f"{row['median']:.4f}",
+            f"{row['low']:.4f} to {row['high']:.4f}",
+        ]
+        for row in found["table"]
+    ]
+    return _table(["dataset", "metric", "model", "published", f"median of {found['seeds']} seeds", "range"], rows)
+
+
+def tuning_table() -> str:
+    """What tuning gained, and what pruning did."""
+    rows = []
+    for name in dict.fromkeys(name for name, _ in PUBLISHED):
+        metric = _metrics("train", name)["metric"]
+        for model, facts in _metrics("tune", name)["models"].items():
+            trials = facts["trials"]
+            rows.append(
+                [
+                    name,
+                    model,
+                    f"{trials['complete']}, {trials['pruned']}, {trials['failed']}",
+                    f"{facts['pruned_work']:.0%}",
+                    f"{_label(metric)} {facts['baseline_cv']:.4f}, {facts['cv'][metric]:.4f}",
+                    f"{facts['difference']:+.4f} {_interval(facts['difference_interval'], '+.4f')}",
+                ]
+            )
+    head = ["dataset", "model", "complete, pruned, failed", "work saved by pruning", "cross-validated before, after"]
+    return _table([*head, "difference on judged rows"], rows)
+
+
+def speed_table() -> str:
+    """Seconds beside the plain way, from one run of the benchmark."""
+    found = _read("benchmarks/results/tuning_speed.json")
+
+    def row(name: str, plain: float, parts: Sequence[dict[str, float]], ratio: float) -> list[str]:
+        whole, imports, fits, rest = (
+            sum(part[key] for part in parts) for key in ("seconds", "imports", "fit_predict", "rest")
+        )
+        return [name, f"{plain:.0f} s", f"{whole:.0f} s: {imports:.0f}, {fits:.0f}, {rest:.0f}", f"{ratio:.1f}"]
+
+    base, tuned = found["baselines"], found["tuning"]
+    plain = sum(facts["plain_seconds"] for facts in tuned.values())
+    rows = [
+        row("the baseline models", base["plain_seconds"], list(base["ours"].values()), base["ratio"]),
+        *(row(f"100 trials, {name}", f["plain_seconds"], [f["ours"]], f["ratio"]) for name, f in tuned.items()),
+        row("300 trials together", plain, [facts["ours"] for facts in tuned.values()], found["tuning_ratio"]),
+    ]
+    if "repro" in found:
+        whole = found["repro"]
+        times = [f"{whole['plain_seconds']:.0f} s", f"{whole['seconds']:.0f} s", f"{whole['ratio']:.1f}"]
+        rows.append(["the whole `dvc repro`", *times])
+    return _table(["work", "plain", "ours: all, of it imports, fits and predictions, rest", "times faster"], rows)
+
+
+def winners_table() -> str:
+    """The search's winner beside that of a plain study."""
+    rows = [
+        [
+            name,
+            str(row["plain_trials"]),
+            f"{_label(row['metric'])} {row['plain']:.4f}",
+            f"{row['ours']:.4f}",
+            f"{row['difference']:+.4f} {_interval(row['interval'], '+.4f')}",
+        ]
+        for name, row in _read("benchmarks/results/winners.json").items()
+    ]
+    return _table(["dataset", "plain trials", "plain winner", "our winner", "difference on judged rows"], rows)
+
+
+def flaml_table() -> str:
+    """Gradient boosting beside FLAML at equal wall time."""
+    found = _read("benchmarks/results/flaml.json")
+    rows = []
+    for name, row in found["tables"].items():
+        trials = [split["ours"]["trials"] for split in row["splits"]]
+        inside = ", no difference shown" if abs(row["difference"]) < row["standard_error"] else ""
+        rows.append(
+            [
+                name,
+                _label(row["metric"]),
+                f"{row['ours']:.4f}",
+                f"{min(trials)} to {max(trials)}",
+                f"{row['flaml']:.4f}",
+                f"{row['difference']:+.4f} ± {row['standard_error']:.4f}{inside}",
+            ]
+        )
+    head = ["table", f"metric, {found['seconds']:.0f} s", "ours", "our trials", "FLAML", "difference ± standard error"]
+    return _table(head, rows)
+
+
+def threshold_table() -> str:
+    """F1 at tuned thresholds as cross-validation finds it, and on fresh rows."""
+    found = _read("benchmarks/results/threshold_bias.json")
+    rows = [
+        [
+            row["model"],
+            row["threshold"],
+            f"{row['cross_validated']:.3f}",
+            f"{row['fresh_rows']:.3f}",
+            f"{row['difference']:+.3f} ± {row['standard_error']:.3f}",
+        ]
+        for row in found["rows"]
+    ]
+    head = ["model", "threshold from", f"cross-validated F1, mean of {found['seeds']} tables", "F1 on fresh rows"]
+    largest = max(abs(row["difference"]) / row["standard_error"] for row in found["rows"])
+    words = f"The largest difference is {largest:.1f} standard errors from zero."
+    return "\n".join([_table([*head, "difference ± standard error"], rows), "", words])
+
+
+def drift_table() -> str:
+    """How often the drift verdict is a false alarm, and how often it finds what it should."""
+    rows = [
+        [row["situation"], row["dataset"], f"{row['rows']:,}", str(row["tables"]), f"{row['called']:.1%}"]
+        for row in _read("benchmarks/results/drift_verdicts.json")["table"]
+    ]
+    return _table(["situation", "dataset", "rows", "tables", "drift called"], rows)
+
+
+def own_tables() -> str:
+    """Our best baseline beside the best hand-written pipeline, on tables of which nothing is set but the target."""
+    rows = [
+        [
+            row["table"],
+            f"{row['rows']:,} x {row['columns']}",
+            _label(row["metric"]),
+            f"{row['ours']:.4f} ({row['model']})",
+            f"{row['by_hand']:.4f}",
+            f"{row['ratio']:.4f}",
+        ]
+        for row in _read("benchmarks/results/own_tables.json")["table"]
+    ]
+    return _table(["table", "rows x columns", "metric", "ours", "written by hand", "ratio"], rows)
+
+
+def row_scaling() -> str:
+    """What each stage costs at growing numbers of rows, and how that grows."""
+    found = _read("benchmarks/results/row_scaling.json")["table"]
+    sizes = [size["rows"] for size in found[0]["sizes"]]
+    steps = [f"exponent, {low:,} to {high:,}" for low, high in itertools.pairwise(sizes)]
+    rows = [
+        [
+            f"`{row['stage']}`",
+            *(f"{size['processor_seconds']:,.0f} s, {size['peak_mb'] / 1000:.1f} GB" for size in row["sizes"]),
+            *(f"{value:.2f}" for value in row["exponents"]),
+        ]
+        for row in found
+    ]
+    return _table(["stage", *(f"{size:,} rows" for size in sizes), *steps], rows)
+
+
+def billion_rows() -> str:
+    """What each stage takes for a million rows more, and what a billion rows would take at that rate."""
+    found = _read("benchmarks/results/row_scaling.json")
+    rows = []
+    for row in found["table"]:
+        smaller, larger = row["sizes"][-2:]
+        more = larger["rows"] - smaller["rows"]
+        seconds = (larger["processor_seconds"] - smaller["processor_seconds"]) / more
+        memory = (larger["peak_mb"] - smaller["peak_mb"]) * 1e6 / more
+        if seconds * 1e9 < 3600:
+            rows.append([f"`{row['stage']}`", "reads no rows", "", "", ""])
+            continue
+        times = [f"{seconds * 1e6:,.0f} s", f"{memory:,.0f} bytes", f"{seconds * 1e9 / 3600:,.0f} hours"]
+        rows.append([f"`{row['stage']}`", *times, f"{memory:,.0f} GB"])
+    head = ["stage", "processor time a million rows", "memory a row", "a billion rows, processor time", "memory"]
+    words = f"Forests have {found['trees']} trees here; a hundred take {100 // found['trees']} times as long to fit."
+    return "\n".join([_table(head, rows), "", words])
+
+
+def many_runs() -> str:
+    """What a store of many runs costs."""
+    found = _read("benchmarks/results/many_runs.json")
+    ratios = [
+        f"`{row['script']}` takes {row['ratio']:.2f} times as long as on an empty store" for row in found["table"]
+    ]
+    return (
+        f"With {found['trials']:,} trial runs in the store (`python -m benchmarks.many_runs`, imports included) "
+        f"`compare_results.py` takes {found['compare']['processor_seconds']:.0f} s on the processor; "
+        f"{', '.join(ratios)}. Writing the run of a trial takes {found['milliseconds_a_run']:.0f} ms on the processor."
+    )
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    return "\n".join([f"| {' | '.join(head)} |", "|---" * len(head) + "|", *(f"| {' | '.join(row)} |" for row in rows)])
+
+
+def _label(metric: str) -> str:
+    return METRICS[metric].label
+
+
+def _interval(bounds: Sequence[float], style: str = ".4f") -> str:
+    return f"[{bounds[0]:{style}}, {bounds[1]:{style}}]"
+
+
+def _metrics(stage: str, name: str) -> Any:
+    return _read(f"metrics/{stage}/{name}.json")
+
+
+def _read(path: str) -> Any:
+    return json.loads((ROOT / path).read_text(encoding="utf-8"))
