@@ -219,9 +219,9 @@ def own_tables() -> str:
 
 
 def row_scaling() -> str:
-    """What each stage costs at growing numbers of rows, and how that grows."""
-    found = _read("benchmarks/results/row_scaling.json")["table"]
-    sizes = [size["rows"] for size in found[0]["sizes"]]
+    """What each stage costs at growing numbers of rows, how that grows, and the size of the reports."""
+    result = _read("benchmarks/results/row_scaling.json")
+    found, sizes = result["table"], [size["rows"] for size in result["table"][0]["sizes"]]
     steps = [f"exponent, {low:,} to {high:,}" for low, high in itertools.pairwise(sizes)]
     rows = [
         [
@@ -231,7 +231,10 @@ def row_scaling() -> str:
         ]
         for row in found
     ]
-    return _table(["stage", *(f"{size:,} rows" for size in sizes), *steps], rows)
+    reports = zip(zip(*result["report_kb"].values(), strict=True), sizes, strict=True)
+    words = ", ".join(f"{sum(kilobytes) / 1000:.1f} MB at {size:,} rows" for kilobytes, size in reports)
+    table = _table(["stage", *(f"{size:,} rows" for size in sizes), *steps], rows)
+    return "\n".join([table, "", f"All reports and metrics together: {words}."])
 
 
 def billion_rows() -> str:
