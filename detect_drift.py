@@ -19,10 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.console import PipelineError, exit_code
 from pipeline.files import file_sha256, write_json
-from pipeline.ingest.contract import changes_against
 from pipeline.settings import Config, Dataset, drift_sha256, load_config
-from pipeline.tables.read import read_table
-from pipeline.tables.split import load_dataset, split
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,6 +36,7 @@ def detect(
     from pipeline.drift.score import score_on_current
     from pipeline.drift.verdict import recommend, target_words, verdict_words
     from pipeline.gates.results import read_results
+    from pipeline.ingest.contract import changes_against
 
     reference, current, known = load_sides(dataset, config, reference_file, current_file)
     print(f"{dataset.name}: comparing {len(reference):,} reference rows with {len(current):,} current rows", flush=True)
@@ -92,6 +90,9 @@ def load_sides(
     Raises:
         PipelineError: a file is missing or faulty, or the two have no column in common.
     """
+    from pipeline.tables.read import read_table
+    from pipeline.tables.split import load_dataset, split
+
     table = load_dataset(dataset)
     train, test = split(table, dataset, config)
 

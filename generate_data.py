@@ -20,12 +20,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.console import PipelineError, exit_code
 from pipeline.files import write_json, write_text
-from pipeline.generators import GENERATORS
-from pipeline.ingest.contract import changes_against, learn_contract
-from pipeline.ingest.facts import facts_of, found_words, lines_to_paste, write_table
-from pipeline.ingest.infer import calibrated, take_in
 from pipeline.settings import FEWEST_ROWS, Config, Dataset, load_config
-from pipeline.tables.read import read_text_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,6 +36,11 @@ def make(name: str, config: Config, seed: int, rows: int | None = None) -> None:
     Args:
         rows: of a calibrated table; None for as many as params.yaml says, or were calibrated.
     """
+    from pipeline.ingest.contract import changes_against, learn_contract
+    from pipeline.ingest.facts import facts_of, found_words, write_table
+    from pipeline.ingest.infer import calibrated, take_in
+    from pipeline.tables.read import read_text_table
+
     dataset = config.datasets[name]
     own = is_own(dataset)
     if own:
@@ -70,6 +70,8 @@ def generate(dataset: Dataset, seed: int, rows: int | None) -> tuple[pd.DataFram
     Raises:
         PipelineError: there is no generator of that name, or there are too many rows for a CSV file.
     """
+    from pipeline.generators import GENERATORS
+
     if dataset.name not in GENERATORS:
         raise PipelineError(f"params.yaml: datasets.{dataset.name}.source: no generator of that name; give your file")
     if rows and rows > CSV_ROWS and not dataset.file.endswith(".parquet"):
@@ -117,6 +119,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.target and not args.describe:
             parser.error("argument --target: goes with --describe")
         if args.describe:
+            from pipeline.ingest.facts import lines_to_paste
+
             print(lines_to_paste(args.describe, args.target, config))
             return 0
         names = list(config.datasets) if args.dataset == "all" else [args.dataset]

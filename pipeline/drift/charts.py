@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,6 +11,7 @@ import pandas as pd
 
 if TYPE_CHECKING:
     from evidently.presets import DataDriftPreset
+
 
 # Charts grow with the columns, by some 20 kB each; above this only the first of them are drawn.
 CHART_BYTES = 2_000_000
@@ -42,8 +44,6 @@ def draw(reference: pd.DataFrame, current: pd.DataFrame, names: Sequence[str], v
 
 def evidently_json(reference: pd.DataFrame, current: pd.DataFrame, verdicts: Verdicts) -> str:
     """Widgets and figures of Evidently as JSON that a script can hold: no name or value of a table can end it."""
-    import warnings
-
     warnings.simplefilter("ignore")
     from evidently import DataDefinition, Dataset, Report
     from evidently.legacy.utils import NumpyEncoder

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from jinja2 import Environment, FileSystemLoader
 
 from pipeline.drift.charts import draw
 from pipeline.drift.quality import quality
@@ -31,7 +32,6 @@ def write_pages(
     `sides`: reference and current. `types`: as types_of gives them. `found`: what the metrics file holds.
     """
     import evidently
-    from jinja2 import Environment, FileSystemLoader
 
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import numpy as np
+import pandas as pd
 
 from pipeline.generators.signal import standardise, without_linear_part
-
-if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
 
 # Churn: weights of the standardised linear and curved parts of the log-odds. The curved part lies in few columns, so
 # that a forest which looks at more columns a split, as tuning finds, gains by it.
@@ -23,9 +20,6 @@ def make_churn(seed: int, rows: int = CHURN_ROWS) -> tuple[pd.DataFrame, float]:
     highest values churn. With the cut as intercept, the churn probability p of a row is known, and the ceiling is
     the mean of max(p, 1 - p) over the rows drawn.
     """
-    import numpy as np
-    import pandas as pd
-
     rng, n = np.random.default_rng(seed), rows
     churned = round(n * CHURNED / CHURN_ROWS)
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import numpy as np
+import pandas as pd
 
 from pipeline.generators.signal import standardise, without_linear_part
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 # Housing: shares of the target's variance, and the smooth surface. SURFACE_SEED is part of the signal's definition
 # like the other constants: every data seed has the same surface.
@@ -28,9 +26,6 @@ def make_housing(seed: int, rows: int = HOUSING_ROWS) -> tuple[pd.DataFrame, flo
     have), in fixed shares of the variance. The ceiling is one minus the noise's share of the target's variance in the
     very rows drawn.
     """
-    import numpy as np
-    import pandas as pd
-
     rng, n = np.random.default_rng(seed), rows
     income = np.exp(rng.normal(1.25, 0.45, n)).clip(0.5, 15).round(4)
     age = rng.integers(1, 53, n).astype(float)

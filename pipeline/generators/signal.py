@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import numpy as np
+import numpy as np
 
 
 def standardise(values: np.ndarray) -> np.ndarray:
@@ -14,8 +11,6 @@ def standardise(values: np.ndarray) -> np.ndarray:
 
 def without_linear_part(values: np.ndarray, design: np.ndarray) -> np.ndarray:
     """Residuals of a least-squares fit on an intercept and the design's columns (n x k)."""
-    import numpy as np
-
     scaled = (design - design.mean(axis=0)) / design.std(axis=0)
     full = np.column_stack([np.ones(len(values)), scaled])
     return values - full @ np.linalg.lstsq(full, values, rcond=None)[0]

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from pipeline.console import PipelineError
 from pipeline.tables.types import LISTED_CATEGORIES
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def learn_contract(frame: pd.DataFrame, types: Mapping[str, str], target: str) -> str:

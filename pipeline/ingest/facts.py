@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pandas as pd
 import yaml
 
 from pipeline.files import file_sha256, write_atomic
@@ -15,14 +16,9 @@ from pipeline.settings import Config, Dataset, Gate
 from pipeline.tables.read import read_text_table
 from pipeline.tables.types import value_text
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 def write_table(frame: pd.DataFrame, path: Path) -> None:
     """Write CSV or Parquet by the file's ending, whole or not at all."""
-    import pandas as pd
-
     if path.suffix == ".parquet":
         write_atomic(path, lambda temporary: frame.to_parquet(temporary, index=False))
     else:

@@ -6,16 +6,15 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
 
 from pipeline.console import PipelineError, nearest
 from pipeline.metrics import default_metric
 from pipeline.settings import Config, Dataset
 from pipeline.tables.split import check_target, features_and_target, fold_indices, in_order_of_time, split
 from pipeline.tables.types import convert, infer_type, normalise_types, value_text, word_among_numbers
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 # A target of whole numbers with more values than this is a quantity, with fewer it is a class.
 MOST_CLASSES = 20
@@ -187,7 +186,6 @@ def giveaways(frame: pd.DataFrame, dataset: Dataset, config: Config) -> dict[str
     """Columns that predict the target nearly perfectly alone, with the cross-validated R² or balanced accuracy of a
     decision tree on at most GIVEAWAY_ROWS rows.
     """
-    import numpy as np
     from sklearn.model_selection import cross_val_score
     from sklearn.preprocessing import OrdinalEncoder
     from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
@@ -212,6 +210,4 @@ def giveaways(frame: pd.DataFrame, dataset: Dataset, config: Config) -> dict[str
 
 
 def _content_hash(column: pd.Series) -> int:
-    import pandas as pd
-
     return hash(pd.util.hash_pandas_object(column, index=False).to_numpy().tobytes())

@@ -5,12 +5,11 @@ from __future__ import annotations
 import warnings
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import optuna
 
 from pipeline.files import write_atomic, write_text
-
-if TYPE_CHECKING:
-    import optuna
 
 PLOTS = ("optimization_history", "param_importances", "parallel_coordinate", "slice")
 # Scores that differ by less are the same to a plot of what matters.
@@ -23,7 +22,6 @@ def write_study_reports(study: optuna.Study, folder: Path) -> None:
     The pages share plotly's script beside them, so that the folder can be moved or sent, and opened without a network.
     """
     import matplotlib
-    import optuna
 
     matplotlib.use("Agg")
     from matplotlib import pyplot

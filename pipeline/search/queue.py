@@ -17,13 +17,17 @@ from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
 from typing import TYPE_CHECKING, Any
 
+import joblib
+import optuna
+from tqdm import tqdm
+
 from pipeline.console import PipelineError
 from pipeline.search.study import finished_trials, progress, slot_of
 from pipeline.search.trials import Objective, propose, run_trial
 
 if TYPE_CHECKING:
-    import optuna
     from distributed import Client
+
 
 # A pool of processes that breaks so often without a trial in between is given up.
 MOST_BREAKS = 3
@@ -47,8 +51,6 @@ def start_executor(workers: int, cluster: Client | None) -> Executor:
         return cluster.get_executor(pure=False)
     if workers == 1:
         return InProcess()
-    import joblib
-
     threads = max(1, joblib.cpu_count() // workers)
     context = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(workers, context, initializer=_become_worker, initargs=(threads,))
@@ -71,8 +73,6 @@ def run_trials(
     Raises:
         PipelineError: the search space is wrong, or worker processes keep dying.
     """
-    from tqdm import tqdm
-
     deadline = math.inf if timeout is None else time.monotonic() + timeout
     done = {slot_of(trial): trial for trial in finished_trials(kept)}
     if done:

@@ -13,14 +13,17 @@ import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from joblib import cpu_count, effective_n_jobs
+from sklearn.base import clone
+from threadpoolctl import threadpool_limits
 
 from pipeline.metrics import Predictions, metric_value
 from pipeline.tables.split import Rows
 from pipeline.training.build import Recipe, build_preprocessing, columns_by_kind
-
-if TYPE_CHECKING:
-    import numpy as np
+from pipeline.training.fit import empty_columns_as_zero
 
 # A tree of a search draws half the rows, at most so many; 61 of 100 trees then leave a row out.
 TREE_SHARE, TREE_ROWS = 0.5, 4000
@@ -58,8 +61,6 @@ def way_of_scoring(recipe: Recipe, space: Mapping[str, Any], independent: bool) 
 
 def make_scorer(way: str, recipe: Recipe, rows: Rows) -> Scorer:
     """The scorer of a way on these rows, which are preprocessed here, once."""
-    import numpy as np
-
     preprocessing = build_preprocessing(recipe, columns_by_kind(recipe, rows.X))
     if way == "out of bag":
         features = np.asarray(preprocessing.fit_transform(rows.X, rows.y), dtype=np.float32)
@@ -75,10 +76,6 @@ def score_out_of_bag(recipe: Recipe, features: np.ndarray, y: np.ndarray, estima
     Args:
         features, y: the preprocessed rows (n, k) and their targets (n,).
     """
-    import numpy as np
-    from joblib import cpu_count
-    from sklearn.base import clone
-
     labels = None if recipe.task == "regression" else np.unique(y)
     settings = {"warm_start": True, "max_samples": max(1, min(TREE_ROWS, int(TREE_SHARE * len(y)))), "n_jobs": 1}
     seeds = [(recipe.seed + part) % 2**32 for part in range(FOREST_PARTS)]
@@ -104,10 +101,6 @@ def score_out_of_bag(recipe: Recipe, features: np.ndarray, y: np.ndarray, estima
 
 def score_grown(recipe: Recipe, folds: Sequence[Fold], estimator: Any) -> Steps:
     """Pooled out-of-fold score of forests that grow, one a fold."""
-    import numpy as np
-    from joblib import cpu_count
-    from sklearn.base import clone
-
     actual = np.concatenate([fold[3] for fold in folds])
     # every row is in the last fold, to learn from or to validate
     labels = None if recipe.task == "regression" else np.unique(np.concatenate([folds[-1][1], folds[-1][3]]))
@@ -141,11 +134,6 @@ def score_folds(recipe: Recipe, folds: Sequence[Fold], estimator: Any) -> Steps:
     The folds are fitted side by side, each on one core, and looked at in their order. What is left when a trial is
     pruned is dropped.
     """
-    import numpy as np
-    from joblib import effective_n_jobs
-    from sklearn.base import clone
-    from threadpoolctl import threadpool_limits
-
     stopped = getattr(estimator, "early_stopping", False) is True and hasattr(estimator, "max_iter")
 
     def judge(fold: Fold) -> tuple[float, int]:
@@ -182,11 +170,6 @@ def score_folds(recipe: Recipe, folds: Sequence[Fold], estimator: Any) -> Steps:
 
 def preprocessed_folds(preprocessing: Any, rows: Rows, dtype: str) -> list[Fold]:
     """The folds as numbers, the preprocessing fitted on the training rows of each."""
-    import numpy as np
-    from sklearn.base import clone
-
-    from pipeline.training.fit import empty_columns_as_zero
-
     folds = []
     for train, validation in rows.folds:
         fitted = clone(preprocessing)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import optuna
 
 from pipeline.console import PipelineError
-
-if TYPE_CHECKING:
-    import optuna
 
 
 def space_of_task(space: Mapping[str, Any], model: str, task: str) -> dict[str, Any]:

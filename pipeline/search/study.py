@@ -6,15 +6,14 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
+
+import optuna
 
 from pipeline.console import PipelineError
 from pipeline.metrics import METRICS
 from pipeline.search import scorers
 from pipeline.store.sqlite import STUDIES, check_database, create_database
-
-if TYPE_CHECKING:
-    import optuna
 
 
 def study_name(model: str, way: str, space: Mapping[str, Any], tuning: Sequence[int], hashes: Mapping[str, str]) -> str:
@@ -35,8 +34,6 @@ def open_study(dataset: str, model: str, name: str, metric: str) -> optuna.Study
     Raises:
         PipelineError: the database is damaged, read-only or of another version.
     """
-    import optuna
-
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     database = study_database(dataset)
     if not database.exists():
@@ -54,8 +51,6 @@ def direction_of(metric: str) -> Literal["maximize", "minimize"]:
 
 
 def open_storage(database: Path) -> optuna.storages.RDBStorage:
-    import optuna
-
     options = {"connect_args": {"timeout": 60}}
     try:
         return optuna.storages.RDBStorage(f"sqlite:///{database.resolve()}", engine_kwargs=options)
@@ -66,8 +61,6 @@ def open_storage(database: Path) -> optuna.storages.RDBStorage:
 
 def in_memory(name: str, metric: str, trials: Sequence[optuna.trial.FrozenTrial]) -> optuna.Study:
     """A study of that name in this process alone, with copies of the trials."""
-    import optuna
-
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(study_name=name, direction=direction_of(metric))
     study.add_trials(trials)

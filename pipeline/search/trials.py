@@ -8,7 +8,10 @@ import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import optuna
+from optuna.trial import TrialState
 
 from pipeline.console import PipelineError
 from pipeline.search.scorers import Scorer, make_scorer
@@ -16,9 +19,6 @@ from pipeline.search.space import highest, suggest
 from pipeline.search.study import in_memory
 from pipeline.tables.split import Rows
 from pipeline.training.build import Recipe, build_estimator, columns_by_kind
-
-if TYPE_CHECKING:
-    import optuna
 
 SEEDS = 2**32
 
@@ -60,8 +60,6 @@ def propose(
     Raises:
         PipelineError: the search space is wrong.
     """
-    import optuna
-
     recipe, space = objective.recipe, objective.space
     study = in_memory("proposals", recipe.metric, [*known, *map(_as_running, running)])
     with warnings.catch_warnings():
@@ -100,9 +98,6 @@ def run_trial(
     Raises:
         PipelineError: a setting is unknown to the estimator.
     """
-    import optuna
-    from optuna.trial import TrialState
-
     slot = proposed.user_attrs["slot"]
     deadline = time.monotonic() + seconds if slot else math.inf
     study = in_memory("trial", objective.recipe.metric, known)
@@ -139,8 +134,6 @@ def score_trial(objective: Objective, trial: optuna.Trial, deadline: float) -> f
         OutOfTimeError: the deadline (monotonic seconds) has passed.
         optuna.TrialPruned: the trial is worse than the median of those before it.
     """
-    import optuna
-
     settings = trial.user_attrs["settings"]
     estimator = build_estimator(objective.recipe, objective.columns, settings)
     value = math.nan
@@ -159,8 +152,6 @@ def score_trial(objective: Objective, trial: optuna.Trial, deadline: float) -> f
 
 def _as_running(trial: optuna.trial.FrozenTrial) -> optuna.trial.FrozenTrial:
     """The trial without its result, as it was while it ran."""
-    import optuna
-
     return optuna.trial.create_trial(
         state=optuna.trial.TrialState.RUNNING,
         params=trial.params,

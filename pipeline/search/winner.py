@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import optuna
+
+from pipeline.bootstrap import paired_differences
 from pipeline.console import PipelineError
 from pipeline.metrics import lead, relative_gain
 from pipeline.search.study import slot_of
-
-if TYPE_CHECKING:
-    import optuna
-
-    from pipeline.store.runs import RunRecord
-    from pipeline.training.assess import Assessment
+from pipeline.store.runs import RunRecord
+from pipeline.training.assess import Assessment
 
 STATUS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
 
@@ -48,8 +47,6 @@ def choose(
 
 def summarise(study: optuna.Study, best: Mapping[str, Any], baseline: Assessment, winner: Assessment) -> dict[str, Any]:
     """The winner's part of the committed metrics."""
-    from pipeline.bootstrap import paired_differences
-
     metric, facts, trials = winner.recipe.metric, winner.summary(), study.get_trials(deepcopy=False)
     states = [trial.state.name for trial in trials]
     judged = winner.predictions, [baseline.predictions]
@@ -79,8 +76,6 @@ def pruned_work(trials: Sequence[optuna.trial.FrozenTrial]) -> float:
 
 def trial_record(trial: optuna.trial.FrozenTrial, tags: Mapping[str, str]) -> RunRecord:
     """A trial's MLflow run: a pruned trial was stopped on purpose (KILLED), a failed one FAILED."""
-    from pipeline.store.runs import RunRecord
-
     values = [trial.value] if trial.value is not None else list(trial.intermediate_values.values())[-1:]
     reason = {"reason": trial.user_attrs["reason"][:500]} if "reason" in trial.user_attrs else {}
     return RunRecord(

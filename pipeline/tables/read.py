@@ -8,13 +8,11 @@ import io
 import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from pipeline.console import PipelineError
 from pipeline.tables.types import convert, normalise_types
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 DELIMITERS = ",;\t|"
 
@@ -48,8 +46,6 @@ def read_text_table(path: Path, mend: str, delimiter: str = ",") -> pd.DataFrame
 
 def _read(path: Path, mend: str, delimiter: str, as_text: set[str] | None) -> pd.DataFrame:
     """The bare table; the columns named in as_text, or all of them with None, as text."""
-    import pandas as pd
-
     if path.exists() and not path.is_file():
         raise PipelineError(f"{path}: is no file; give a CSV or Parquet file")
     try:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
 
 from pipeline.console import PipelineError, nearest
 from pipeline.settings import Config, Dataset
 from pipeline.tables.read import read_table
 from pipeline.tables.types import value_text
-
-if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -185,8 +183,6 @@ def group_labels(frame: pd.DataFrame, dataset: Dataset) -> np.ndarray:
 
 def _check_several_values(y: np.ndarray | pd.Series, rows: str, dataset: Dataset) -> None:
     """Nothing is learned from rows of one class or number, and R² and ROC-AUC are not defined for them."""
-    import pandas as pd
-
     values = pd.unique(y)
     if len(values) < 2:
         raise PipelineError(
@@ -214,7 +210,6 @@ def fold_indices(
         PipelineError: a class has fewer rows than there are folds, there are fewer rows or groups than folds, or the
             target has one value only where a fold learns, or in all that the folds validate.
     """
-    import numpy as np
     from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold, TimeSeriesSplit
 
     regression = dataset.task == "regression"

@@ -7,14 +7,14 @@ else: categories, text, and dates as ISO 8601, so that a row means the same in a
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
 
 from pipeline.console import PipelineError
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 # Categories that a contract lists; a column with more distinct values is not held to them.
 LISTED_CATEGORIES = 100
@@ -37,8 +37,6 @@ DATE = re.compile(
 
 def normalise_types(frame: pd.DataFrame) -> pd.DataFrame:
     """Numeric columns as float64, all others as text with None for missing."""
-    import pandas as pd
-
     columns = {}
     for name in frame:
         column = frame[name]
@@ -57,8 +55,6 @@ def convert(frame: pd.DataFrame, types: Mapping[str, str], path: Path, strict: b
     Raises:
         PipelineError: a value is no number, no date, or too large; without strict only the latter.
     """
-    import numpy as np
-
     columns = {}
     for name in frame:
         kind, column = types.get(name, ""), frame[name]
@@ -85,8 +81,6 @@ def convert(frame: pd.DataFrame, types: Mapping[str, str], path: Path, strict: b
 
 def infer_type(column: pd.Series) -> str:
     """number, date, text or category, by the distinct values of a column."""
-    import pandas as pd
-
     if _is_number(column):
         return "number"
     if pd.api.types.is_datetime64_any_dtype(column):
@@ -106,8 +100,6 @@ def infer_type(column: pd.Series) -> str:
 
 def parse_numbers(column: pd.Series) -> pd.Series:
     """Floats; NaN where a value is missing or no number. `$1,234.50`, `(12)` for -12, `45 %` for 0.45 are numbers."""
-    import pandas as pd
-
     if _is_number(column):
         return column.astype("float64")
     text = as_trimmed_text(column)
@@ -124,8 +116,6 @@ def word_among_numbers(column: pd.Series) -> str:
 
     Empty where there is none, for few different values, and for codes such as 007.
     """
-    import pandas as pd
-
     text = as_trimmed_text(column)
     values = pd.Series(text.dropna().unique(), dtype=object)
     if len(values) < SEVERAL or values.str.fullmatch(r"0\d+").any():
@@ -142,10 +132,6 @@ def parse_dates(column: pd.Series) -> pd.Series:
 
     Day and month are taken in the order in which more values are dates, month first where that does not tell.
     """
-    import warnings
-
-    import pandas as pd
-
     if pd.api.types.is_datetime64_any_dtype(column):
         best = pd.to_datetime(column, utc=True)
     else:
@@ -164,8 +150,6 @@ def parse_dates(column: pd.Series) -> pd.Series:
 
 def as_trimmed_text(column: pd.Series) -> pd.Series:
     """Text without surrounding white space; None where a value is missing or blank."""
-    import pandas as pd
-
     present = column.notna()
     if pd.api.types.is_datetime64_any_dtype(column):
         text = column.astype(str)
@@ -199,6 +183,4 @@ def _at(column: pd.Series, faulty: object) -> str:
 
 
 def _is_number(column: pd.Series) -> bool:
-    import pandas as pd
-
     return pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)

@@ -8,6 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pandas as pd
+import sklearn
+from sklearn.pipeline import Pipeline
+
 from pipeline.bootstrap import bootstrap_intervals
 from pipeline.console import PipelineError, Progress
 from pipeline.metrics import Predictions, metrics_of, scores
@@ -19,10 +24,7 @@ from pipeline.training.fit import out_of_fold, predict, timed_fit, validated_row
 from pipeline.training.threshold import best_f1_threshold
 
 if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
     from mlflow import MlflowClient
-    from sklearn.pipeline import Pipeline
 
 
 @dataclass(frozen=True)
@@ -132,8 +134,6 @@ def logged_baseline(client: MlflowClient, name: str, recipe: Recipe, hashes: Map
 
 def code_sha256() -> str:
     """Hash of the code that decides what an assessment finds: these modules and scikit-learn's version."""
-    import sklearn
-
     digest = hashlib.sha256(sklearn.__version__.encode())
     root = Path(__file__).parent.parent
     files = [*root.glob("training/*.py"), *root.glob("tables/*.py"), root / "metrics.py", root / "bootstrap.py"]
@@ -144,8 +144,6 @@ def code_sha256() -> str:
 
 def naive_scores(task: str, y_train: np.ndarray, y: np.ndarray) -> dict[str, float]:
     """Scores of predicting the mean of y_train (m,), or its majority class, for the rows that are judged (y, (n,))."""
-    import numpy as np
-
     if task == "regression":
         return _rounded(scores(task, Predictions(y, np.full(len(y), y_train.mean()))))
     labels, counts = np.unique(y_train, return_counts=True)

@@ -8,16 +8,18 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
+from sklearn.base import BaseEstimator
+from sklearn.compose import ColumnTransformer
+from sklearn.impute import SimpleImputer
+from sklearn.model_selection import FixedThresholdClassifier, KFold, StratifiedKFold
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler, TargetEncoder
 
 from pipeline.console import PipelineError
 from pipeline.settings import Config, Dataset
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from sklearn.base import BaseEstimator
-    from sklearn.compose import ColumnTransformer
-    from sklearn.pipeline import Pipeline
 
 # More categories than this are told apart by their mean target, not by a rank of their own.
 MANY_CATEGORIES = 30
@@ -83,9 +85,6 @@ def build_model(recipe: Recipe, X: pd.DataFrame, overrides: Mapping[str, Any] | 
     Raises:
         PipelineError: the estimator does not know a setting.
     """
-    from sklearn.model_selection import FixedThresholdClassifier
-    from sklearn.pipeline import Pipeline
-
     columns = columns_by_kind(recipe, X)
     estimator = build_estimator(recipe, columns, overrides)
     if recipe.task == "binary" and recipe.threshold != 0.5:
@@ -123,12 +122,6 @@ def build_preprocessing(recipe: Recipe, columns: Mapping[str, list[str]]) -> Col
     too); categories as ordinals with -1 for unseen ones, and where there are many of them, as the cross-fitted mean of
     the target (Micci-Barreca 2001). Dates become their parts, text the leading components of its character n-grams.
     """
-    from sklearn.compose import ColumnTransformer
-    from sklearn.impute import SimpleImputer
-    from sklearn.model_selection import KFold, StratifiedKFold
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler, TargetEncoder
-
     regression = recipe.task == "regression"
     steps: dict[str, Any] = {
         "numbers": "passthrough",

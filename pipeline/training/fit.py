@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
+from joblib import Parallel, cpu_count, delayed, parallel_config
+from sklearn.base import clone
+from sklearn.pipeline import Pipeline
+from threadpoolctl import threadpool_limits
 
 from pipeline.console import PipelineError
 from pipeline.metrics import Predictions
 from pipeline.tables.split import Rows
 from pipeline.training.threshold import labels_by_other_folds
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from sklearn.pipeline import Pipeline
-
-# Read by OpenMP when scikit-learn loads it. By default a thread of boosting spins while it waits for the others, and on
-# a busy machine takes the core from those that it waits for: fits took 40 times as long.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 def fit(model: Pipeline, X: pd.DataFrame, y: np.ndarray) -> Pipeline:
@@ -29,8 +24,6 @@ def fit(model: Pipeline, X: pd.DataFrame, y: np.ndarray) -> Pipeline:
     Raises:
         PipelineError: the estimator refuses its settings or the rows.
     """
-    from joblib import parallel_config
-
     estimator = model[-1]
     try:
         # a fit stays in one process, on its cores, wherever joblib takes the fits themselves
@@ -55,7 +48,6 @@ def empty_columns_as_zero(features: np.ndarray) -> np.ndarray:
 
 def timed_fit(model: Pipeline, X: pd.DataFrame, y: np.ndarray) -> tuple[Pipeline, float]:
     """The model fitted, by a worker where joblib's work goes to a cluster, and the seconds that the fit took."""
-    from joblib import Parallel, delayed
 
     def fitted() -> tuple[Pipeline, float]:
         started = time.perf_counter()
@@ -66,8 +58,6 @@ def timed_fit(model: Pipeline, X: pd.DataFrame, y: np.ndarray) -> tuple[Pipeline
 
 def predict(model: Pipeline, X: pd.DataFrame, y: np.ndarray, task: str) -> Predictions:
     """A fitted model's predictions for the rows of X (n rows each), the same to the last digit in every call."""
-    from joblib import parallel_config
-
     # the threads of a forest add up their trees in any order; one after another they do it in the same
     with parallel_config(backend="sequential"):
         if task != "binary":
@@ -91,10 +81,6 @@ def out_of_fold(
     `fold_ended` is told how many folds are done. The folds are fitted side by side and share the cores, which wastes
     less than many cores on one fold; an estimator with `n_jobs: 1` keeps to one core.
     """
-    from joblib import Parallel, cpu_count, delayed
-    from sklearn.base import clone
-    from threadpoolctl import threadpool_limits
-
     X, y, folds = rows.X, rows.y, rows.folds
     jobs = getattr(getattr(model[-1], "estimator", model[-1]), "n_jobs", None) or -1
     cores = 1 if jobs == 1 else max(1, cpu_count() // len(folds))

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import numpy as np
+import pandas as pd
+from joblib import parallel_config
+from sklearn.inspection import permutation_importance
+from sklearn.pipeline import Pipeline
 
 from pipeline.metrics import METRICS, metric_value
 from pipeline.tables.split import Rows
 from pipeline.training.build import Recipe
 from pipeline.training.fit import predict
-
-if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
-    from sklearn.pipeline import Pipeline
 
 IMPORTANCE_ROWS = 1000
 IMPORTANCE_REPEATS = 3
@@ -22,9 +21,6 @@ def importances(model: Pipeline, recipe: Recipe, rows: Rows) -> dict[str, float]
     """Permutation importance (Breiman 2001) of each raw column that is learned from, on at most IMPORTANCE_ROWS of the
     rows: by how much the main metric gets worse when the column is shuffled.
     """
-    from joblib import parallel_config
-    from sklearn.inspection import permutation_importance
-
     picked = _pick(rows.y, recipe.task == "binary", recipe.seed)
     X = rows.X.iloc[picked].drop(columns=[name for name in rows.X if name in recipe.unused])
 
@@ -42,8 +38,6 @@ def _pick(y: np.ndarray, is_binary: bool, seed: int) -> np.ndarray:
     """Positions of at most IMPORTANCE_ROWS rows; a rare positive class keeps its rows, so that a ranking metric stays
     defined.
     """
-    import numpy as np
-
     positions = np.random.default_rng(seed).permutation(len(y))
     if is_binary and len(y) > IMPORTANCE_ROWS:
         rare = positions[y[positions] == 1][: IMPORTANCE_ROWS // 2]

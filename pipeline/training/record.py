@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sklearn.pipeline import Pipeline
+
 from pipeline.files import write_atomic
 from pipeline.store.predictions import predictions_csv
 from pipeline.store.runs import RunRecord, write_runs
@@ -18,7 +20,7 @@ from pipeline.training.importance import importances
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from sklearn.pipeline import Pipeline
+
 
 EXAMPLE_ROWS = 5
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from sklearn.metrics import precision_recall_curve
 
 
 def best_f1_threshold(actual: np.ndarray, score: np.ndarray) -> float:
@@ -10,8 +11,6 @@ def best_f1_threshold(actual: np.ndarray, score: np.ndarray) -> float:
 
     Where every row has the same score there is nothing to choose: 0.5.
     """
-    from sklearn.metrics import precision_recall_curve
-
     precision, recall, thresholds = precision_recall_curve(actual, score)
     if len(thresholds) == 1:
         return 0.5
