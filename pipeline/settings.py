@@ -238,7 +238,8 @@ class Config(_Section):
 
     def gates_of(self, dataset: Dataset) -> tuple[Gate, ...]:
         """The gates of a dataset; where it has none, one: better than predicting the mean or the majority class."""
-        return self.gates.get(dataset.name) or (Gate(metric=dataset.metric, above=0.0, over="naive"),)
+        bound = {"above" if METRICS[dataset.metric].higher_is_better else "below": 0.0}
+        return self.gates.get(dataset.name) or (Gate(metric=dataset.metric, over="naive", **bound),)
 
     def dataset(self, name: str, facts_dir: Path = FACTS_DIR) -> Dataset:
         """The dataset of that name, completed with the facts that generate_data.py has inferred from its table.

@@ -65,6 +65,13 @@ def test_drift_gate_fails_on_a_drifted_column_and_where_drift_is_unknown() -> No
     assert "detect_drift.py" in outcome(Gate("drifted_columns", below=1), drifted=None).reason
 
 
+def test_a_dataset_without_gates_has_to_beat_the_naive_model_in_the_direction_of_its_metric() -> None:
+    config = load_config()
+    houses = config.dataset("houses")
+    assert config.gates_of(houses) == (Gate("r2", above=0.0, over="naive"),)
+    assert config.gates_of(dataclasses.replace(houses, metric="rmse")) == (Gate("rmse", below=0.0, over="naive"),)
+
+
 def test_champion_gate() -> None:
     gate = Gate("accuracy", above=-0.01, over="champion")
     assert outcome(gate).passed

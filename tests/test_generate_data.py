@@ -93,7 +93,10 @@ def test_same_seed_same_bytes_and_committed_facts(tmp_path: Path, monkeypatch: p
         assert json.loads(Path(f"metrics/data/{name}.json").read_text()) == committed
         assert file_sha256(Path(committed["file"])) == committed["sha256"]
         assert 0.5 < committed["ceiling"]["value"] < 1
+    # the ceiling is of the generator's own metric, whatever models are compared by
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text().replace("metric: accuracy", "metric: f1"))
     assert generate_data.main(["--dataset", "customer_churn", "--seed", "1"]) == 0
+    assert json.loads(Path("metrics/data/customer_churn.json").read_text())["ceiling"]["metric"] == "accuracy"
     assert json.loads(Path("metrics/data/customer_churn.json").read_text())["sha256"] != committed["sha256"]
 
 

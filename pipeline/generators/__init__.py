@@ -12,3 +12,5 @@ from pipeline.generators.credit import make_credit
 from pipeline.generators.housing import make_housing
 
 GENERATORS = {"california_housing": make_housing, "credit_fraud": make_credit, "customer_churn": make_churn}
+# The metric that the best achievable score of a table is of.
+CEILINGS = {"california_housing": "r2", "credit_fraud": "roc_auc", "customer_churn": "accuracy"}

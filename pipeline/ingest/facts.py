@@ -32,12 +32,10 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
 
 def facts_of(table: Table) -> dict[str, Any]:
     """The committed facts of a written table: what it is like, how it is learned from, the best score to expect."""
-    dataset, frame, shares, ceiling = table.dataset, table.frame, None, None
+    dataset, frame, shares = table.dataset, table.frame, None
     if dataset.task != "regression":
         counts = frame[dataset.target].value_counts(normalize=True)
         shares = {value_text(label): round(float(share), 6) for label, share in counts.items()}
-    if table.ceiling is not None:
-        ceiling = {"metric": dataset.metric, "value": round(table.ceiling, 6)}
     return {
         "dataset": dataset.name,
         "file": dataset.file,
@@ -50,7 +48,7 @@ def facts_of(table: Table) -> dict[str, Any]:
         "evaluation": dataset.evaluation,
         "class_share": shares,
         "sha256": file_sha256(Path(dataset.file)),
-        "ceiling": ceiling,
+        "ceiling": table.ceiling,
         "types": dict(dataset.types),
         "ignored": dict(table.ignored),
         "warnings": list(table.warnings),

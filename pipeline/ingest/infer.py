@@ -6,11 +6,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from pipeline.console import PipelineError, nearest
+from pipeline.generators import CEILINGS
 from pipeline.metrics import default_metric
 from pipeline.settings import Config, Dataset
 from pipeline.tables.split import check_target, features_and_target, fold_indices, in_order_of_time, split
@@ -38,15 +40,16 @@ class Table:
     dataset: Dataset
     ignored: Mapping[str, str] = field(default_factory=dict)
     warnings: Sequence[str] = ()
-    ceiling: float | None = None
+    ceiling: Mapping[str, Any] | None = None
 
 
 def calibrated(dataset: Dataset, made: pd.DataFrame, ceiling: float, config: Config) -> Table:
-    """A generated table, whose columns are what they look like."""
+    """A generated table, whose columns are what they look like; `ceiling` is the best score that it allows."""
     frame = normalise_types(made)
     types = {str(name): "number" if frame[name].dtype == "float64" else "category" for name in frame}
     types |= dict.fromkeys(dataset.drop, "ignore")
-    return Table(frame, complete(replace(dataset, types=types), frame, config), ceiling=ceiling)
+    best = {"metric": CEILINGS[dataset.name], "value": round(ceiling, 6)}
+    return Table(frame, complete(replace(dataset, types=types), frame, config), ceiling=best)
 
 
 def take_in(dataset: Dataset, raw: pd.DataFrame, config: Config) -> Table:
