@@ -46,8 +46,8 @@ def tune_dataset(
     from pipeline.plots.study import write_study_reports
     from pipeline.search import queue, scorers, space, study, trials, winner
     from pipeline.store.connect import open_store, store_lock
-    from pipeline.store.runs import RunRecord, write_runs
     from pipeline.store.sqlite import database_errors
+    from pipeline.store.write import RunRecord, write_runs
     from pipeline.tables.split import load_parts, sample_rows
     from pipeline.training.assess import assess, logged_baseline
     from pipeline.training.build import resolve_recipe

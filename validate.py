@@ -16,6 +16,7 @@ import argparse
 import contextlib
 import html
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -26,7 +27,7 @@ from typing import TYPE_CHECKING
 from pipeline.console import PipelineError, exit_code
 from pipeline.files import file_sha256, write_json
 from pipeline.gates.judge import Verdict, failure, judge
-from pipeline.gates.promotion import current_commit, promote, roll_back
+from pipeline.gates.promotion import promote, roll_back
 from pipeline.gates.results import METRICS_DIR, read_object, read_results
 from pipeline.settings import Config, load_config
 
@@ -62,13 +63,13 @@ def validate(names: Sequence[str], config: Config, confident: bool) -> list[Verd
     return verdicts
 
 
-def append_log(verdicts: Sequence[Verdict]) -> None:
+def append_log(verdicts: Sequence[Verdict], commit: str) -> None:
     """Add the verdicts to the log with time and commit; one write, so that parallel runs do not mix.
 
     Raises:
         PipelineError: the log cannot be written.
     """
-    head = f"{time.strftime('%Y-%m-%d %H:%M:%S%z')} {current_commit()[:9]}"
+    head = f"{time.strftime('%Y-%m-%d %H:%M:%S%z')} {commit[:9]}"
     size = LOG.stat().st_size if LOG.is_file() else 0
     try:
         LOG.parent.mkdir(exist_ok=True)
@@ -79,6 +80,15 @@ def append_log(verdicts: Sequence[Verdict]) -> None:
         with contextlib.suppress(OSError):
             os.truncate(LOG, size)
         raise PipelineError(f"{LOG}: cannot be written ({error.strerror})") from None
+
+
+def current_commit() -> str:
+    """The hash of the checked out commit; `-` outside a repository."""
+    try:
+        done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "-"
+    return done.stdout.strip()
 
 
 def annotate(verdicts: Sequence[Verdict], summary: str | None) -> None:
@@ -125,7 +135,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         verdicts = validate(names, config, args.confident)
         failed = [verdict for verdict in verdicts if not verdict.passed]
         passed = bool(verdicts) and not failed
-        append_log(verdicts)
+        commit = current_commit()
+        append_log(verdicts, commit)
         output = METRICS_DIR / "validation.json"
         write_json(output, {"passed": passed, "gates": [asdict(verdict) for verdict in verdicts]})
         for verdict in verdicts:
@@ -135,7 +146,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         blocked = {verdict.dataset for verdict in failed}
         for name in names if args.promote else ():
             fails = name in blocked or "all" in blocked
-            print(f"{name}: not promoted, it fails" if fails else promote(name, config, args.confident), flush=True)
+            print(
+                f"{name}: not promoted, it fails" if fails else promote(name, config, args.confident, commit),
+                flush=True,
+            )
     except PipelineError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -19,8 +19,9 @@ import train
 import tune_hyperparameters
 import validate
 from pipeline.store.connect import open_store
-from pipeline.store.runs import RunRecord, write_runs
+from pipeline.store.runs import newest_runs
 from pipeline.store.sqlite import ALLOW, RESTORE
+from pipeline.store.write import RunRecord, write_runs
 
 MLFLOW, OPTUNA = Path("mlruns/db.sqlite"), Path("mlruns/optuna/customers.db")
 WORDS = ["--dataset", "customers", "--model", "linear"]
@@ -166,6 +167,22 @@ def test_a_store_that_is_locked_for_long_is_waited_for(project: Path, capfd: pyt
     assert holder.stdout is not None
     assert holder.stdout.readline() == b"held\n"
     tags = {"stage": "baseline", "model_type": "other", "data_sha256": "", "params_sha256": ""}
-    assert len(write_runs(client, "customers", [RunRecord("other", tags)])) == 1
+    write_runs(client, "customers", [RunRecord("other", tags)])
+    assert list(newest_runs(client, "customers", "baseline", "", "")) == ["other"]
     assert "db.sqlite: another program holds it; waiting" in capfd.readouterr().err
     assert holder.wait() == 0
+
+
+def test_the_experiment_of_a_dataset_is_named_in_one_place(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    results = Path("metrics/comparison_results.json").read_text()
+    shutil.rmtree("mlruns")
+    monkeypatch.setattr("pipeline.store.connect.experiment_name", lambda dataset: f"tabular/{dataset}")
+    assert train.main(WORDS) == 0
+    assert tune_hyperparameters.main([*WORDS, "--n-trials", "2"]) == compare_results.main([]) == 0
+    assert Path("metrics/comparison_results.json").read_text() == results
+    client = open_store()
+    assert [found.name for found in client.search_experiments()] == ["tabular/customers", "Default"]
+    # also in a store that was moved away from the addresses in its database
+    Path("mlruns").rename("elsewhere")
+    assert compare_results.main(["--tracking-uri", f"sqlite:///{Path('elsewhere/db.sqlite').resolve()}"]) == 0
+    assert Path("metrics/comparison_results.json").read_text() == results

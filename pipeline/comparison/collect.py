@@ -16,7 +16,6 @@ from pipeline.gates.judge import judge
 from pipeline.gates.results import METRICS_DIR, read_results, select_model
 from pipeline.metrics import metrics_of
 from pipeline.settings import Config, Dataset
-from pipeline.store.predictions import read_predictions
 from pipeline.store.runs import StoredRun, child_runs, newest_runs
 
 if TYPE_CHECKING:
@@ -102,7 +101,7 @@ def read_entry(name: str, run: StoredRun, task: str, metric: str, facts: Mapping
         run_id=run.run_id,
         experiment_id=run.experiment_id,
         store=run.store,
-        predictions=read_predictions(run.artifact("predictions.csv"), task),
+        predictions=run.predictions(task),
         importance=json.loads(run.artifact("feature_importance.json").read_text(encoding="utf-8")),
         gain_interval=facts.get("difference_interval"),
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -23,15 +22,15 @@ if TYPE_CHECKING:
 TRAINING_ROWS = "training_rows.txt"
 
 
-def promote(name: str, config: Config, confident: bool) -> str:
+def promote(name: str, config: Config, confident: bool, commit: str) -> str:
     """Register a dataset's chosen model, as champion where it beats the present one on the same held-out rows, else as
-    challenger; returns what was done in words.
+    challenger; returns what was done in words. `commit` is that of the code, for the version's tags.
 
     Raises:
         PipelineError: the store, the run or the model file is missing or not what was logged.
     """
     from pipeline.store.connect import locked_store, open_store
-    from pipeline.store.registry import register, run_with_alias, set_challenger, set_champion, was_rolled_back
+    from pipeline.store.registry import register, run_with_alias, set_challenger, set_champion
     from pipeline.store.runs import run_of
     from pipeline.tables.split import load_parts
 
@@ -48,29 +47,28 @@ def promote(name: str, config: Config, confident: bool) -> str:
         "model": chosen,
         "data_sha256": results.data_sha256,
         "params_sha256": results.params_sha256,
-        "git_commit": current_commit(),
+        "git_commit": commit,
         **{metric: str(value) for metric, value in facts["score"].items()},
         **{f"{metric}_interval": json.dumps(bounds) for metric, bounds in facts["interval"].items()},
     }
     with locked_store(client):
-        version = register(client, name, run, tags, {TRAINING_ROWS: "\n".join(row_hashes(parts.train.X))})
-        champion = run_with_alias(client, name, "champion")
+        registered = register(client, name, run, tags, {TRAINING_ROWS: "\n".join(row_hashes(parts.train.X))})
+        version, champion = str(registered.version), run_with_alias(client, name, "champion")
         if champion is not None and champion[0] == version:
             mirror_champion(name, chosen, run.metrics)
             return f"{name}: {chosen} is champion already (version {version})"
-        if was_rolled_back(client, name, version):
+        if "rolled_back" in registered.tags:
             return f"{name}: {chosen} was rolled back (version {version}) and is not promoted again"
-        if champion is None:
-            wins, words = True, "the first champion"
-        else:
+        wins, words = True, "the first champion"
+        if champion is not None:
             wins, words = contest(dataset, config, parts, (run, candidate), champion[1], confident)
             words = f"{words} version {champion[0]}"
-        if not wins:
+        if wins:
+            set_champion(client, name, version)
+            mirror_champion(name, chosen, run.metrics)
+        else:
             set_challenger(client, name, version)
-            return f"{name}: {chosen} is challenger (version {version}): {words}"
-        set_champion(client, name, version)
-        mirror_champion(name, chosen, run.metrics)
-    return f"{name}: {chosen} is champion (version {version}): {words}"
+    return f"{name}: {chosen} is {'champion' if wins else 'challenger'} (version {version}): {words}"
 
 
 def contest(
@@ -99,17 +97,16 @@ def contest(
         mend = f"`python validate.py --rollback {dataset.name}`, or take the alias off it in `make ui`"
         raise PipelineError(f"{dataset.name}: the champion cannot be used; {mend}; {error}") from None
     run, candidate = challenger
-    recorded = recorded_predictions(dataset, run, champion)
-    if recorded is not None:
-        now, before = recorded
-    else:
+    compared = recorded_predictions(dataset, run, champion)
+    if compared is None:
         if not set(reigning.feature_names_in_) <= set(parts.test.X):
             return True, "the table lacks columns of"
         unseen = np.array([row not in known for row in row_hashes(parts.test.X)])
         X, y = parts.test.X[unseen], parts.test.y[unseen]
         if len(np.unique(y)) < 2:
             return False, f"too few of the {len(parts.test.y)} test rows are new to"
-        now, before = (predict(model, X, y, dataset.task) for model in (candidate, reigning))
+        compared = predict(candidate, X, y, dataset.task), predict(reigning, X, y, dataset.task)
+    now, before = compared
     [(difference, (low, high))] = paired_differences(dataset.metric, now, [before], config.seed)
     words = f"{dataset.metric} {difference:+.4f} [{low:+.4f}, {high:+.4f}] on {len(now.actual):,} rows against"
     return (low if confident else difference) > 0, words
@@ -119,11 +116,9 @@ def recorded_predictions(
     dataset: Dataset, run: StoredRun, champion: StoredRun
 ) -> tuple[Predictions, Predictions] | None:
     """The out-of-fold predictions of both runs for all rows; None where they are not of the same rows."""
-    from pipeline.store.predictions import read_predictions
-
     if dataset.evaluation != "cross_validation" or champion.tags.get("data_sha256") != run.tags["data_sha256"]:
         return None
-    now, before = (read_predictions(found.artifact("predictions.csv"), dataset.task) for found in (run, champion))
+    now, before = run.predictions(dataset.task), champion.predictions(dataset.task)
     # the champion may have been judged on the test part then
     return (now, before) if len(now.actual) == len(before.actual) else None
 
@@ -161,12 +156,3 @@ def mirror_champion(name: str, model: str, metrics: Mapping[str, float]) -> None
     """Write the champion's scores where gates find them without MLflow."""
     score = {metric: round(metrics[metric], 6) for metric in METRICS if metric in metrics}
     write_json(METRICS_DIR / "champion" / f"{name}.json", {"dataset": name, "model": model, "score": score})
-
-
-def current_commit() -> str:
-    """The hash of the checked out commit; `-` outside a repository."""
-    try:
-        done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return "-"
-    return done.stdout.strip()

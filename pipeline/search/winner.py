@@ -11,7 +11,7 @@ from pipeline.bootstrap import paired_differences
 from pipeline.console import PipelineError
 from pipeline.metrics import lead, relative_gain
 from pipeline.search.study import slot_of
-from pipeline.store.runs import RunRecord
+from pipeline.store.write import RunRecord
 from pipeline.training.assess import Assessment
 
 STATUS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}

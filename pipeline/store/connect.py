@@ -1,4 +1,4 @@
-"""A connection to the MLflow store, its lock, and its faults in one line."""
+"""Open the MLflow store, a SQLite database or a server; the lock of its writers, and a dataset's experiment."""
 
 from __future__ import annotations
 
@@ -10,114 +10,103 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.console import PipelineError, without_passwords
 from pipeline.files import hold
-from pipeline.store.sqlite import check_database, create_database, database_errors, source_of
+from pipeline.store.sqlite import LOCK_TIMEOUT, check_database, create_database, database_errors, one_line, source_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 STORE = Path("mlruns")
-DATABASE = STORE / "db.sqlite"
-LOCK_TIMEOUT = 600
-RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
-
-
-def _is_away(error: BaseException | None) -> bool:
-    """Whether a server did not answer, or could not."""
-    from requests.exceptions import RequestException
-
-    return source_of(error, (RequestException,)) is not None
-
-
-def default_uri() -> str:
-    """MLFLOW_TRACKING_URI, or the project's own sqlite store."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{DATABASE.resolve()}"
-
-
-def place() -> str:
-    """Where runs go, for messages."""
-    uri = os.environ.get("MLFLOW_TRACKING_URI")
-    return without_passwords(uri) if uri else f"{STORE}/"
+DATABASE, ARTIFACTS = STORE / "db.sqlite", STORE / "artifacts"
+# By itself MLflow tries for four minutes, and waits two for each answer: too long where a script only begins.
+FIRST_REQUEST = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 
 
 def open_store(uri: str | None = None, create: bool = False) -> MlflowClient:
-    """A client of the store; `create` makes the project's own where there is none.
+    """A client of the store, by default the one of MLFLOW_TRACKING_URI or the project's own, which `create` makes where
+    there is none.
 
     Raises:
         PipelineError: there is no store, or it is damaged, read-only, of another version or not reachable.
     """
-    uri = uri or default_uri()
+    uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{DATABASE.resolve()}"
     database = database_of(uri)
-    if database is not None and not database.exists() and not create:
-        raise PipelineError(f"{database}: no MLflow store yet; make it with `python train.py`")
     if database is not None and database.exists():
         check_database(database, "an MLflow store", "experiments")
+    elif database is not None and not create:
+        raise PipelineError(f"{database}: no MLflow store yet; make it with `python train.py`")
     # set before the import: its handlers announce migrations and the pickle format on every start
     for noisy in ("mlflow", "alembic"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     import mlflow
-    from mlflow.exceptions import MlflowException
 
     for noisy in ("mlflow.sklearn", "mlflow.store.db.utils"):
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
     with store_errors(uri):
-        if database is not None and not database.exists():
+        if database is None:
+            _check_server(uri)
+        elif database.exists():
+            _check_schema(database)
+        else:
             create_database(database, _make_tables)
-        elif database is not None:
-            _check_version(database)
-        try:
-            client = mlflow.MlflowClient(uri)
-            with _few_retries():
-                client.search_experiments(max_results=1)
-        except MlflowException as error:
-            if database is not None:
-                raise
-            words = "it does not answer" if _is_away(error) else " ".join(str(error).split())[:200]
-            shown = without_passwords(uri)
-            raise PipelineError(
-                f"{shown}: the MLflow store cannot be used ({words}); mend the address, or start the server"
-            ) from None
-    if database is None:
-        _tell_of_waiting()
-    return client
+        return mlflow.MlflowClient(uri)
 
 
-@contextmanager
-def _few_retries() -> Iterator[None]:
-    """A server that is not there at the start is told of within seconds; later, MLflow tries for four minutes."""
-    before = os.environ.get(RETRIES)
-    os.environ.setdefault(RETRIES, "1")
+def experiment_name(dataset: str) -> str:
+    """The experiment that a dataset's runs go to."""
+    return dataset
+
+
+def experiment_id(client: MlflowClient, dataset: str, create: bool = False) -> str | None:
+    """The id of a dataset's experiment; None where there is none yet, unless `create` makes it."""
+    from mlflow.exceptions import MlflowException
+
+    name = experiment_name(dataset)
+    found = client.get_experiment_by_name(name)
+    if found is not None or not create:
+        return None if found is None else found.experiment_id
+    # a server has a place of its own for artifacts
+    location = (ARTIFACTS / name).resolve().as_uri() if database_of(client.tracking_uri) else None
     try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[RETRIES]
+        return client.create_experiment(name, location)
+    except MlflowException as error:
+        # another machine came first, or the answer to a request was lost
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+        return experiment_id(client, dataset)
 
 
-@cache
-def _tell_of_waiting() -> None:
-    logging.getLogger("urllib3.connectionpool").addHandler(_TellOfWaiting(logging.WARNING))
-
-
-class _TellOfWaiting(logging.Handler):
-    """One line where MLflow begins to wait for its server."""
-
-    told = -math.inf
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if time.monotonic() - self.told > LOCK_TIMEOUT:
-            print("the MLflow server does not answer; waiting", file=sys.stderr, flush=True)
-        self.told = time.monotonic()
+def place() -> str:
+    """Where runs go, for messages."""
+    return without_passwords(os.environ.get("MLFLOW_TRACKING_URI") or f"{STORE}/")
 
 
 def database_of(uri: str) -> Path | None:
-    """The file of a store that is a SQLite database."""
+    """The file of a store that is an SQLite database; None for a server."""
     return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
+
+
+def store_lock() -> AbstractContextManager[int]:
+    """Only one process writes to the project's store and metrics at a time; the others wait."""
+    return hold(STORE / ".lock", f"another process is writing to {STORE}/")
+
+
+@contextmanager
+def locked_store(client: MlflowClient) -> Iterator[None]:
+    """What is read and changed inside is one step for other processes of this project on this machine; PipelineError
+    where the store or the disk refuses.
+    """
+    with store_lock(), store_errors(client.tracking_uri):
+        yield
+
+
+def store_errors(uri: str) -> AbstractContextManager[None]:
+    """As database_errors, for a store of any kind."""
+    return database_errors(database_of(uri) or without_passwords(uri))
 
 
 def _make_tables(database: Path) -> None:
@@ -129,41 +118,45 @@ def _make_tables(database: Path) -> None:
         connection.execute("PRAGMA journal_mode=WAL")
 
 
-def _check_version(database: Path) -> None:
+def _check_schema(database: Path) -> None:
+    """MLflow would migrate an older schema without a copy or a word, and cannot go on where it was killed midway."""
     import mlflow
-    from alembic.script import ScriptDirectory
+    from mlflow.store.db.utils import _get_latest_schema_revision
 
     with closing(sqlite3.connect(database)) as connection:
-        row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
-    scripts = ScriptDirectory(os.path.join(mlflow.__path__[0], "store", "db_migrations"))
-    if row is not None and row[0] == scripts.get_current_head():
-        return
-    if row is not None and row[0] in {script.revision for script in scripts.walk_revisions()}:
-        mend = f"copy it, then run `mlflow db upgrade sqlite:///{database}`"
-    else:
-        mend = "install the MLflow that made it, or move the file away and run the pipeline again"
-    version = f"of schema {row[0]}" if row else "of no known schema"
-    raise PipelineError(
-        f"{database}: is {version}, MLflow {mlflow.__version__} needs {scripts.get_current_head()}; {mend}"
-    )
+        found = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    if found != (_get_latest_schema_revision(),):
+        raise PipelineError(
+            f"{database}: was made by another MLflow than {mlflow.__version__}; install that one, or, where it is the "
+            f"older one, copy the file and run `mlflow db upgrade sqlite:///{database}`"
+        )
 
 
-def store_lock() -> AbstractContextManager[None]:
-    """Only one process writes to the project's store and metrics at a time; the others wait."""
-    return hold(STORE / ".lock", f"another process is writing to {STORE}/")
+def _check_server(uri: str) -> None:
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+    from requests.exceptions import RequestException
+
+    own = {name: value for name, value in FIRST_REQUEST.items() if name not in os.environ}
+    os.environ.update(own)
+    try:
+        MlflowClient(uri).search_experiments(max_results=1)
+    except MlflowException as error:
+        away = source_of(error, (RequestException,)) is not None
+        words = f"{uri}: the MLflow store cannot be used ({'it does not answer' if away else one_line(error)})"
+        raise PipelineError(f"{without_passwords(words)}; mend the address, or start the server") from None
+    finally:
+        for name in own:
+            del os.environ[name]
+    logging.getLogger("urllib3.connectionpool").handlers = [_TellOfWaiting(logging.WARNING)]
 
 
-@contextmanager
-def locked_store(client: MlflowClient) -> Iterator[None]:
-    """What is read and changed inside is one step for other processes of this project on this machine.
+class _TellOfWaiting(logging.Handler):
+    """One line where MLflow begins to wait for its server."""
 
-    Raises:
-        PipelineError: the store or the disk refuses.
-    """
-    with store_lock(), store_errors(str(client.tracking_uri)):
-        yield
+    told = -math.inf
 
-
-def store_errors(uri: str) -> AbstractContextManager[None]:
-    """As database_errors, for a store of any kind."""
-    return database_errors(database_of(uri) or without_passwords(uri))
+    def emit(self, record: logging.LogRecord) -> None:
+        if time.monotonic() - self.told > LOCK_TIMEOUT:
+            print("the MLflow server does not answer; waiting", file=sys.stderr, flush=True)
+        self.told = time.monotonic()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -13,25 +15,16 @@ from pipeline.files import hold
 
 # Optuna's databases, one a dataset: <dataset>.db
 STUDIES = Path("mlruns/optuna")
-# What SQLite and the system say, and what mends it.
-FREE_SPACE, ALLOW, RESTORE = (
-    "free some disk space and run it again",
-    "make the file and its folder writable",
-    "put a backup in its place, or move it away and run it again",
-)
+# Seconds that a database which another program holds is waited for.
+LOCK_TIMEOUT = 600
+ALLOW = "make the file and its folder writable"
+RESTORE = "put a backup in its place, or move it away and run it again"
+# What SQLite, the system and MLflow say, and what mends it.
 MENDS = {
-    "is full": FREE_SPACE,
-    "I/O error": FREE_SPACE,
-    "No space left": FREE_SPACE,
-    "File too large": FREE_SPACE,
-    "quota exceeded": FREE_SPACE,
-    "readonly": ALLOW,
-    "unable to open": ALLOW,
-    "Permission denied": ALLOW,
-    "Read-only": ALLOW,
+    "is full|I/O error|No space left|File too large|quota exceeded": "free some disk space and run it again",
+    "readonly|unable to open|Permission denied|Read-only": ALLOW,
     "locked": "another program holds it; close that and run it again",
-    "malformed": RESTORE,
-    "not a database": RESTORE,
+    "malformed|not a database": RESTORE,
     "Max retries exceeded": "start the MLflow server and run it again",
 }
 
@@ -50,10 +43,10 @@ def check_database(path: Path, kind: str, table: str) -> None:
         raise PipelineError(f"{path}: is a folder or a device, not {kind}; move it away")
     with database_errors(path), path.open("r+b"), closing(sqlite3.connect(path)) as connection:
         problem = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        found = connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", [table]).fetchone()
     if problem != "ok":
-        raise PipelineError(f"{path}: is damaged ({_line(problem)}); {RESTORE}")
-    if table not in tables:
+        raise PipelineError(f"{path}: is damaged ({one_line(problem)}); {RESTORE}")
+    if found is None:
         raise PipelineError(f"{path}: is not {kind}: it has no table {table!r}; move it away")
 
 
@@ -74,6 +67,19 @@ def create_database(path: Path, make: Callable[[Path], None]) -> None:
         os.replace(new, path)
 
 
+def wait_until_writable(path: Path) -> None:
+    """Wait for a program that holds the database, such as a backup; MLflow itself would give up within seconds."""
+    for seconds in (1, LOCK_TIMEOUT):
+        try:
+            with closing(sqlite3.connect(path, timeout=seconds, isolation_level=None)) as connection:
+                connection.execute("BEGIN IMMEDIATE")
+                return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or seconds == LOCK_TIMEOUT:
+                raise
+        print(f"{path}: another program holds it; waiting", file=sys.stderr, flush=True)
+
+
 @contextmanager
 def database_errors(path: Path | str) -> Iterator[None]:
     """Turn what a database or the disk under it refuses into one line with the mend; a bug keeps its traceback.
@@ -86,8 +92,8 @@ def database_errors(path: Path | str) -> Iterator[None]:
     except PipelineError:
         raise
     except Exception as error:
-        words = _line(source_of(error, (sqlite3.DatabaseError, OSError)))
-        mend = next((mend for sign, mend in MENDS.items() if sign in words), None)
+        words = one_line(source_of(error, (sqlite3.DatabaseError, OSError)))
+        mend = next((mend for signs, mend in MENDS.items() if re.search(signs, words)), None)
         if mend is None:
             raise
         raise PipelineError(f"{path}: cannot be used ({words}); {mend}") from None
@@ -95,14 +101,12 @@ def database_errors(path: Path | str) -> Iterator[None]:
 
 def source_of(error: BaseException | None, kinds: tuple[type[Exception], ...]) -> BaseException | None:
     """The first of an error and those that it was raised from that is of some kinds; None where there is none."""
-    seen = 0
-    while error is not None and seen < 20:
-        if isinstance(error, kinds):
+    for _ in range(20):
+        if error is None or isinstance(error, kinds):
             return error
         error = error.__cause__ or error.__context__
-        seen += 1
     return None
 
 
-def _line(error: object) -> str:
+def one_line(error: object) -> str:
     return " ".join(str(error).split())[:200]

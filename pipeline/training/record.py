@@ -13,7 +13,7 @@ from sklearn.pipeline import Pipeline
 
 from pipeline.files import write_atomic
 from pipeline.store.predictions import predictions_csv
-from pipeline.store.runs import RunRecord, write_runs
+from pipeline.store.write import RunRecord, write_runs
 from pipeline.tables.split import Parts
 from pipeline.training.assess import Assessment, code_sha256
 from pipeline.training.importance import importances
