@@ -16,7 +16,6 @@ from pipeline.tables.split import Parts
 
 if TYPE_CHECKING:
     import pandas as pd
-    from sklearn.pipeline import Pipeline
 
 # An artifact of a promoted run: hashes of the rows that it was trained on.
 TRAINING_ROWS = "training_rows.txt"
@@ -24,10 +23,8 @@ TRAINING_ROWS = "training_rows.txt"
 
 def promote(name: str, config: Config, confident: bool, commit: str) -> str:
     """Register a dataset's chosen model, as champion where it beats the present one on the same held-out rows, else as
-    challenger; returns what was done in words. `commit` is that of the code, for the version's tags.
-
-    Raises:
-        PipelineError: the store, the run or the model file is missing or not what was logged.
+    challenger; returns what was done in words. `commit`: of the code, for the version's tags. PipelineError: the store,
+    the run or the model file is missing or not what was logged.
     """
     from pipeline.store.connect import locked_store, open_store
     from pipeline.store.registry import register, run_with_alias, set_challenger, set_champion
@@ -40,7 +37,7 @@ def promote(name: str, config: Config, confident: bool, commit: str) -> str:
     assert chosen is not None
     client = open_store()
     run = run_of(client, name, chosen, results.data_sha256, results.params_sha256)
-    candidate = run.load_model()
+    run.model_file()
     parts = load_parts(dataset, config)
     facts = results.models[chosen]
     tags = {
@@ -61,7 +58,7 @@ def promote(name: str, config: Config, confident: bool, commit: str) -> str:
             return f"{name}: {chosen} was rolled back (version {version}) and is not promoted again"
         wins, words = True, "the first champion"
         if champion is not None:
-            wins, words = contest(dataset, config, parts, (run, candidate), champion[1], confident)
+            wins, words = contest(dataset, parts, run, champion[1], confident, config.seed)
             words = f"{words} version {champion[0]}"
         if wins:
             set_champion(client, name, version)
@@ -72,12 +69,7 @@ def promote(name: str, config: Config, confident: bool, commit: str) -> str:
 
 
 def contest(
-    dataset: Dataset,
-    config: Config,
-    parts: Parts,
-    challenger: tuple[StoredRun, Pipeline],
-    champion: StoredRun,
-    confident: bool,
+    dataset: Dataset, parts: Parts, challenger: StoredRun, champion: StoredRun, confident: bool, seed: int
 ) -> tuple[bool, str]:
     """Whether the challenger beats the champion on the same rows, which neither was trained on, and that in words.
 
@@ -96,8 +88,7 @@ def contest(
     except PipelineError as error:
         mend = f"`python validate.py --rollback {dataset.name}`, or take the alias off it in `make ui`"
         raise PipelineError(f"{dataset.name}: the champion cannot be used; {mend}; {error}") from None
-    run, candidate = challenger
-    compared = recorded_predictions(dataset, run, champion)
+    compared = recorded_predictions(dataset, challenger, champion)
     if compared is None:
         if not set(reigning.feature_names_in_) <= set(parts.test.X):
             return True, "the table lacks columns of"
@@ -105,22 +96,20 @@ def contest(
         X, y = parts.test.X[unseen], parts.test.y[unseen]
         if len(np.unique(y)) < 2:
             return False, f"too few of the {len(parts.test.y)} test rows are new to"
-        compared = predict(candidate, X, y, dataset.task), predict(reigning, X, y, dataset.task)
+        compared = [predict(model, X, y, dataset.task) for model in (challenger.load_model(), reigning)]
     now, before = compared
-    [(difference, (low, high))] = paired_differences(dataset.metric, now, [before], config.seed)
+    [(difference, (low, high))] = paired_differences(dataset.metric, now, [before], seed)
     words = f"{dataset.metric} {difference:+.4f} [{low:+.4f}, {high:+.4f}] on {len(now.actual):,} rows against"
     return (low if confident else difference) > 0, words
 
 
-def recorded_predictions(
-    dataset: Dataset, run: StoredRun, champion: StoredRun
-) -> tuple[Predictions, Predictions] | None:
-    """The out-of-fold predictions of both runs for all rows; None where they are not of the same rows."""
-    if dataset.evaluation != "cross_validation" or champion.tags.get("data_sha256") != run.tags["data_sha256"]:
+def recorded_predictions(dataset: Dataset, *runs: StoredRun) -> list[Predictions] | None:
+    """The out-of-fold predictions of two runs for all rows; None where they are not of the same rows."""
+    if dataset.evaluation != "cross_validation" or len({run.tags["data_sha256"] for run in runs}) > 1:
         return None
-    now, before = run.predictions(dataset.task), champion.predictions(dataset.task)
+    found = [run.predictions(dataset.task) for run in runs]
     # the champion may have been judged on the test part then
-    return (now, before) if len(now.actual) == len(before.actual) else None
+    return found if len({len(predictions.actual) for predictions in found}) == 1 else None
 
 
 def row_hashes(frame: pd.DataFrame) -> list[str]:
@@ -131,10 +120,8 @@ def row_hashes(frame: pd.DataFrame) -> list[str]:
 
 
 def roll_back(name: str) -> str:
-    """Put the former champion of a dataset back; returns what was done in words.
-
-    Raises:
-        PipelineError: there is no store, no former champion, or its model file is not what was logged.
+    """Put the former champion of a dataset back; returns what was done in words. PipelineError: there is no store, no
+    former champion, or its model file is not what was logged.
     """
     from pipeline.store.connect import locked_store, open_store
     from pipeline.store.registry import former_champion, restore_champion

@@ -27,18 +27,18 @@ FIRST_REQUEST = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TI
 
 
 def open_store(uri: str | None = None, create: bool = False) -> MlflowClient:
-    """A client of the store, by default the one of MLFLOW_TRACKING_URI or the project's own, which `create` makes where
-    there is none.
+    """A client of the store: MLFLOW_TRACKING_URI or the project's own, which `create` makes where there is none.
 
     Raises:
         PipelineError: there is no store, or it is damaged, read-only, of another version or not reachable.
     """
     uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{DATABASE.resolve()}"
     database = database_of(uri)
-    if database is not None and database.exists():
-        check_database(database, "an MLflow store", "experiments")
-    elif database is not None and not create:
-        raise PipelineError(f"{database}: no MLflow store yet; make it with `python train.py`")
+    if database is not None:
+        if database.exists():
+            check_database(database, "an MLflow store", "experiments")
+        elif not create:
+            raise PipelineError(f"{database}: no MLflow store yet; make it with `python train.py`")
     # set before the import: its handlers announce migrations and the pickle format on every start
     for noisy in ("mlflow", "alembic"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
@@ -97,9 +97,7 @@ def store_lock() -> AbstractContextManager[int]:
 
 @contextmanager
 def locked_store(client: MlflowClient) -> Iterator[None]:
-    """What is read and changed inside is one step for other processes of this project on this machine; PipelineError
-    where the store or the disk refuses.
-    """
+    """What is done inside is one step for others in this folder. PipelineError: the store or the disk refuses."""
     with store_lock(), store_errors(client.tracking_uri):
         yield
 

@@ -30,14 +30,8 @@ MENDS = {
 
 
 def check_database(path: Path, kind: str, table: str) -> None:
-    """Read a database through before a library opens it, which might change it.
-
-    Args:
-        kind: whose database it ought to be, for the message.
-        table: a table that every such database has.
-
-    Raises:
-        PipelineError: it is no file, not readable and writable, no database, damaged, or some other program's.
+    """Read a database through before a library opens it, which might change it. PipelineError: it is no file, not
+    readable and writable, damaged, or no database of that `kind`, every one of which has the `table`.
     """
     if not path.is_file():
         raise PipelineError(f"{path}: is a folder or a device, not {kind}; move it away")
@@ -52,10 +46,7 @@ def check_database(path: Path, kind: str, table: str) -> None:
 
 def create_database(path: Path, make: Callable[[Path], None]) -> None:
     """Let `make` build a database beside its place, then move it there: a library cannot go on with tables that are
-    half made. Of several processes one makes it, and the others wait.
-
-    Raises:
-        PipelineError: the disk is full, or there is no permission.
+    half made. Of several processes one makes it, and the others wait. PipelineError: as database_errors.
     """
     with hold(path.with_name(f".{path.name}.lock"), f"another process is making {path}"), database_errors(path):
         if path.exists():
@@ -82,11 +73,7 @@ def wait_until_writable(path: Path) -> None:
 
 @contextmanager
 def database_errors(path: Path | str) -> Iterator[None]:
-    """Turn what a database or the disk under it refuses into one line with the mend; a bug keeps its traceback.
-
-    Raises:
-        PipelineError: an error inside came from SQLite or from the operating system.
-    """
+    """Turn what SQLite or the system refuses into a PipelineError with the mend; a bug keeps its traceback."""
     try:
         yield
     except PipelineError:
