@@ -1,12 +1,16 @@
 """Champions: registered, compared on the same rows, rolled back, and refused where a file was changed."""
 
 import json
+import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from conftest import PARAMS, make_customers
 from mlflow import MlflowClient
 
 import compare_results
@@ -29,17 +33,41 @@ def results_of(*models: str) -> None:
     assert compare_results.main([]) == 0
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with `customers` alone, its table taken in, and a linear model as its first champion."""
+    folder = tmp_path_factory.mktemp("promoted")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        params = {**PARAMS, "datasets": {"customers": PARAMS["datasets"]["customers"]}}
+        Path("params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+        make_customers().to_csv("y.csv", index=False)
+        assert generate_data.main([]) == 0
+        results_of("linear")
+        assert validate.main(["--promote"]) == 0
+        with closing(sqlite3.connect("mlruns/db.sqlite")) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return folder
+
+
 @pytest.fixture
-def promoted(project: Path) -> Path:
-    """`customers` alone, its table taken in, and a linear model as its first champion."""
-    params = yaml.safe_load(Path("params.yaml").read_text())
-    del params["datasets"]["houses"]
-    Path("params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
-    Path("y.csv").write_text(Path("data/customers.csv").read_text())
-    assert generate_data.main([]) == 0
-    results_of("linear")
-    assert validate.main(["--promote"]) == 0
-    return project
+def promoted(kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it, which is the current folder; its store knows that its files are here."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    folder = tmp_path / "project"
+    shutil.copytree(kept, folder, ignore=shutil.ignore_patterns("*-wal", "*-shm"))
+    monkeypatch.chdir(folder)
+    with closing(sqlite3.connect("mlruns/db.sqlite")) as connection, connection:
+        for table, column in (
+            ("experiments", "artifact_location"),
+            ("runs", "artifact_uri"),
+            ("logged_models", "artifact_location"),
+        ):
+            connection.execute(
+                f"UPDATE {table} SET {column} = replace({column}, ?, ?)", [kept.as_uri(), folder.as_uri()]
+            )
+    return folder
 
 
 def champion() -> tuple[str, str]:

@@ -163,7 +163,7 @@ def test_a_store_that_is_locked_for_long_is_waited_for(project: Path, capfd: pyt
         f"connection = sqlite3.connect({str(MLFLOW)!r}, isolation_level=None)\n"
         "connection.execute('BEGIN EXCLUSIVE')\nprint('held', flush=True)\ntime.sleep(float(sys.argv[1]))\n"
     )
-    holder = subprocess.Popen([sys.executable, "-c", hold, "4"], stdout=subprocess.PIPE)
+    holder = subprocess.Popen([sys.executable, "-c", hold, "2"], stdout=subprocess.PIPE)
     assert holder.stdout is not None
     assert holder.stdout.readline() == b"held\n"
     tags = {"stage": "baseline", "model_type": "other", "data_sha256": "", "params_sha256": ""}
