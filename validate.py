@@ -22,17 +22,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pipeline.console import PipelineError, exit_code
 from pipeline.files import file_sha256, write_json
 from pipeline.gates.judge import Verdict, failure, judge
-from pipeline.gates.promotion import promote, roll_back
 from pipeline.gates.results import METRICS_DIR, read_object, read_results
 from pipeline.settings import Config, load_config
-
-if TYPE_CHECKING:
-    pass
 
 LOG = Path("logs/validation.log")
 COMPARISON = METRICS_DIR / "comparison_results.json"
@@ -129,6 +124,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         config = load_config()
         args = build_parser(config).parse_args(argv)
         if args.rollback:
+            from pipeline.gates.promotion import roll_back
+
             print(roll_back(args.rollback))
             return 0
         names = list(config.datasets) if args.dataset == "all" else [args.dataset]
@@ -143,13 +140,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(verdict.line())
         if os.environ.get("GITHUB_ACTIONS") == "true":
             annotate(verdicts, os.environ.get("GITHUB_STEP_SUMMARY"))
-        blocked = {verdict.dataset for verdict in failed}
-        for name in names if args.promote else ():
-            fails = name in blocked or "all" in blocked
-            print(
-                f"{name}: not promoted, it fails" if fails else promote(name, config, args.confident, commit),
-                flush=True,
-            )
+        if args.promote:
+            from pipeline.gates.promotion import promote
+
+            blocked = {verdict.dataset for verdict in failed}
+            for name in names:
+                fails = not blocked.isdisjoint((name, "all"))
+                done = f"{name}: not promoted, it fails" if fails else promote(name, config, args.confident, commit)
+                print(done, flush=True)
     except PipelineError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

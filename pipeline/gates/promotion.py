@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
+import numpy as np
+import pandas as pd
+from pandas.util import hash_pandas_object
+
+from pipeline.bootstrap import paired_differences
 from pipeline.console import PipelineError
 from pipeline.files import write_json
 from pipeline.gates.results import METRICS_DIR, read_results, select_model
 from pipeline.metrics import METRICS, Predictions
 from pipeline.settings import Config, Dataset
-from pipeline.store.runs import StoredRun
-from pipeline.tables.split import Parts
-
-if TYPE_CHECKING:
-    import pandas as pd
+from pipeline.store.connect import locked_store, open_store
+from pipeline.store.registry import (
+    former_champion,
+    register,
+    restore_champion,
+    run_with_alias,
+    set_challenger,
+    set_champion,
+)
+from pipeline.store.runs import StoredRun, run_of
+from pipeline.tables.split import Parts, load_parts
+from pipeline.training.fit import predict
 
 # An artifact of a promoted run: hashes of the rows that it was trained on.
 TRAINING_ROWS = "training_rows.txt"
@@ -26,11 +37,6 @@ def promote(name: str, config: Config, confident: bool, commit: str) -> str:
     challenger; returns what was done in words. `commit`: of the code, for the version's tags. PipelineError: the store,
     the run or the model file is missing or not what was logged.
     """
-    from pipeline.store.connect import locked_store, open_store
-    from pipeline.store.registry import register, run_with_alias, set_challenger, set_champion
-    from pipeline.store.runs import run_of
-    from pipeline.tables.split import load_parts
-
     dataset = config.dataset(name)
     results = read_results(dataset, config)
     chosen = select_model(results.models, dataset.metric)
@@ -77,11 +83,6 @@ def contest(
     both are compared, which both runs hold for every row. Otherwise both models predict the rows of the test part,
     without those that the champion was trained on: after a change of the data, its training rows can be among them.
     """
-    import numpy as np
-
-    from pipeline.bootstrap import paired_differences
-    from pipeline.training.fit import predict
-
     try:
         reigning = champion.load_model()
         known = set(champion.artifact(TRAINING_ROWS).read_text(encoding="utf-8").split())
@@ -114,8 +115,6 @@ def recorded_predictions(dataset: Dataset, *runs: StoredRun) -> list[Predictions
 
 def row_hashes(frame: pd.DataFrame) -> list[str]:
     """A 64-bit hash of each row's values, as text."""
-    from pandas.util import hash_pandas_object
-
     return [f"{value:016x}" for value in hash_pandas_object(frame, index=False)]
 
 
@@ -123,9 +122,6 @@ def roll_back(name: str) -> str:
     """Put the former champion of a dataset back; returns what was done in words. PipelineError: there is no store, no
     former champion, or its model file is not what was logged.
     """
-    from pipeline.store.connect import locked_store, open_store
-    from pipeline.store.registry import former_champion, restore_champion
-
     client = open_store()
     with locked_store(client):
         former = former_champion(client, name)

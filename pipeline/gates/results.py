@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, NotRequired
+from typing import Annotated, Any
 
 from pydantic import Field, StrictBool, TypeAdapter, ValidationError
-from typing_extensions import TypedDict
+from pydantic.dataclasses import dataclass
 
 from pipeline.metrics import METRICS, metrics_of
 from pipeline.settings import Config, Dataset, drift_sha256, settings_sha256
@@ -21,20 +21,23 @@ Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Scores = dict[str, Number]
 
 
-class ModelFigures(TypedDict):
+@dataclass(frozen=True)
+class ModelFigures:
     """A model's part of metrics/train/ and metrics/tune/, by metric; tuned models have no naive scores."""
 
     cv: Scores
     score: Scores
     interval: dict[str, tuple[Number, Number]]
-    naive: NotRequired[Scores]
+    naive: Scores = Field(default_factory=dict)
 
 
-class DriftVerdict(TypedDict):
+@dataclass(frozen=True)
+class DriftVerdict:
     drift: StrictBool
 
 
-class DriftVerdicts(TypedDict):
+@dataclass(frozen=True)
+class DriftVerdicts:
     """The part of metrics/drift/ that gates are decided on."""
 
     columns: Annotated[list[DriftVerdict], Field(min_length=1)]
@@ -44,7 +47,7 @@ class DriftVerdicts(TypedDict):
 MODEL, DRIFT = TypeAdapter(ModelFigures), TypeAdapter(DriftVerdicts)
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Results:
     """A dataset's committed figures; `problems` says what is missing, unreadable or stale, and what mends it.
 
@@ -110,7 +113,7 @@ def read_results(dataset: Dataset, config: Config, folder: Path = METRICS_DIR) -
     if drift := read("drift", mend, hashes | {"params_sha256": drift_sha256(config, dataset)}):
         try:
             verdicts = DRIFT.validate_python(drift)
-            drifted = sum(verdict["drift"] for verdict in [*verdicts["columns"], verdicts["target"]] if verdict)
+            drifted = sum(verdict.drift for verdict in [*verdicts.columns, verdicts.target] if verdict)
         except ValidationError:
             problems.append(f"{path('drift')} holds no verdicts; {mend}")
     return Results(

@@ -25,6 +25,11 @@ DATABASE, ARTIFACTS = STORE / "db.sqlite", STORE / "artifacts"
 # By itself MLflow tries for four minutes, and waits two for each answer: too long where a script only begins.
 FIRST_REQUEST = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+# what MLflow prints of each run and each file
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+
 
 def open_store(uri: str | None = None, create: bool = False) -> MlflowClient:
     """A client of the store: MLFLOW_TRACKING_URI or the project's own, which `create` makes where there is none.
@@ -90,7 +95,7 @@ def database_of(uri: str) -> Path | None:
     return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
 
 
-def store_lock() -> AbstractContextManager[int]:
+def store_lock() -> AbstractContextManager[None]:
     """Only one process writes to the project's store and metrics at a time; the others wait."""
     return hold(STORE / ".lock", f"another process is writing to {STORE}/")
 

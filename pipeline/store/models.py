@@ -9,15 +9,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+from sklearn.pipeline import Pipeline
+
 from pipeline.console import PipelineError
 from pipeline.files import file_sha256
 
 if TYPE_CHECKING:
-    import pandas as pd
     from mlflow import MlflowClient
     from mlflow.entities import RunInfo
     from mlflow.models import ModelSignature
-    from sklearn.pipeline import Pipeline
 
 
 def check_model(path: Path, sha256: str | None) -> Path:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import csv
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from pipeline.metrics import Predictions
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 WHOLE_NUMBER = r"-?[1-9]\d*|0"
 
@@ -27,8 +25,6 @@ def predictions_csv(p: Predictions, rows: pd.Index) -> str:
 
 def read_predictions(path: Path, task: str) -> Predictions:
     """The artifact predictions.csv of a run: its predictions for the rows that it was judged on."""
-    import pandas as pd
-
     judged = ["actual", "predicted"]
     # labels of classes may read like missing values or numbers (007, inf), and numbers keep their last digit
     kinds = dict.fromkeys(judged, str) if task == "multiclass" else None
@@ -41,6 +37,4 @@ def read_predictions(path: Path, task: str) -> Predictions:
 
 def read_rows(path: Path) -> pd.Index:
     """The row labels that belong to read_predictions."""
-    import pandas as pd
-
     return pd.Index(pd.read_csv(path, usecols=["row"])["row"])

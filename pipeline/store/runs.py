@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlparse
 
+from sklearn.pipeline import Pipeline
+
 from pipeline.console import PipelineError, without_passwords
+from pipeline.metrics import Predictions
 from pipeline.store.connect import ARTIFACTS, database_of, experiment_id, store_errors
 from pipeline.store.models import check_model, load_model
 from pipeline.store.predictions import read_predictions
@@ -18,9 +21,6 @@ from pipeline.store.sqlite import one_line
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
-    from sklearn.pipeline import Pipeline
-
-    from pipeline.metrics import Predictions
 
 
 class StoredRun:

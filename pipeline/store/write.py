@@ -8,6 +8,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pandas as pd
+from sklearn.pipeline import Pipeline
+
 from pipeline.console import PipelineError
 from pipeline.store.connect import database_of, experiment_id, locked_store
 from pipeline.store.leftovers import remove_leftovers, writer
@@ -16,9 +20,8 @@ from pipeline.store.runs import newest_runs, search_runs
 from pipeline.store.sqlite import wait_until_writable
 
 if TYPE_CHECKING:
-    import pandas as pd
     from mlflow import MlflowClient
-    from sklearn.pipeline import Pipeline
+
 
 # What two runs of the same result differ in. Other figures agree but for last digits, as threads add in any order.
 MEASURED = ("fit_seconds", "model_bytes")
@@ -74,8 +77,6 @@ def write_runs(
 
 def _is_logged(client: MlflowClient, dataset: str, record: RunRecord) -> bool:
     """Whether the newest run of the record's stage, model, data and settings says the same, with all its files."""
-    import numpy as np
-
     stage, model, *hashes = (record.tags[key] for key in ("stage", "model_type", "data_sha256", "params_sha256"))
     run = newest_runs(client, dataset, stage, *hashes).get(model)
     if run is None or run.params != {name: str(value) for name, value in record.params.items()}:
