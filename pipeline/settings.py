@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import InitVar, asdict, replace
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -67,10 +68,10 @@ def _known(name: Any, names: Collection[str], *key: Any) -> Any:
     return name
 
 
-def _one_of(*names: str) -> tuple[PlainValidator, WithJsonSchema]:
-    """One of the names; in code also an empty text or None, for what is not set."""
-    validator = PlainValidator(lambda name: name if name in ("", None) else _known(name, names))
-    return validator, WithJsonSchema({"enum": list(names)})
+def _one_of(*groups: Collection[str]) -> tuple[PlainValidator, WithJsonSchema]:
+    """One of the names in the groups; in code also an empty text or None, for what is not set."""
+    validator = PlainValidator(lambda name: name if name in ("", None) else _known(name, [*chain(*groups)]))
+    return validator, WithJsonSchema({"enum": [*chain(*groups)]})
 
 
 def _named(entries: Mapping[str, Any]) -> dict[str, Any]:
@@ -85,11 +86,11 @@ Hidden = SkipJsonSchema[str]  # a field that is no key of the file
 Absent = SkipJsonSchema[None]
 Name = Annotated[Text, Field(pattern=NAME)]
 ImportPath = Annotated[Text, Field(pattern=IMPORT_PATH)]
-Task = Annotated[str, *_one_of(*TASKS)]
-Metric = Annotated[str, *_one_of(*METRICS)]
-Evaluation = Annotated[str, *_one_of("holdout", "cross_validation")]
+Task = Annotated[str, *_one_of(TASKS)]
+Metric = Annotated[str, *_one_of(METRICS)]
+Evaluation = Annotated[str, *_one_of(("holdout", "cross_validation"))]
 Threshold = Annotated[Number, Field(ge=0, le=1)] | Literal["tuned"]
-Types = Mapping[Text, Annotated[str, *_one_of(*TYPES)]]
+Types = Mapping[Text, Annotated[str, *_one_of(TYPES)]]
 Split = Annotated[Mapping[Literal["group", "time"], Text], Field(max_length=1)]
 # numbers, text, true or false, null, and lists and mappings of them
 Values = Mapping[Text, Annotated[Any, GetPydanticSchema(lambda _, build: build(JsonValue))]]
@@ -184,10 +185,10 @@ class Drift(_Section):
 class Gate(_Section):
     """A bound on one metric: the value, or its lead over the naive baseline or the champion, is above or below it."""
 
-    metric: Annotated[str, *_one_of(*METRICS, "drifted_columns")] = Field(description="of the chosen model")
+    metric: Annotated[str, *_one_of(METRICS, ("drifted_columns",))] = Field(description="of the chosen model")
     above: Number | Absent = Field(default=None, description="what the metric has to exceed")
     below: Number | Absent = Field(default=None, description="what the metric has to stay under")
-    over: Annotated[str | None, *_one_of("naive", "champion")] = Field(
+    over: Annotated[str | None, *_one_of(("naive", "champion"))] = Field(
         default=None, description="bound the lead over it"
     )
 

@@ -108,7 +108,7 @@ def rig(monkeypatch: pytest.MonkeyPatch, loser: str, every: int = 2) -> None:
         turned = np.where(np.arange(len(y)) % every == 0, 1 - y, y) if loses else y
         return Predictions(found.actual, turned, found.score)
 
-    monkeypatch.setattr("pipeline.training.fit.predict", rigged)
+    monkeypatch.setattr("pipeline.gates.promotion.predict", rigged)
 
 
 def test_a_better_model_wins_and_a_rollback_is_not_undone(
