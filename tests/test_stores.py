@@ -186,3 +186,15 @@ def test_the_experiment_of_a_dataset_is_named_in_one_place(project: Path, monkey
     Path("mlruns").rename("elsewhere")
     assert compare_results.main(["--tracking-uri", f"sqlite:///{Path('elsewhere/db.sqlite').resolve()}"]) == 0
     assert Path("metrics/comparison_results.json").read_text() == results
+
+
+def test_an_older_store_is_not_migrated_unasked(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """MLflow does so where a table is missing; killed on the way, it can open the store no more."""
+    execute(MLFLOW, "UPDATE alembic_version SET version_num = '451aebb31d03'")
+    execute(MLFLOW, "DROP TABLE webhook_events")
+    execute(MLFLOW, "PRAGMA wal_checkpoint(TRUNCATE)")
+    before = contents(project)
+    capsys.readouterr()
+    assert compare_results.main([]) == 2
+    assert "copy the file and run `mlflow db upgrade sqlite:///" in capsys.readouterr().err
+    assert contents(project) == before
