@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 # as many test processes as cores: more threads than that would only wait for each other
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -13,6 +16,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from matplotlib.figure import Figure
+
+from pipeline.plots import study
+from pipeline.store import connect
 
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 # a shell ignores Ctrl-C in what it starts in the background, and so would every process that a test starts
@@ -90,3 +97,35 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     make_houses().to_csv("data/houses.csv", index=False)
     make_customers().to_csv("data/customers.csv", index=False)
     return tmp_path
+
+
+SAVE, STUDY_PLOTS, MAKE_TABLES = Figure.savefig, study.PLOTS, connect._make_tables
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Pictures, which most tests wait for and do not look at, are left blank; those marked `pictures` draw them.
+    MLflow makes the tables of an empty store once, and every new store begins as a copy.
+    """
+    empty = tmp_path_factory.mktemp("store") / "db.sqlite"
+
+    def blank(figure: Figure, file: Any, **options: Any) -> None:
+        file.write(b"blank") if hasattr(file, "write") else Path(file).write_bytes(b"blank")
+
+    def copy_tables(database: Path) -> None:
+        if not empty.exists():
+            MAKE_TABLES(empty)
+        shutil.copy(empty, database)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", blank)
+        patch.setattr(study, "PLOTS", ())
+        patch.setattr(connect, "_make_tables", copy_tables)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.node.get_closest_marker("pictures"):
+        monkeypatch.setattr(Figure, "savefig", SAVE)
+        monkeypatch.setattr(study, "PLOTS", STUDY_PLOTS)

@@ -220,6 +220,7 @@ def test_names_that_could_be_paths_or_code_are_refused(
     refused(capsys, generate_data.main([]), "a name is text of letters, digits, _ and -")
 
 
+@pytest.mark.pictures
 def test_columns_and_values_may_be_called_anything(houses: Path) -> None:
     odd = ["<img src=x onerror=alert(1)>", "a'b", 'c"d', "$(x)", "../e", "f g", "price"]
     frame = pd.DataFrame({name: [f"{name}{i % 3}" for i in range(60)] for name in odd[:3]})

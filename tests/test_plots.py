@@ -54,6 +54,7 @@ def test_importance_is_a_rise_of_a_metric_that_is_better_when_lower() -> None:
     assert curves.importance_axis("rmse") == "rise in RMSE when shuffled"
 
 
+@pytest.mark.pictures
 def test_long_names_of_one_beginning_have_a_bar_each() -> None:
     names = [f"{'$x ' * 20}{number}" for number in range(3)]
     labels = np.array(names * 20)

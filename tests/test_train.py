@@ -34,6 +34,7 @@ from pipeline.training.record import pickled_bytes
 from pipeline.training.threshold import best_f1_threshold
 
 
+@pytest.mark.pictures
 def test_runs_metrics_and_artifacts(project: Path) -> None:
     assert train.main(["--dataset", "customers"]) == 0
     found = json.loads(Path("metrics/train/customers.json").read_text())
@@ -153,6 +154,7 @@ def test_the_size_of_a_model_is_that_of_its_pickle() -> None:
         assert pickled_bytes(model) == len(pickle.dumps(model))
 
 
+@pytest.mark.pictures
 def test_a_picture_of_many_rows_is_no_larger() -> None:
     rng = np.random.default_rng(0)
 

@@ -57,6 +57,7 @@ def trial_runs(dataset: str) -> list:
     return client.search_runs([experiment], "tags.stage = 'trial'")
 
 
+@pytest.mark.pictures
 def test_trials_report_and_are_pruned_and_each_is_a_run(project: Path) -> None:
     assert tune.main(["--dataset", "customers", "--n-trials", "20"]) == 0
     found = json.loads(Path("metrics/tune/customers.json").read_text())["models"]["forest"]
@@ -145,6 +146,7 @@ def test_a_column_may_have_no_value_where_a_fold_learns(project: Path, model: st
     assert all(trial.state.name != "FAIL" for trial in study_of("customers").trials)
 
 
+@pytest.mark.pictures
 @pytest.mark.parametrize(("trials", "words"), [(1, "Too few complete trials"), (3, "No setting changes the score")])
 def test_trials_that_tell_nothing_have_no_plot_of_what_matters(project: Path, trials: int, words: str) -> None:
     # every leaf holds all rows, so every trial predicts the same
