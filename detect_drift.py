@@ -85,10 +85,8 @@ def detect(
 def load_sides(
     dataset: Dataset, config: Config, reference_file: Path | None, current_file: Path | None
 ) -> tuple[pd.DataFrame, pd.DataFrame, set[Any]]:
-    """The reference, the current table, and the values of the target in the dataset's own.
-
-    Raises:
-        PipelineError: a file is missing or faulty, or the two have no column in common.
+    """The reference, the current table, and the values of the target in the dataset's own. PipelineError: a file is
+    missing or faulty, or the two have no column in common.
     """
     from pipeline.tables.read import read_table
     from pipeline.tables.split import load_dataset, split

@@ -65,10 +65,8 @@ def make(name: str, config: Config, seed: int, rows: int | None = None) -> None:
 
 
 def generate(dataset: Dataset, seed: int, rows: int | None) -> tuple[pd.DataFrame, float]:
-    """The rows of a calibrated table, and the best score that they allow.
-
-    Raises:
-        PipelineError: there is no generator of that name, or there are too many rows for a CSV file.
+    """The rows of a calibrated table, and the best score that they allow. PipelineError: there is no generator of that
+    name, or there are too many rows for a CSV file.
     """
     from pipeline.generators import GENERATORS
 

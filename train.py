@@ -37,9 +37,7 @@ def train_dataset(dataset: Dataset, config: Config, models: Sequence[str], tuned
     """Train the named models of a dataset with the settings of params.yaml, or those that tuning found, and log them.
 
     Baselines have their scores written to metrics/train/; a tuned model's are those that its search has written.
-
-    Raises:
-        PipelineError: there are no tuned settings.
+    PipelineError: there are no tuned settings.
     """
     from pipeline.store.connect import open_store, place
     from pipeline.tables.split import load_parts
@@ -85,11 +83,7 @@ def train_dataset(dataset: Dataset, config: Config, models: Sequence[str], tuned
 
 
 def tuned_settings(dataset: str, models: Sequence[str], hashes: Mapping[str, str]) -> dict[str, Mapping[str, Any]]:
-    """The settings that tuning found for the models, as far as they were tuned.
-
-    Raises:
-        PipelineError: none of them was.
-    """
+    """The settings that tuning found for the models, as far as they were tuned. PipelineError: none of them was."""
     path, command = Path("metrics/tune") / f"{dataset}.json", f"python tune_hyperparameters.py --dataset {dataset}"
     found = read_json(path, command)
     settings = {name: found["models"][name]["params"] for name in models if name in found["models"]}

@@ -59,10 +59,8 @@ def validate(names: Sequence[str], config: Config, confident: bool) -> list[Verd
 
 
 def append_log(verdicts: Sequence[Verdict], commit: str) -> None:
-    """Add the verdicts to the log with time and commit; one write, so that parallel runs do not mix.
-
-    Raises:
-        PipelineError: the log cannot be written.
+    """Add the verdicts to the log with time and commit; one write, so that parallel runs do not mix. PipelineError: the
+    log cannot be written.
     """
     head = f"{time.strftime('%Y-%m-%d %H:%M:%S%z')} {commit[:9]}"
     size = LOG.stat().st_size if LOG.is_file() else 0

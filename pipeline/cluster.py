@@ -25,11 +25,9 @@ LIBRARIES = ("scikit-learn", "numpy", "scipy", "pandas", "joblib", "optuna")
 
 @contextlib.contextmanager
 def connect(address: str | None) -> Iterator[Client | None]:
-    """A client of the scheduler at an address (tcp://host:8786); None without one.
-
-    Raises:
-        PipelineError: Dask is not installed, the scheduler does not answer or is lost on the way, it has no workers, or
-            one of them has other code or versions than this process.
+    """A client of the scheduler at an address (tcp://host:8786); None without one. PipelineError: Dask is not
+    installed, the scheduler does not answer or is lost on the way, it has no workers, or one of them has other code or
+    versions than this process.
     """
     if address is None:
         yield None
@@ -64,9 +62,8 @@ def connect(address: str | None) -> Iterator[Client | None]:
 
 
 def check_code(client: Client, address: str) -> None:
-    """
-    Raises:
-        PipelineError: there are no workers, or scheduler or workers have other code or versions than this process.
+    """Check that the cluster can work. PipelineError: there are no workers, or one or the scheduler has other code or
+    versions than this process.
     """
     ours = code_and_versions()
     start = f"start it in a checkout of this commit with `PYTHONPATH=. dask worker {address}` (or `dask scheduler`)"

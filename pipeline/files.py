@@ -22,9 +22,7 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a temporary file beside `path`, then move it into place: whole or not at all.
 
     The temporary file bears the number of its process, and those of killed processes are removed on the way.
-
-    Raises:
-        PipelineError: the disk is full, or there is no permission.
+    PipelineError: the disk is full, or there is no permission.
     """
     temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")
     try:
@@ -78,9 +76,7 @@ def file_sha256(path: Path) -> str:
 @contextlib.contextmanager
 def hold(path: Path, busy: str) -> Iterator[None]:
     """Hold the lock file `path`; where another process holds it, print `busy` to stderr and wait. Not reentrant.
-
-    Raises:
-        PipelineError: the file cannot be made.
+    PipelineError: the file cannot be made.
     """
     from filelock import FileLock, Timeout
 

@@ -244,9 +244,7 @@ class Config(_Section):
 
     def dataset(self, name: str, facts_dir: Path = FACTS_DIR) -> Dataset:
         """The dataset of that name, completed with the facts that generate_data.py has inferred from its table.
-
-        Raises:
-            PipelineError: there is none of that name, or facts are needed and missing, unreadable or of another target.
+        PipelineError: there is none of that name, or facts are needed and missing, unreadable or of another target.
         """
         if name not in self.datasets:
             raise PipelineError(f"{PARAMS_FILE}: no dataset {name!r}; {nearest(name, self.datasets)}")
@@ -276,11 +274,8 @@ class Config(_Section):
 
 
 def load_config(path: Path = PARAMS_FILE) -> Config:
-    """Read and check the settings.
-
-    Raises:
-        PipelineError: the file is missing or not YAML, a key is unknown, missing, twice there or of a wrong type; the
-            message names the key and its line.
+    """Read and check the settings. PipelineError: the file is missing or not YAML, a key is unknown, missing, twice
+    there or of a wrong type; the message names the key and its line.
     """
     lines: dict[Key, int] = {}
     try:
@@ -301,11 +296,7 @@ def load_config(path: Path = PARAMS_FILE) -> Config:
 
 
 def _key_lines(node: yaml.Node | None, parents: Key = ()) -> dict[Key, int]:
-    """Line of every key and list entry.
-
-    Raises:
-        yaml.YAMLError: a key is given twice.
-    """
+    """Line of every key and list entry. yaml.YAMLError: a key is given twice."""
     lines: dict[Key, int] = {}
     children: list[tuple[Any, yaml.Node, yaml.Node]] = []
     if isinstance(node, yaml.MappingNode):

@@ -24,9 +24,7 @@ if TYPE_CHECKING:
 
 def compare_dataset(dataset: Dataset, config: Config, stores: Sequence[MlflowClient], reports: Path) -> Comparison:
     """One dataset's models, tests, studies and verdicts; `reports` is the folder that its links are relative to.
-
-    Raises:
-        PipelineError: results or runs are missing or stale; the message names the command that makes them.
+    PipelineError: results or runs are missing or stale; the message names the command that makes them.
     """
     name, metric = dataset.name, dataset.metric
     results = read_results(dataset, config)
@@ -65,10 +63,8 @@ def compare_dataset(dataset: Dataset, config: Config, stores: Sequence[MlflowCli
 def find_runs(
     dataset: str, stores: Sequence[MlflowClient], hashes: tuple[str, str], models: Collection[str]
 ) -> dict[str, StoredRun]:
-    """The newest run of each model, over all stores; tuned models follow their baselines.
-
-    Raises:
-        PipelineError: a model has no run with these hashes of data and settings.
+    """The newest run of each model, over all stores; tuned models follow their baselines. PipelineError: a model has no
+    run with these hashes of data and settings.
     """
     found = [
         (f"{model}{ending}", run)

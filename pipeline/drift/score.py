@@ -39,9 +39,7 @@ class Score:
 
 def score_on_current(dataset: Dataset, results: Results, current: pd.DataFrame, known: set[Any], seed: int) -> Score:
     """The chosen model's main metric on the current rows beside its judged one; `known`: the target's values so far.
-
-    Raises:
-        PipelineError: why there is no score.
+    PipelineError: why there is no score.
     """
     chosen, target, metric = select_model(results.models, dataset.metric), dataset.target, dataset.metric
     if target not in current:

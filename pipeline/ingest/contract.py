@@ -38,9 +38,7 @@ def learn_contract(frame: pd.DataFrame, types: Mapping[str, str], target: str) -
 
 def changes_against(contract: Path, frame: pd.DataFrame) -> list[str]:
     """What in a table is not as its contract says, a line a column and kind of change; empty without a contract.
-
-    Raises:
-        PipelineError: the contract cannot be read.
+    PipelineError: the contract cannot be read.
     """
     import pandera.pandas as pa
 

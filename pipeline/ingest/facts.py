@@ -71,10 +71,8 @@ def found_words(table: Table, gate: Gate) -> list[str]:
 
 
 def lines_to_paste(file: Path, target: str | None, config: Config) -> str:
-    """The lines of params.yaml for a table, with what would be inferred as comments.
-
-    Raises:
-        PipelineError: as read_text_table and take_in.
+    """The lines of params.yaml for a table, with what would be inferred as comments. PipelineError: as read_text_table
+    and take_in.
     """
     name = re.sub(r"[^A-Za-z0-9_-]+", "_", file.name.split(".")[0]).strip("_-") or "table"
     ending = ".parquet" if file.suffix == ".parquet" else ".csv"

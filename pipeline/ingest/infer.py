@@ -53,10 +53,8 @@ def calibrated(dataset: Dataset, made: pd.DataFrame, ceiling: float, config: Con
 
 
 def take_in(dataset: Dataset, raw: pd.DataFrame, config: Config) -> Table:
-    """A user's table, given as its source has it, checked and brought to types.
-
-    Raises:
-        PipelineError: the table cannot be learned from as params.yaml says.
+    """A user's table, given as its source has it, checked and brought to types. PipelineError: the table cannot be
+    learned from as params.yaml says.
     """
     source = Path(dataset.source)
     named = [dataset.target, *dataset.types, *dataset.drop, *filter(None, (dataset.group, dataset.time))]
@@ -133,10 +131,8 @@ def is_identifier(name: str, values: pd.Series, kind: str) -> bool:
 
 
 def complete(dataset: Dataset, frame: pd.DataFrame, config: Config) -> Dataset:
-    """The dataset with task, main metric, positive class and evaluation inferred where they are not set.
-
-    Raises:
-        PipelineError: the target has so many classes that it names rows rather than classes them.
+    """The dataset with task, main metric, positive class and evaluation inferred where they are not set. PipelineError:
+    the target has so many classes that it names rows rather than classes them.
     """
     y = frame[dataset.target]
     counts = y.value_counts()
@@ -165,10 +161,7 @@ def complete(dataset: Dataset, frame: pd.DataFrame, config: Config) -> Dataset:
 
 
 def check_splits(frame: pd.DataFrame, dataset: Dataset, config: Config) -> None:
-    """
-    Raises:
-        PipelineError: the rows do not suffice for the train and test parts, or for the folds.
-    """
+    """Check that the rows suffice. PipelineError: they do not for the train and test parts, or for the folds."""
     if dataset.task != "regression":
         counts = frame[dataset.target].value_counts()
         needed = config.folds + 1

@@ -68,10 +68,8 @@ def run_trials(
     """Go on until `kept` holds n_trials (complete, pruned or failed), or the time is up.
 
     A trial is kept when it is over, whole and in one transaction: a kill leaves no trace of the trial that it hits.
-    `workers` is the lag: how many trials run at once.
-
-    Raises:
-        PipelineError: the search space is wrong, or worker processes keep dying.
+    `workers` is the lag: how many trials run at once. PipelineError: the search space is wrong, or worker processes
+    keep dying.
     """
     deadline = math.inf if timeout is None else time.monotonic() + timeout
     done = {slot_of(trial): trial for trial in finished_trials(kept)}

@@ -12,9 +12,7 @@ from pipeline.console import PipelineError
 
 def space_of_task(space: Mapping[str, Any], model: str, task: str) -> dict[str, Any]:
     """The part of a model's search space that is for a kind of task; all of it where it makes no difference.
-
-    Raises:
-        PipelineError: there is none.
+    PipelineError: there is none.
     """
     kind = "regression" if task == "regression" else "classification"
     if set(space) & {"regression", "classification"}:
@@ -26,9 +24,7 @@ def space_of_task(space: Mapping[str, Any], model: str, task: str) -> dict[str, 
 
 def suggest(trial: optuna.Trial, space: Mapping[str, Any]) -> dict[str, Any]:
     """A trial's settings: [low, high] ranges, {log: [low, high]} or {choice: [...]}; whole numbers stay whole.
-
-    Raises:
-        PipelineError: a rule of the space is none of these.
+    PipelineError: a rule of the space is none of these.
     """
     settings: dict[str, Any] = {}
     for name, rule in space.items():

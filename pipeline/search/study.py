@@ -30,9 +30,7 @@ def study_database(dataset: str) -> Path:
 
 def open_study(dataset: str, model: str, name: str, metric: str) -> optuna.Study:
     """The study of that name in the dataset's database; a new one, announced, where data, space or seed changed.
-
-    Raises:
-        PipelineError: the database is damaged, read-only or of another version.
+    PipelineError: the database is damaged, read-only or of another version.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     database = study_database(dataset)

@@ -55,10 +55,7 @@ def propose(
     settings of the running ones.
 
     Its sampling is seeded from the seed and the slot, so a search that was killed and resumed proposes what one left
-    alone would have. The first trial has the baseline's settings.
-
-    Raises:
-        PipelineError: the search space is wrong.
+    alone would have. The first trial has the baseline's settings. PipelineError: the search space is wrong.
     """
     recipe, space = objective.recipe, objective.space
     study = in_memory("proposals", recipe.metric, [*known, *map(_as_running, running)])
@@ -93,10 +90,7 @@ def run_trial(
     seconds: float,
 ) -> optuna.trial.FrozenTrial | None:
     """A proposed trial run to its end: complete, pruned (by the median of the known trials) or failed; None where the
-    time was up first. The first trial of a search always ends.
-
-    Raises:
-        PipelineError: a setting is unknown to the estimator.
+    time was up first. The first trial of a search always ends. PipelineError: a setting is unknown to the estimator.
     """
     slot = proposed.user_attrs["slot"]
     deadline = time.monotonic() + seconds if slot else math.inf
@@ -128,11 +122,8 @@ def run_trial(
 
 def score_trial(objective: Objective, trial: optuna.Trial, deadline: float) -> float:
     """The score of a trial's settings, reported step by step; its settings are those found where early stopping set the
-    iterations.
-
-    Raises:
-        OutOfTimeError: the deadline (monotonic seconds) has passed.
-        optuna.TrialPruned: the trial is worse than the median of those before it.
+    iterations. OutOfTimeError: the deadline (monotonic seconds) has passed. optuna.TrialPruned: the trial is worse than
+    the median of those before it.
     """
     settings = trial.user_attrs["settings"]
     estimator = build_estimator(objective.recipe, objective.columns, settings)

@@ -18,11 +18,7 @@ STATUS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
 
 
 def best_settings(study: optuna.Study, label: str) -> dict[str, Any]:
-    """The settings of the best complete trial.
-
-    Raises:
-        PipelineError: every trial failed.
-    """
+    """The settings of the best complete trial. PipelineError: every trial failed."""
     trials = study.get_trials(deepcopy=False)
     if not any(trial.state.name == "COMPLETE" for trial in trials):
         raise PipelineError(f"{label}: every trial failed; the last one: {trials[-1].user_attrs['reason']}")

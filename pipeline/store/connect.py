@@ -33,9 +33,7 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 def open_store(uri: str | None = None, create: bool = False) -> MlflowClient:
     """A client of the store: MLFLOW_TRACKING_URI or the project's own, which `create` makes where there is none.
-
-    Raises:
-        PipelineError: there is no store, or it is damaged, read-only, of another version or not reachable.
+    PipelineError: there is no store, or it is damaged, read-only, of another version or not reachable.
     """
     uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{DATABASE.resolve()}"
     database = database_of(uri)

@@ -26,8 +26,7 @@ def read_table(
         mend: what to do where the file is missing.
         strict: with False a column that does not fit its type stays text, for the caller to report.
 
-    Raises:
-        PipelineError: the file is missing or faulty, has no rows, or a column does not fit its type.
+    PipelineError: the file is missing or faulty, has no rows, or a column does not fit its type.
     """
     types = types or {}
     as_text = {name for name, kind in types.items() if kind != "number"}
@@ -36,10 +35,8 @@ def read_table(
 
 
 def read_text_table(path: Path, mend: str, delimiter: str = ",") -> pd.DataFrame:
-    """As read_table, but every CSV column as text, so that nothing is lost before its type is known.
-
-    Raises:
-        PipelineError: as read_table.
+    """As read_table, but every CSV column as text, so that nothing is lost before its type is known. PipelineError: as
+    read_table.
     """
     return _read(path, mend, delimiter, None)
 
@@ -89,10 +86,8 @@ def _decode(path: Path, content: bytes) -> str:
 
 
 def check_csv(path: Path, text: str, delimiter: str) -> list[str]:
-    """The header of a CSV file in which every row has as many fields.
-
-    Raises:
-        PipelineError: a ragged row, a quote left open, another delimiter; the message names the line.
+    """The header of a CSV file in which every row has as many fields. PipelineError: a ragged row, a quote left open,
+    another delimiter; the message names the line.
     """
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     header: list[str] = []
@@ -118,11 +113,7 @@ def check_csv(path: Path, text: str, delimiter: str) -> list[str]:
 
 
 def distinct_names(path: Path, columns: Iterable[object]) -> list[str]:
-    """The names of columns without surrounding white space.
-
-    Raises:
-        PipelineError: two columns have the same name.
-    """
+    """The names of columns without surrounding white space. PipelineError: two columns have the same name."""
     names = [str(name).strip() for name in columns]
     seen: dict[str, int] = {}
     for position, name in enumerate(names, 1):

@@ -39,11 +39,7 @@ class Parts:
 
 
 def load_parts(dataset: Dataset, config: Config) -> Parts:
-    """Read a dataset and split it.
-
-    Raises:
-        PipelineError: as load_dataset, split and fold_indices.
-    """
+    """Read a dataset and split it. PipelineError: as load_dataset, split and fold_indices."""
     frame = load_dataset(dataset)
     if dataset.time:
         frame = in_order_of_time(frame, dataset)
@@ -77,10 +73,8 @@ def sample_rows(rows: Rows, dataset: Dataset, config: Config, limit: int) -> Row
 
 
 def load_dataset(dataset: Dataset) -> pd.DataFrame:
-    """The table of a dataset, its target checked.
-
-    Raises:
-        PipelineError: as read_table, or the target is absent, has missing values or is of another kind than the task.
+    """The table of a dataset, its target checked. PipelineError: as read_table, or the target is absent, has missing
+    values or is of another kind than the task.
     """
     frame = read_table(
         Path(dataset.file), f"make it with `python generate_data.py --dataset {dataset.name}`", dataset.types
@@ -90,10 +84,7 @@ def load_dataset(dataset: Dataset) -> pd.DataFrame:
 
 
 def check_target(frame: pd.DataFrame, dataset: Dataset, path: Path) -> None:
-    """
-    Raises:
-        PipelineError: the target is absent, has missing values, or does not fit the task.
-    """
+    """Check the target. PipelineError: it is absent, has missing values, or does not fit the task."""
     if dataset.target not in frame:
         raise PipelineError(f"{path}: no column {dataset.target!r}; {nearest(dataset.target, list(frame))}")
     y = frame[dataset.target]
@@ -130,11 +121,8 @@ def split(frame: pd.DataFrame, dataset: Dataset, config: Config) -> tuple[pd.Dat
     """The train and test parts, the same in every stage.
 
     Random, stratified by class where there are classes; with `split: {group: column}` no group is in both parts; with
-    `split: {time: column}` the test part is the last one, and both are in order of time.
-
-    Raises:
-        PipelineError: there are too few rows, classes or groups, a part has one value of the target only, or the column
-            is absent.
+    `split: {time: column}` the test part is the last one, and both are in order of time. PipelineError: there are too
+    few rows, classes or groups, a part has one value of the target only, or the column is absent.
     """
     from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold, train_test_split
 
@@ -164,20 +152,14 @@ def split(frame: pd.DataFrame, dataset: Dataset, config: Config) -> tuple[pd.Dat
 
 
 def in_order_of_time(frame: pd.DataFrame, dataset: Dataset) -> pd.DataFrame:
-    """The rows sorted by the time column; rows of the same time keep their order.
-
-    Raises:
-        PipelineError: the column is absent or has missing values.
+    """The rows sorted by the time column; rows of the same time keep their order. PipelineError: the column is absent
+    or has missing values.
     """
     return frame.iloc[_split_column(frame, dataset, dataset.time).argsort(kind="stable")]
 
 
 def group_labels(frame: pd.DataFrame, dataset: Dataset) -> np.ndarray:
-    """Each row's group.
-
-    Raises:
-        PipelineError: the column is absent or has missing values.
-    """
+    """Each row's group. PipelineError: the column is absent or has missing values."""
     return _split_column(frame, dataset, dataset.group).to_numpy()
 
 
@@ -204,11 +186,9 @@ def fold_indices(
     """(train, validation) positions of the cross-validation folds of X (n x d) and y (n).
 
     Shuffled with the seed and stratified for classes; no group is on both sides; in order of time (X sorted by it) each
-    fold is validated on the rows that follow its training rows, so the first rows are never validated.
-
-    Raises:
-        PipelineError: a class has fewer rows than there are folds, there are fewer rows or groups than folds, or the
-            target has one value only where a fold learns, or in all that the folds validate.
+    fold is validated on the rows that follow its training rows, so the first rows are never validated. PipelineError: a
+    class has fewer rows than there are folds, there are fewer rows or groups than folds, or the target has one value
+    only where a fold learns, or in all that the folds validate.
     """
     from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold, TimeSeriesSplit
 

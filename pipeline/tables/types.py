@@ -51,9 +51,7 @@ def normalise_types(frame: pd.DataFrame) -> pd.DataFrame:
 
 def convert(frame: pd.DataFrame, types: Mapping[str, str], path: Path, strict: bool = True) -> pd.DataFrame:
     """Numbers from text with currency, percent and thousands signs; dates as ISO 8601; the rest as trimmed text.
-
-    Raises:
-        PipelineError: a value is no number, no date, or too large; without strict only the latter.
+    PipelineError: a value is no number, no date, or too large; without strict only the latter.
     """
     columns = {}
     for name in frame:

@@ -66,10 +66,8 @@ def assess(
     `cv` comes from pooled out-of-fold predictions on the training part and is what models are chosen by; `score` from
     the test part or, where the dataset is judged by cross-validation, from pooled out-of-fold predictions over all
     rows. A tuned threshold has the best F1 for the pooled predictions on the training part; in pooled predictions
-    themselves, each fold is labelled by the best threshold of the other folds.
-
-    Raises:
-        PipelineError: the estimator refuses its settings or the rows.
+    themselves, each fold is labelled by the best threshold of the other folds. PipelineError: the estimator refuses its
+    settings or the rows.
     """
     task, tuned, train, whole = recipe.task, recipe.threshold == "tuned", parts.train, parts.whole
     model = build_model(recipe, train.X, overrides)

@@ -53,9 +53,7 @@ class Recipe:
 
 def resolve_recipe(dataset: Dataset, config: Config, name: str) -> Recipe:
     """The recipe of a model on a dataset: the model's settings, those of its kind of task, the dataset's on top.
-
-    Raises:
-        PipelineError: the estimator's class cannot be imported.
+    PipelineError: the estimator's class cannot be imported.
     """
     spec, regression = config.models[name], dataset.task == "regression"
     path = spec.regression if regression else spec.classification
@@ -80,10 +78,7 @@ def resolve_recipe(dataset: Dataset, config: Config, name: str) -> Recipe:
 
 def build_model(recipe: Recipe, X: pd.DataFrame, overrides: Mapping[str, Any] | None = None) -> Pipeline:
     """An unfitted Pipeline for raw rows shaped like X; its classifier decides at the recipe's threshold, and at 0.5
-    until a tuned one is set.
-
-    Raises:
-        PipelineError: the estimator does not know a setting.
+    until a tuned one is set. PipelineError: the estimator does not know a setting.
     """
     columns = columns_by_kind(recipe, X)
     estimator = build_estimator(recipe, columns, overrides)
@@ -97,10 +92,7 @@ def build_estimator(
     recipe: Recipe, columns: Mapping[str, list[str]], overrides: Mapping[str, Any] | None = None
 ) -> BaseEstimator:
     """The bare estimator with its settings, the seed, and all cores for forests. One that splits on categories as such
-    is told where they are among the preprocessed `columns`.
-
-    Raises:
-        PipelineError: it does not know a setting.
+    is told where they are among the preprocessed `columns`. PipelineError: it does not know a setting.
     """
     settings, known = {**recipe.settings, **(overrides or {})}, recipe.estimator().get_params()
     for setting in settings:

@@ -19,11 +19,7 @@ from pipeline.training.threshold import labels_by_other_folds
 
 
 def fit(model: Pipeline, X: pd.DataFrame, y: np.ndarray) -> Pipeline:
-    """Fit in place and return it.
-
-    Raises:
-        PipelineError: the estimator refuses its settings or the rows.
-    """
+    """Fit in place and return it. PipelineError: the estimator refuses its settings or the rows."""
     estimator = model[-1]
     try:
         # a fit stays in one process, on its cores, wherever joblib takes the fits themselves
