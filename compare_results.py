@@ -11,11 +11,10 @@ reports/comparison.csv and reports/summary.md.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.console import PipelineError, exit_code
+from pipeline.console import exit_code, reports_errors
 from pipeline.files import write_json, write_text
 from pipeline.settings import load_config
 
@@ -36,30 +35,27 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@reports_errors
 def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
-    try:
-        config = load_config()
-        from pipeline.comparison.collect import compare_dataset
-        from pipeline.comparison.page import render, summary_markdown
-        from pipeline.comparison.summary import all_scores, comparison_csv, overall_words, summarise
-        from pipeline.store.connect import open_store
+    config = load_config()
+    from pipeline.comparison.collect import compare_dataset
+    from pipeline.comparison.page import render, summary_markdown
+    from pipeline.comparison.summary import all_scores, comparison_csv, overall_words, summarise
+    from pipeline.store.connect import open_store
 
-        stores = [open_store(uri) for uri in args.tracking_uri or [None]]
-        comparisons = []
-        for name in config.datasets:
-            print(f"comparing {name}", flush=True)
-            comparisons.append(compare_dataset(config.dataset(name), config, stores, REPORT.parent))
-        summary = summarise(comparisons)
-        words = overall_words(comparisons, summary["best_overall"])
-        write_json(RESULTS, all_scores(comparisons))
-        write_json(SUMMARY, summary)
-        write_text(REPORT, render(comparisons, words))
-        write_text(TABLE, comparison_csv(comparisons))
-        write_text(MARKDOWN, summary_markdown(comparisons, summary))
-    except PipelineError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    stores = [open_store(uri) for uri in args.tracking_uri or [None]]
+    comparisons = []
+    for name in config.datasets:
+        print(f"comparing {name}", flush=True)
+        comparisons.append(compare_dataset(config.dataset(name), config, stores, REPORT.parent))
+    summary = summarise(comparisons)
+    words = overall_words(comparisons, summary["best_overall"])
+    write_json(RESULTS, all_scores(comparisons))
+    write_json(SUMMARY, summary)
+    write_text(REPORT, render(comparisons, words))
+    write_text(TABLE, comparison_csv(comparisons))
+    write_text(MARKDOWN, summary_markdown(comparisons, summary))
     print(words)
     print(f"wrote {', '.join(map(str, (RESULTS, SUMMARY, REPORT, TABLE, MARKDOWN)))}")
     return 0

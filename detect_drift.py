@@ -12,12 +12,11 @@ and target_drift_report.html, and metrics/drift/<dataset>.json; with --output al
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.console import PipelineError, exit_code
+from pipeline.console import PipelineError, exit_code, reports_errors
 from pipeline.files import file_sha256, write_json
 from pipeline.settings import Config, Dataset, drift_sha256, load_config
 
@@ -119,18 +118,15 @@ def build_parser(config: Config) -> argparse.ArgumentParser:
     return parser
 
 
+@reports_errors
 def main(argv: Sequence[str] | None = None) -> int:
-    try:
-        config = load_config()
-        parser = build_parser(config)
-        args = parser.parse_args(argv)
-        if args.dataset == "all" and (args.reference or args.current or args.output):
-            parser.error("--reference, --current and --output need one --dataset")
-        names = list(config.datasets) if args.dataset == "all" else [args.dataset]
-        found = [detect(config.dataset(name), config, args.reference, args.current, args.output) for name in names]
-    except PipelineError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    config = load_config()
+    parser = build_parser(config)
+    args = parser.parse_args(argv)
+    if args.dataset == "all" and (args.reference or args.current or args.output):
+        parser.error("--reference, --current and --output need one --dataset")
+    names = list(config.datasets) if args.dataset == "all" else [args.dataset]
+    found = [detect(config.dataset(name), config, args.reference, args.current, args.output) for name in names]
     return 1 if args.fail_on_drift and any(found) else 0
 
 

@@ -13,12 +13,11 @@ metrics/data/<dataset>.json. --describe prints the lines for params.yaml, and wr
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.console import PipelineError, exit_code
+from pipeline.console import PipelineError, exit_code, reports_errors
 from pipeline.files import write_json, write_text
 from pipeline.settings import FEWEST_ROWS, Config, Dataset, load_config
 
@@ -105,31 +104,28 @@ def build_parser(config: Config) -> argparse.ArgumentParser:
     return parser
 
 
+@reports_errors
 def main(argv: Sequence[str] | None = None) -> int:
-    try:
-        config = load_config()
-        parser = build_parser(config)
-        args = parser.parse_args(argv)
-        if args.seed < 0:
-            parser.error("argument --seed: give a whole number of at least 0")
-        if args.rows is not None and args.rows < FEWEST_ROWS:
-            parser.error(f"argument --rows: give a whole number of at least {FEWEST_ROWS}")
-        if args.target and not args.describe:
-            parser.error("argument --target: goes with --describe")
-        if args.describe:
-            from pipeline.ingest.facts import lines_to_paste
+    config = load_config()
+    parser = build_parser(config)
+    args = parser.parse_args(argv)
+    if args.seed < 0:
+        parser.error("argument --seed: give a whole number of at least 0")
+    if args.rows is not None and args.rows < FEWEST_ROWS:
+        parser.error(f"argument --rows: give a whole number of at least {FEWEST_ROWS}")
+    if args.target and not args.describe:
+        parser.error("argument --target: goes with --describe")
+    if args.describe:
+        from pipeline.ingest.facts import lines_to_paste
 
-            print(lines_to_paste(args.describe, args.target, config))
-            return 0
-        names = list(config.datasets) if args.dataset == "all" else [args.dataset]
-        own = [name for name in names if is_own(config.datasets[name])]
-        if args.rows and own:
-            parser.error(f"argument --rows: scales calibrated tables only, and {own[0]} is your own")
-        for name in names:
-            make(name, config, args.seed, args.rows)
-    except PipelineError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        print(lines_to_paste(args.describe, args.target, config))
+        return 0
+    names = list(config.datasets) if args.dataset == "all" else [args.dataset]
+    own = [name for name in names if is_own(config.datasets[name])]
+    if args.rows and own:
+        parser.error(f"argument --rows: scales calibrated tables only, and {own[0]} is your own")
+    for name in names:
+        make(name, config, args.seed, args.rows)
     return 0
 
 

@@ -14,14 +14,13 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.cluster import connect, side_by_side
-from pipeline.console import PipelineError, exit_code, progress_lines
+from pipeline.console import PipelineError, exit_code, progress_lines, reports_errors
 from pipeline.files import earlier_models, file_sha256, read_json, write_json
 from pipeline.gates.results import select_model
 from pipeline.settings import Config, Dataset, load_config, settings_sha256
@@ -122,17 +121,14 @@ def build_parser(config: Config) -> argparse.ArgumentParser:
     return parser
 
 
+@reports_errors
 def main(argv: Sequence[str] | None = None) -> int:
-    try:
-        config = load_config()
-        args = build_parser(config).parse_args(argv)
-        models = [args.model] if args.model else list(config.models)
-        with connect(args.scheduler) as cluster:
-            for name in list(config.datasets) if args.dataset == "all" else [args.dataset]:
-                train_dataset(config.dataset(name), config, models, args.tuned, cluster)
-    except PipelineError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    config = load_config()
+    args = build_parser(config).parse_args(argv)
+    models = [args.model] if args.model else list(config.models)
+    with connect(args.scheduler) as cluster:
+        for name in list(config.datasets) if args.dataset == "all" else [args.dataset]:
+            train_dataset(config.dataset(name), config, models, args.tuned, cluster)
     return 0
 
 

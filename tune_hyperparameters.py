@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.cluster import connect, fits_on
-from pipeline.console import PipelineError, exit_code, positive_float, positive_int, progress_lines
+from pipeline.console import exit_code, positive_float, positive_int, progress_lines, reports_errors
 from pipeline.files import earlier_models, file_sha256, hold, write_json
 from pipeline.settings import Config, Dataset, load_config, settings_sha256
 
@@ -47,7 +47,7 @@ def tune_dataset(
     from pipeline.search import queue, scorers, space, study, trials, winner
     from pipeline.store.connect import open_store, store_lock
     from pipeline.store.sqlite import database_errors
-    from pipeline.store.write import RunRecord, write_runs
+    from pipeline.store.write import write_runs
     from pipeline.tables.split import load_parts, sample_rows
     from pipeline.training.assess import assess, logged_baseline
     from pipeline.training.build import resolve_recipe
@@ -83,11 +83,7 @@ def tune_dataset(
 
     folder, tags = Path("reports") / dataset.name / "tuning" / model, {"dataset": dataset.name, **hashes}
     write_study_reports(searched, folder)
-    facts = {"model_type": model, "stage": "study", "study": name}
-    parent = RunRecord(
-        f"{model} study", {**tags, **facts}, {"space": json.dumps(ranges), "seed": config.seed}, start=started
-    )
-    records = [winner.trial_record(trial, {**tags, "model_type": model}) for trial in searched.trials]
+    parent, records = winner.study_records(searched, {**tags, "model_type": model}, ranges, config.seed, started)
     write_runs(client, dataset.name, records, parent=parent)
     log_run(client, tuned, parts, f"{model}_tuned", {**tags, "stage": "tuned"}, folder, started)
     print("\n".join(result_lines(label, result, baseline, tuned)), flush=True)
@@ -143,6 +139,7 @@ def build_parser(config: Config) -> argparse.ArgumentParser:
     return parser
 
 
+@reports_errors
 def main(argv: Sequence[str] | None = None) -> int:
     try:
         config = load_config()
@@ -159,9 +156,6 @@ def main(argv: Sequence[str] | None = None) -> int:
                 written = tune_dataset(dataset, config, model, args.n_trials, args.timeout, args.workers, cluster)
                 reports = f"reports/{name}/tuning/{model}/"
                 print(f"wrote {written}, {reports} and the study's MLflow runs in {place()}")
-    except PipelineError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         words = " ".join(["python", "tune_hyperparameters.py", *(argv if argv is not None else sys.argv[1:])])
         print(f"\nstopped; finished trials are kept. To go on: {words}", file=sys.stderr)

@@ -13,23 +13,19 @@ in MLflow and makes it champion where it beats the present one, mirrored in metr
 from __future__ import annotations
 
 import argparse
-import contextlib
-import html
 import os
 import subprocess
-import sys
-import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from pipeline.console import PipelineError, exit_code
+from pipeline.console import PipelineError, exit_code, reports_errors
 from pipeline.files import file_sha256, write_json
 from pipeline.gates.judge import Verdict, failure, judge
+from pipeline.gates.log import LOG, annotate, append_log
 from pipeline.gates.results import METRICS_DIR, read_object, read_results
 from pipeline.settings import Config, load_config
 
-LOG = Path("logs/validation.log")
 COMPARISON = METRICS_DIR / "comparison_results.json"
 
 
@@ -58,23 +54,6 @@ def validate(names: Sequence[str], config: Config, confident: bool) -> list[Verd
     return verdicts
 
 
-def append_log(verdicts: Sequence[Verdict], commit: str) -> None:
-    """Add the verdicts to the log with time and commit; one write, so that parallel runs do not mix. PipelineError: the
-    log cannot be written.
-    """
-    head = f"{time.strftime('%Y-%m-%d %H:%M:%S%z')} {commit[:9]}"
-    size = LOG.stat().st_size if LOG.is_file() else 0
-    try:
-        LOG.parent.mkdir(exist_ok=True)
-        with LOG.open("a", encoding="utf-8") as log:
-            log.write("".join(f"{head} {verdict.line()}\n" for verdict in verdicts))
-    except OSError as error:
-        # no half line stays where the disk was full
-        with contextlib.suppress(OSError):
-            os.truncate(LOG, size)
-        raise PipelineError(f"{LOG}: cannot be written ({error.strerror})") from None
-
-
 def current_commit() -> str:
     """The hash of the checked out commit; `-` outside a repository."""
     try:
@@ -82,26 +61,6 @@ def current_commit() -> str:
     except (OSError, subprocess.CalledProcessError):
         return "-"
     return done.stdout.strip()
-
-
-def annotate(verdicts: Sequence[Verdict], summary: str | None) -> None:
-    """GitHub Actions: an error line for each failure, and a table in the step's summary file."""
-    for verdict in verdicts:
-        if not verdict.passed:
-            text = verdict.line().replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-            print(f"::error title=validation::{text}")
-    if not summary:
-        return
-    rows = ["| verdict | gate |", "|---|---|"]
-    for verdict in verdicts:
-        text = html.escape(f"{verdict.dataset}: {verdict.text()}").replace("|", "&#124;").replace("\n", " ")
-        rows.append(f"| {verdict.word()} | {text} |")
-    try:
-        with Path(summary).open("a", encoding="utf-8") as file:
-            file.write("\n".join(["### Validation", "", *rows, ""]))
-    except OSError as error:
-        # the verdict stands without its decoration
-        print(f"note: {summary}: the step summary cannot be written ({error.strerror})", file=sys.stderr)
 
 
 def build_parser(config: Config) -> argparse.ArgumentParser:
@@ -117,38 +76,35 @@ def build_parser(config: Config) -> argparse.ArgumentParser:
     return parser
 
 
+@reports_errors
 def main(argv: Sequence[str] | None = None) -> int:
-    try:
-        config = load_config()
-        args = build_parser(config).parse_args(argv)
-        if args.rollback:
-            from pipeline.gates.promotion import roll_back
+    config = load_config()
+    args = build_parser(config).parse_args(argv)
+    if args.rollback:
+        from pipeline.gates.promotion import roll_back
 
-            print(roll_back(args.rollback))
-            return 0
-        names = list(config.datasets) if args.dataset == "all" else [args.dataset]
-        verdicts = validate(names, config, args.confident)
-        failed = [verdict for verdict in verdicts if not verdict.passed]
-        passed = bool(verdicts) and not failed
-        commit = current_commit()
-        append_log(verdicts, commit)
-        output = METRICS_DIR / "validation.json"
-        write_json(output, {"passed": passed, "gates": [asdict(verdict) for verdict in verdicts]})
-        for verdict in verdicts:
-            print(verdict.line())
-        if os.environ.get("GITHUB_ACTIONS") == "true":
-            annotate(verdicts, os.environ.get("GITHUB_STEP_SUMMARY"))
-        if args.promote:
-            from pipeline.gates.promotion import promote
+        print(roll_back(args.rollback))
+        return 0
+    names = list(config.datasets) if args.dataset == "all" else [args.dataset]
+    verdicts = validate(names, config, args.confident)
+    failed = [verdict for verdict in verdicts if not verdict.passed]
+    passed = bool(verdicts) and not failed
+    commit = current_commit()
+    append_log(verdicts, commit)
+    output = METRICS_DIR / "validation.json"
+    write_json(output, {"passed": passed, "gates": [asdict(verdict) for verdict in verdicts]})
+    for verdict in verdicts:
+        print(verdict.line())
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        annotate(verdicts, os.environ.get("GITHUB_STEP_SUMMARY"))
+    if args.promote:
+        from pipeline.gates.promotion import promote
 
-            blocked = {verdict.dataset for verdict in failed}
-            for name in names:
-                fails = not blocked.isdisjoint((name, "all"))
-                done = f"{name}: not promoted, it fails" if fails else promote(name, config, args.confident, commit)
-                print(done, flush=True)
-    except PipelineError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        blocked = {verdict.dataset for verdict in failed}
+        for name in names:
+            fails = not blocked.isdisjoint((name, "all"))
+            done = f"{name}: not promoted, it fails" if fails else promote(name, config, args.confident, commit)
+            print(done, flush=True)
     print(f"{'PASS' if passed else 'FAIL'}: {len(verdicts) - len(failed)} of {len(verdicts)} gates passed")
     print(f"wrote {LOG} and {output}")
     return 0 if passed else 1

@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import difflib
 import errno
+import functools
 import gc
 import os
 import re
 import sys
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 # Read by OpenMP when scikit-learn loads it. By default a thread of boosting spins while it waits for the others, and on
@@ -36,6 +37,22 @@ def nearest(name: Any, known: Collection[str]) -> str:
     """A hint for a misspelt name."""
     close = difflib.get_close_matches(str(name), list(known), n=1)
     return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
+
+
+def reports_errors(main: Callable[[Sequence[str] | None], int]) -> Callable[..., int]:
+    """A script's main whose known mistakes are told in one line of stderr, with exit code 2; a bug keeps its
+    traceback.
+    """
+
+    @functools.wraps(main)
+    def told(argv: Sequence[str] | None = None) -> int:
+        try:
+            return main(argv)
+        except PipelineError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+
+    return told
 
 
 def exit_code(main: Callable[[], int]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -68,6 +69,15 @@ def summarise(study: optuna.Study, best: Mapping[str, Any], baseline: Assessment
 def pruned_work(trials: Sequence[optuna.trial.FrozenTrial]) -> float:
     """Share of the search's work that pruning saved, the work of one whole trial taken as the unit."""
     return sum(1 - trial.user_attrs["done"] for trial in trials if trial.state.name == "PRUNED") / len(trials)
+
+
+def study_records(
+    study: optuna.Study, tags: Mapping[str, str], space: Mapping[str, Any], seed: int, started: float
+) -> tuple[RunRecord, list[RunRecord]]:
+    """The MLflow run of a study, and those of its trials below it; `tags` are of all of them."""
+    own = {**tags, "stage": "study", "study": study.study_name}
+    parent = RunRecord(f"{tags['model_type']} study", own, {"space": json.dumps(space), "seed": seed}, start=started)
+    return parent, [trial_record(trial, tags) for trial in study.trials]
 
 
 def trial_record(trial: optuna.trial.FrozenTrial, tags: Mapping[str, str]) -> RunRecord:
