@@ -13,20 +13,18 @@ from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, PlainValidator, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 from pydantic.functional_validators import model_validator
 from pydantic.json_schema import SkipJsonSchema, WithJsonSchema
 from pydantic.types import GetPydanticSchema
 from pydantic_core import PydanticCustomError
+from ruamel.yaml import YAML, MappingNode, Node, SequenceNode, YAMLError
 
 from pipeline.console import PipelineError, nearest
 from pipeline.files import read_json
 from pipeline.metrics import METRICS, default_metric, metrics_of
 
-# libyaml's loader, ten times as fast, where PyYAML comes with it
-SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 PARAMS_FILE = Path("params.yaml")
 FACTS_DIR = Path("metrics/data")
 TASKS = ("regression", "binary", "multiclass")
@@ -279,10 +277,10 @@ def load_config(path: Path = PARAMS_FILE) -> Config:
     """
     lines: dict[Key, int] = {}
     try:
-        loader = SafeLoader(path.read_text(encoding="utf-8"))
-        tree = loader.get_single_node()
-        lines = {(): 1, **_key_lines(tree)}
-        return TypeAdapter(Config).validate_python(tree and loader.construct_document(tree))
+        # as YAML 1.2, as DVC reads and writes it: a plain Yes is text there, not true
+        text, reader = path.read_text(encoding="utf-8"), YAML(typ="safe", pure=True)
+        lines = {(): 1, **_key_lines(reader.compose(text))}
+        return TypeAdapter(Config).validate_python(reader.load(text))
     except FileNotFoundError:
         raise PipelineError(f"{path}: not found; run the scripts in the project's root folder") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -291,22 +289,22 @@ def load_config(path: Path = PARAMS_FILE) -> Config:
         key, words = _first_mistake(error, lines)
         line = next(lines[key[:end]] for end in range(len(key), -1, -1) if key[:end] in lines)
         raise PipelineError(f"{path}: line {line}: {'.'.join(map(str, key)) or 'the file'}: {words}") from None
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
+    except (YAMLError, RecursionError, ValueError) as error:
         raise PipelineError(f"{path}: {error}") from None
 
 
-def _key_lines(node: yaml.Node | None, parents: Key = ()) -> dict[Key, int]:
-    """Line of every key and list entry. yaml.YAMLError: a key is given twice."""
+def _key_lines(node: Node | None, parents: Key = ()) -> dict[Key, int]:
+    """Line of every key and list entry. YAMLError: a key is given twice."""
     lines: dict[Key, int] = {}
-    children: list[tuple[Any, yaml.Node, yaml.Node]] = []
-    if isinstance(node, yaml.MappingNode):
+    children: list[tuple[Any, Node, Node]] = []
+    if isinstance(node, MappingNode):
         children = [(str(name.value), name, value) for name, value in node.value]
-    elif isinstance(node, yaml.SequenceNode):
+    elif isinstance(node, SequenceNode):
         children = [(place, value, value) for place, value in enumerate(node.value)]
     for name, start, value in children:
         key, line = (*parents, name), start.start_mark.line + 1
         if key in lines:
-            raise yaml.YAMLError(f"line {line}: key {name!r} is there twice; remove one")
+            raise YAMLError(f"line {line}: key {name!r} is there twice; remove one")
         lines |= {key: line, **_key_lines(value, key)}
     return lines
 

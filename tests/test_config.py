@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 from conftest import PARAMS, ROOT
+from dvc.utils.serialize import modify_yaml
 from pydantic import ValidationError
 
 from pipeline.console import PipelineError
@@ -122,6 +123,38 @@ def test_a_key_given_twice_is_refused_with_its_line(project: Path) -> None:
     Path("params.yaml").write_text("seed: 1\n" + text)
     with pytest.raises(PipelineError, match="line 2: key 'seed' is there twice"):
         load_config()
+
+
+# what is something else in YAML 1.1: true or false, octal or base 60, text
+PLAIN_WORDS = ("Yes", "no", "On", "off", "y", "N", "12:30", "1.2.10", "1e")
+PLAIN_NUMBERS = {"010": 10, "0o17": 15, "1e3": 1000.0, "-1E-2": -0.01, "0x1F": 31}
+
+
+@pytest.mark.parametrize("word", PLAIN_WORDS)
+def test_a_plain_word_is_text_as_it_is_for_dvc(project: Path, word: str) -> None:
+    text = Path("params.yaml").read_text().replace("positive: 'Yes'", f"positive: {word}")
+    Path("params.yaml").write_text(text)
+    assert load_config().datasets["customers"].positive == word
+
+
+@pytest.mark.parametrize(("written", "value"), PLAIN_NUMBERS.items())
+def test_a_plain_number_is_the_number_that_it_is_for_dvc(project: Path, written: str, value: float) -> None:
+    Path("params.yaml").write_text(Path("params.yaml").read_text().replace("above: 0.6", f"above: {written}"))
+    assert load_config().gates["customers"][0].above == value
+
+
+def test_settings_that_dvc_has_written_are_the_same_settings(project: Path) -> None:
+    for text in (Path("params.yaml").read_text(), (ROOT / "params.yaml").read_text()):
+        Path("params.yaml").write_text(text)
+        before = load_config()
+        # as `dvc exp run -S` does
+        with modify_yaml("params.yaml") as settings:
+            model = next(iter(settings["models"].values()))
+            depth, model["params"]["max_depth"] = model["params"]["max_depth"], 3
+        assert load_config() != before
+        with modify_yaml("params.yaml") as settings:
+            next(iter(settings["models"].values()))["params"]["max_depth"] = depth
+        assert load_config() == before
 
 
 def test_missing_file_says_where_to_run(tmp_path: Path) -> None:

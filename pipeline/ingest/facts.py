@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
+from ruamel.yaml import YAML
 
 from pipeline.files import file_sha256, write_atomic
 from pipeline.ingest.infer import Table, take_in
@@ -84,15 +86,23 @@ def lines_to_paste(file: Path, target: str | None, config: Config) -> str:
     found: dict[str, Any] = {"task": dataset.task, "metric": dataset.metric, "evaluation": dataset.evaluation}
     if dataset.task == "binary":
         found["positive"] = dataset.positive
-    inferred = yaml.safe_dump({**found, "types": dict(dataset.types)}, sort_keys=False, allow_unicode=True)
     lines = [
         "# under `datasets:` in params.yaml",
-        *("  " + line for line in yaml.safe_dump(entry, sort_keys=False, allow_unicode=True).splitlines()),
+        *("  " + line for line in yaml_lines(entry)),
         "    # inferred; take a line out of the comment to set it by hand",
-        *("    # " + line for line in inferred.splitlines()),
+        *("    # " + line for line in yaml_lines({**found, "types": dict(dataset.types)})),
         *(f"# {line}" for line in found_words(table, config.gates_of(dataset)[0])[2:]),
     ]
     return "\n".join(lines)
+
+
+def yaml_lines(values: Mapping[str, Any]) -> list[str]:
+    """Values as params.yaml has them, which is read as YAML 1.2."""
+    text, writer = io.StringIO(), YAML(typ="safe", pure=True)
+    writer.default_flow_style = False
+    writer.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    writer.dump(values, text)
+    return text.getvalue().splitlines()
 
 
 def _is_whole(column: pd.Series) -> bool:
