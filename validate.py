@@ -27,6 +27,7 @@ from pipeline.gates.results import METRICS_DIR, read_object, read_results
 from pipeline.settings import Config, load_config
 
 COMPARISON = METRICS_DIR / "comparison_results.json"
+REPORT = Path("reports/comparison_report.html")
 
 
 def validate(names: Sequence[str], config: Config, confident: bool) -> list[Verdict]:
@@ -106,7 +107,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             done = f"{name}: not promoted, it fails" if fails else promote(name, config, args.confident, commit)
             print(done, flush=True)
     print(f"{'PASS' if passed else 'FAIL'}: {len(verdicts) - len(failed)} of {len(verdicts)} gates passed")
-    print(f"wrote {LOG} and {output}")
+    print(f"wrote {LOG} and {output}{f'; open {REPORT}' if REPORT.exists() else ''}")
     return 0 if passed else 1
 
 

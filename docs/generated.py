@@ -45,7 +45,7 @@ def cold_run() -> str:
     found = _read("benchmarks/results/tuning_speed.json")
     return (
         f"A cold run takes about {found['repro']['seconds'] / 60:.0f} minutes on {found['cores']} cores, most of it "
-        "tuning; a second run finds nothing to do."
+        "tuning; a second run finds nothing to do but to judge the gates."
     )
 
 

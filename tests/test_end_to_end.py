@@ -68,6 +68,12 @@ def test_repro_runs_all_stages_then_none_then_only_what_changed(checkout: Path) 
     again = run("dvc", "repro")
     assert "Running stage" not in again.stdout
     assert "up to date" in again.stdout
+    # as `make pipeline` does, which ends with the verdict even where there was nothing to do
+    whole = run(sys.executable, "-m", "pipeline.files")
+    assert whole.returncode == 0
+    *_, verdict, written = whole.stdout.splitlines()
+    assert verdict == "PASS: 1 of 1 gates passed"
+    assert written.endswith("; open reports/comparison_report.html")
 
     stale = {"drift/verdict": ["drift@customers"], "plots/run": [], "comparison/words": ["compare"], "gates/judge": []}
     for module, stages in stale.items():
