@@ -133,9 +133,8 @@ def test_missing_input_exits_2_with_the_command(
     monkeypatch.chdir(copy)
     shutil.rmtree(path) if Path(path).is_dir() else Path(path).unlink()
     assert compare_results.main([]) == 2
-    error = capsys.readouterr().err
+    [error] = [line for line in capsys.readouterr().err.splitlines() if "addresses are mended" not in line]
     assert command in error
-    assert len(error.splitlines()) == 1
 
 
 def test_a_missing_run_is_named(

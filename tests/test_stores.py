@@ -1,6 +1,8 @@
 """A store that cannot be used: one line that names it and the mend, exit code 2, and nothing touched."""
 
+import contextlib
 import ctypes
+import io
 import os
 import shutil
 import sqlite3
@@ -11,6 +13,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from types import ModuleType
 
+import mlflow.sklearn
 import pytest
 
 import compare_results
@@ -18,6 +21,7 @@ import generate_data
 import train
 import tune_hyperparameters
 import validate
+from pipeline.store.addresses import mend_addresses
 from pipeline.store.connect import open_store
 from pipeline.store.runs import newest_runs
 from pipeline.store.sqlite import ALLOW, RESTORE
@@ -63,6 +67,8 @@ def project(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     # without SQLite's side files, which are empty by now
     shutil.copytree(whole, tmp_path / "project", ignore=shutil.ignore_patterns("*-wal", "*-shm"))
     monkeypatch.chdir(tmp_path / "project")
+    with contextlib.redirect_stderr(io.StringIO()):
+        mend_addresses(MLFLOW, "artifacts")
     return tmp_path / "project"
 
 
@@ -186,6 +192,37 @@ def test_the_experiment_of_a_dataset_is_named_in_one_place(project: Path, monkey
     Path("mlruns").rename("elsewhere")
     assert compare_results.main(["--tracking-uri", f"sqlite:///{Path('elsewhere/db.sqlite').resolve()}"]) == 0
     assert Path("metrics/comparison_results.json").read_text() == results
+
+
+def test_a_copied_project_has_its_own_files_and_leaves_those_of_the_original(
+    whole: Path, project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    original = contents(whole)
+    project = project / "copy"
+    shutil.copytree(whole, project, ignore=shutil.ignore_patterns("*-wal", "*-shm"))
+    monkeypatch.chdir(project)
+    (project / "artifacts/own").mkdir(parents=True)
+    own = (project / "artifacts/own").as_uri()
+    columns = "name, artifact_location, lifecycle_stage, workspace"
+    execute(MLFLOW, f"INSERT INTO experiments ({columns}) VALUES ('own', '{own}', 'active', 'default')")
+    assert train.main([*WORDS[:2], "--model", "gradient_boosting"]) == 0
+    told = capsys.readouterr().err
+    assert f"the store was at {(whole / 'mlruns/artifacts').as_uri()} before; its addresses are mended" in told
+    client = open_store()
+    assert "mended" not in capsys.readouterr().err
+    [experiment] = [found for found in client.search_experiments() if found.name == "customers"]
+    here = (project / "mlruns/artifacts").as_uri()
+    assert experiment.artifact_location == f"{here}/customers"
+    runs = client.search_runs([experiment.experiment_id])
+    assert all(run.info.artifact_uri.startswith(here) for run in runs)
+    models = client.search_logged_models([experiment.experiment_id])
+    assert len(models) == 3
+    for model in models:
+        assert model.artifact_location.startswith(here)
+        # as `mlflow models predict` finds it
+        assert mlflow.sklearn.load_model(model.artifact_location) is not None
+    assert client.get_experiment_by_name("own").artifact_location == own
+    assert contents(whole) == original
 
 
 def test_an_older_store_is_not_migrated_unasked(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -304,7 +304,7 @@ owner, name = {{
     "create_run": (mlflow.MlflowClient, "create_run"),
     "log_batch": (mlflow.MlflowClient, "log_batch"),
     "set_terminated": (mlflow.MlflowClient, "set_terminated"),
-    "log_model": (mlflow.sklearn, "log_model"),
+    "log_model": (mlflow.sklearn, "save_model"),
     "metrics": (tune, "write_json"),
 }}[place]
 whole = getattr(owner, name)

@@ -129,7 +129,9 @@ def run_trials(
                 process.terminate()
             raise
         finally:
-            executor.shutdown(wait=cluster is None, cancel_futures=True)
+            # what runs on a cluster ends with the connection to it
+            if cluster is None:
+                executor.shutdown(cancel_futures=True)
 
 
 def _become_worker(threads: int) -> None:

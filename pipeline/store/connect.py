@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.console import PipelineError, without_passwords
 from pipeline.files import hold
+from pipeline.store.addresses import mend_addresses
 from pipeline.store.sqlite import LOCK_TIMEOUT, check_database, create_database, database_errors, one_line, source_of
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def open_store(uri: str | None = None, create: bool = False) -> MlflowClient:
             _check_server(uri)
         elif database.exists():
             _check_schema(database)
+            mend_addresses(database, ARTIFACTS.name)
         else:
             create_database(database, _make_tables)
         return mlflow.MlflowClient(uri)

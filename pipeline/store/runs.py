@@ -13,7 +13,7 @@ from sklearn.pipeline import Pipeline
 
 from pipeline.console import PipelineError, without_passwords
 from pipeline.metrics import Predictions
-from pipeline.store.connect import ARTIFACTS, database_of, experiment_id, store_errors
+from pipeline.store.connect import database_of, experiment_id, store_errors
 from pipeline.store.models import check_model, load_model
 from pipeline.store.predictions import read_predictions
 from pipeline.store.sqlite import one_line
@@ -108,16 +108,12 @@ def search_runs(client: MlflowClient, experiment: str | None, query: str) -> lis
 
 
 def _local_file(client: MlflowClient, uri: str) -> Path:
-    """The path of a file of the store: where it was written; beside the database of a copied store, whose absolute
-    addresses are stale; else fetched from the server, into a folder that goes when this process ends.
-    """
-    path, database = Path(unquote(urlparse(uri).path)), database_of(client.tracking_uri)
-    if not path.exists() and database is not None:
-        path = database.parent / ARTIFACTS.name / str(path).rpartition(f"/{ARTIFACTS}/")[2]
-        if not path.exists():
-            raise PipelineError(f"{path}: not found; the store {client.tracking_uri} is incomplete, train again")
+    """The path of a file of the store; from a server it is fetched, into a folder that goes when this process ends."""
+    path = Path(unquote(urlparse(uri).path))
     if path.exists():
         return path
+    if database_of(client.tracking_uri) is not None:
+        raise PipelineError(f"{path}: not found; the store {client.tracking_uri} is incomplete, train again")
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
