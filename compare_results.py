@@ -30,7 +30,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--tracking-uri",
         action="append",
         metavar="URI",
-        help="an MLflow store to read, can be given several times (default: mlruns/db.sqlite)",
+        help="an MLflow store to read, can be given several times (default: MLFLOW_TRACKING_URI, or mlruns/db.sqlite)",
     )
     return parser
 

@@ -4,9 +4,10 @@
     python detect_drift.py --dataset customer_churn --current new_rows.csv --fail-on-drift
 
 Without files the train and test parts are compared. Drift is called where a corrected p-value and an effect size both
-say so, or where missing values or new categories appear. Where a current file has the target and a trained model
-exists, its score there is set beside its test score. Writes reports/<dataset>/drift_report.html, quality_report.html
-and target_drift_report.html, and metrics/drift/<dataset>.json; with --output all four go to a folder of their own.
+say so (of values, missing values or new categories), or where a feature is missing or has another type. Where a current
+file has the target and a trained model exists, its score there is set beside its test score. Writes
+reports/<dataset>/drift_report.html, quality_report.html and target_drift_report.html, and metrics/drift/<dataset>.json;
+with --output all four go to a folder of their own.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
     python generate_data.py --dataset california_housing --rows 200000
     python generate_data.py --describe path/to/table.csv --target price
 
-The calibrated tables come from pipeline/generators.py. For any other dataset of params.yaml this is the ingest step:
+The calibrated tables come from pipeline/generators/. For any other dataset of params.yaml this is the ingest step:
 its `source` is checked, its column types, task and the like are inferred where params.yaml is silent, and the table is
 written to its `file`, its contract (a pandera schema) to `<file>.schema.json`, what was inferred to
 metrics/data/<dataset>.json. --describe prints the lines for params.yaml, and writes nothing.

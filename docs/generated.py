@@ -37,7 +37,8 @@ def verdicts() -> str:
     passed = sum(gate["passed"] for gate in gates)
     lines = [Verdict(**gate).line() for gate in gates]
     word = "PASS" if passed == len(gates) else "FAIL"
-    return "\n".join(["```", *lines, f"{word}: {passed} of {len(gates)} gates passed", "```"])
+    written = "wrote logs/validation.log and metrics/validation.json; open reports/comparison_report.html"
+    return "\n".join(["```", *lines, f"{word}: {passed} of {len(gates)} gates passed", written, "```"])
 
 
 def cold_run() -> str:

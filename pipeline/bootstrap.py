@@ -5,14 +5,10 @@ percentile interval).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pipeline.metrics import METRICS, Predictions, lead, metric_value, metrics_of
-
-if TYPE_CHECKING:
-    pass
 
 RESAMPLES = 1000
 # Resamples drawn at a time: fewer of many rows, so that their counts take 40 MB at most.

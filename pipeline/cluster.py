@@ -1,4 +1,4 @@
-"""Fits and trials on a Dask cluster through joblib's backend."""
+"""Fits and trials on a Dask cluster: fits through joblib's backend, trials through Dask's executor."""
 
 from __future__ import annotations
 
