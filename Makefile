@@ -26,7 +26,7 @@ $(BIN)/.installed-dev: $(BIN)/.installed requirements-scale.txt requirements-dev
 
 .PHONY: pipeline
 pipeline: $(BIN)/.installed ## Set up what is needed and run every stage that is out of date
-	@python -m pipeline.files
+	@python -m pipeline.repro
 
 .PHONY: scale
 scale: $(BIN)/.installed-scale ## Set up what work on more than one machine needs

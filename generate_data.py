@@ -71,6 +71,9 @@ def generate(dataset: Dataset, seed: int, rows: int | None) -> tuple[pd.DataFram
 
     if dataset.name not in GENERATORS:
         raise PipelineError(f"params.yaml: datasets.{dataset.name}.source: no generator of that name; give your file")
+    made_by = f"{GENERATORS[dataset.name].__module__.replace('.', '/')}.py"
+    if dataset.source != made_by:
+        raise PipelineError(f"params.yaml: datasets.{dataset.name}.source: is not its generator, which is {made_by}")
     if rows and rows > CSV_ROWS and not dataset.file.endswith(".parquet"):
         key, parquet = f"datasets.{dataset.name}.file", Path(dataset.file).with_suffix(".parquet")
         raise PipelineError(f"params.yaml: {key}: {rows:,} rows are too many for {dataset.file}; set it to {parquet}")

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.cluster import connect, side_by_side
 from pipeline.console import PipelineError, exit_code, progress_lines, reports_errors
 from pipeline.files import earlier_models, file_sha256, read_json, write_json
-from pipeline.gates.results import select_model
+from pipeline.metrics import best_of
 from pipeline.settings import Config, Dataset, load_config, settings_sha256
 
 if TYPE_CHECKING:
@@ -44,9 +44,13 @@ def train_dataset(dataset: Dataset, config: Config, models: Sequence[str], tuned
     from pipeline.training.build import resolve_recipe
     from pipeline.training.record import log_run
 
+    settings: Mapping[str, Mapping[str, Any]] = {name: {} for name in models}
+    if tuned:
+        settings, made_from = tuned_settings(dataset.name, models)
     parts = load_parts(dataset, config)
     hashes = {"data_sha256": file_sha256(Path(dataset.file)), "params_sha256": settings_sha256(config, dataset)}
-    settings = tuned_settings(dataset.name, models, hashes) if tuned else {name: {} for name in models}
+    if tuned and made_from != hashes:
+        print(f"{dataset.name}: note: the settings were tuned on other data or with other params.yaml settings")
     stage, ending, place_of_plots = ("tuned", "_tuned", "tuning") if tuned else ("baseline", "", "train")
     folder, tags = Path("reports") / dataset.name / place_of_plots, {"dataset": dataset.name, "stage": stage, **hashes}
     recipes = [resolve_recipe(dataset, config, name) for name in settings]
@@ -81,17 +85,17 @@ def train_dataset(dataset: Dataset, config: Config, models: Sequence[str], tuned
     print(f"wrote {path}, {folder}/ and {len(results)} MLflow runs in {place()}")
 
 
-def tuned_settings(dataset: str, models: Sequence[str], hashes: Mapping[str, str]) -> dict[str, Mapping[str, Any]]:
-    """The settings that tuning found for the models, as far as they were tuned. PipelineError: none of them was."""
+def tuned_settings(dataset: str, models: Sequence[str]) -> tuple[dict[str, Mapping[str, Any]], dict[str, str]]:
+    """The settings that tuning found for the models, as far as they were tuned, and the hashes of the data and settings
+    that they were found with. PipelineError: none of them was tuned.
+    """
     path, command = Path("metrics/tune") / f"{dataset}.json", f"python tune_hyperparameters.py --dataset {dataset}"
     found = read_json(path, command)
     settings = {name: found["models"][name]["params"] for name in models if name in found["models"]}
     if not settings:
         mend = f"run `{command} --model {models[0]}`"
         raise PipelineError(f"{path}: no tuned settings of {', '.join(models)}; {mend}")
-    if any(found[key] != value for key, value in hashes.items()):
-        print(f"{dataset}: note: the settings were tuned on other data or with other params.yaml settings")
-    return settings
+    return settings, {key: found[key] for key in ("data_sha256", "params_sha256")}
 
 
 def write_scores(dataset: Dataset, models: Sequence[str], hashes: Mapping[str, str], results: dict[str, Any]) -> Path:
@@ -104,7 +108,7 @@ def write_scores(dataset: Dataset, models: Sequence[str], hashes: Mapping[str, s
         if len(results) < len(models):
             results = earlier_models(path, hashes, "python train.py") | results
         ordered = {name: results[name] for name in models if name in results}
-        selected = select_model(ordered, dataset.metric)
+        selected = best_of(dataset.metric, {name: facts["cv"][dataset.metric] for name, facts in ordered.items()})
         head = {"task": dataset.task, "metric": dataset.metric, "evaluation": dataset.evaluation, "selected": selected}
         write_json(path, {"dataset": dataset.name, **hashes, **head, "models": ordered})
     return path

@@ -69,8 +69,9 @@ def tune_dataset(
     with hold(lock, f"{label}: another search goes on"), database_errors(database):
         kept = study.open_study(dataset.name, model, name, recipe.metric)
         objective = trials.make_objective(recipe, ranges, way, rows, config.tuning.startup_trials)
-        lag = workers if cluster is None else max(1, sum(cluster.nthreads().values()))
-        queue.run_trials(kept, objective, n_trials, timeout, lag, cluster, dataset.name)
+        at_once = workers if cluster is None else max(1, sum(cluster.nthreads().values()))
+        lag = study.lag_of(kept, at_once, label)
+        queue.run_trials(kept, objective, n_trials, timeout, lag, workers, cluster, dataset.name)
         searched = study.in_memory(name, recipe.metric, study.finished_trials(kept))
 
     best = winner.best_settings(searched, dataset.name)
@@ -126,8 +127,8 @@ def build_parser(config: Config) -> argparse.ArgumentParser:
         type=positive_int,
         default=1,
         metavar="N",
-        help="processes that run trials side by side; each trial then knows the results of all but the last N "
-        "before it, so another N is another search (default: %(default)s)",
+        help="processes that run trials side by side; a trial then knows the results of all but the N - 1 before "
+        "it, and a search goes on with the N that it began with (default: %(default)s)",
     )
     parser.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster to search on, as tcp://host:8786")
     parser.add_argument(

@@ -6,7 +6,7 @@ plain value is the case of weights 1. A new metric is one more entry of METRICS;
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -148,6 +148,11 @@ def metric_value(metric: str, predictions: Predictions) -> float:
 def scores(task: str, predictions: Predictions) -> dict[str, float]:
     """Every metric of the task."""
     return {metric: metric_value(metric, predictions) for metric in metrics_of(task)}
+
+
+def best_of(metric: str, values: Mapping[str, float]) -> str | None:
+    """The name of the best value; None without any."""
+    return max(values, key=lambda name: METRICS[metric].sign * values[name], default=None)
 
 
 def lead(metric: str, value: Figure, other: Figure) -> Figure:

@@ -381,8 +381,8 @@ def test_two_at_once_end_as_one(project: Project, stage: str) -> None:
 
 
 def test_a_second_pipeline_waits_for_the_first(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "pipeline.files"]
-    assert "\n\t@python -m pipeline.files\n" in (ROOT / "Makefile").read_text()
+    command = [sys.executable, "-m", "pipeline.repro"]
+    assert "\n\t@python -m pipeline.repro\n" in (ROOT / "Makefile").read_text()
     stage = "touch started; while [ ! -e go ]; do sleep 0.1; done; echo run >> runs; touch done"
     (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"a": {"cmd": stage, "outs": ["done"]}}}))
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "DVC_NO_ANALYTICS": "1"}

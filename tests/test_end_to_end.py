@@ -69,7 +69,7 @@ def test_repro_runs_all_stages_then_none_then_only_what_changed(checkout: Path) 
     assert "Running stage" not in again.stdout
     assert "up to date" in again.stdout
     # as `make pipeline` does, which ends with the verdict even where there was nothing to do
-    whole = run(sys.executable, "-m", "pipeline.files")
+    whole = run(sys.executable, "-m", "pipeline.repro")
     assert whole.returncode == 0
     *_, verdict, written = whole.stdout.splitlines()
     assert verdict == "PASS: 1 of 1 gates passed"

@@ -1,13 +1,16 @@
 """The queue of trials: what a trial knows, whoever runs it; workers that die, and parents that do."""
 
+import io
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +47,7 @@ def objective(project: Path, monkeypatch: pytest.MonkeyPatch) -> Objective:
 def search(objective: Objective, trials: int, lag: int) -> list[tuple[Any, ...]]:
     """Settings, values and states of a search, in its order."""
     kept = in_memory("kept", "accuracy", [])
-    queue.run_trials(kept, objective, trials, None, lag, None, "customers")
+    queue.run_trials(kept, objective, trials, None, lag, lag, None, "customers")
     found = sorted(kept.trials, key=slot_of)
     assert [slot_of(trial) for trial in found] == list(range(trials))
     return [(trial.params, trial.intermediate_values, trial.state, trial.value) for trial in found]
@@ -75,22 +78,45 @@ def test_a_search_is_the_same_in_whatever_order_its_trials_end(
         time.sleep(rng.random() / 5)
         return run_trial(*facts)
 
-    monkeypatch.setattr(queue, "start_executor", lambda workers, cluster: ThreadPoolExecutor(workers))
-    monkeypatch.setattr(queue, "run_trial", some_time_later)
+    monkeypatch.setattr(
+        queue,
+        "start_executor",
+        lambda *facts: (ThreadPoolExecutor(3), partial(some_time_later, objective)),
+    )
     assert search(objective, 9, lag=3) == alone
     # another lag is another search
     assert search(objective, 9, lag=1) != alone
 
 
-class Breaking(Executor):
-    """Breaks at its n-th call, with all that runs."""
+def test_a_search_goes_on_with_the_lag_that_it_began_with(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--dataset", "customers", "--n-trials"]
+    assert tune.main([*words, "3"]) == tune.main([*words, "5", "--workers", "2"]) == 0
+    assert "customers forest: this search began with 1 trials at once, and goes on so" in capsys.readouterr().out
+    found = Path("reports/customers/tuning/forest/trials.csv").read_text()
+    shutil.rmtree("mlruns")
+    assert tune.main([*words, "5"]) == 0
+    again = pd.read_csv("reports/customers/tuning/forest/trials.csv")
+    pd.testing.assert_frame_equal(again.drop(columns=CLOCKS), pd.read_csv(io.StringIO(found)).drop(columns=CLOCKS))
 
-    def __init__(self, calls: int) -> None:
-        self.calls = calls
+
+def test_a_worker_limits_its_threads_before_libraries_are_loaded() -> None:
+    heavy = "numpy", "sklearn", "joblib", "optuna", "threadpoolctl"
+    code = f"import sys, pipeline.search.worker; print(sorted(set({heavy!r}) & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+class Breaking(Executor):
+    """Breaks at its n-th call, with all that runs; `at_once`: before the call is taken."""
+
+    def __init__(self, calls: int, at_once: bool = False) -> None:
+        self.calls, self.at_once = calls, at_once
 
     def submit(self, fn: Any, /, *args: Any, **options: Any) -> Future[Any]:
         self.calls -= 1
         future: Future[Any] = Future()
+        if self.calls <= 0 and self.at_once:
+            raise BrokenExecutor
         if self.calls <= 0:
             future.set_exception(BrokenExecutor())
         else:
@@ -102,10 +128,14 @@ def test_trials_of_a_pool_that_breaks_run_again_and_one_that_goes_on_breaking_is
     objective: Objective, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     alone = search(objective, 6, lag=2)
-    monkeypatch.setattr(queue, "start_executor", lambda workers, cluster: Breaking(3))
+    monkeypatch.setattr(queue, "start_executor", lambda *facts: (Breaking(3), partial(run_trial, objective)))
     assert search(objective, 6, lag=2) == alone
     assert "a worker process died; its trials run again" in capsys.readouterr().out
-    monkeypatch.setattr(queue, "start_executor", lambda workers, cluster: Breaking(1))
+    monkeypatch.setattr(
+        queue, "start_executor", lambda *facts: (Breaking(3, at_once=True), partial(run_trial, objective))
+    )
+    assert search(objective, 6, lag=2) == alone
+    monkeypatch.setattr(queue, "start_executor", lambda *facts: (Breaking(1), partial(run_trial, objective)))
     with pytest.raises(PipelineError, match="worker processes keep dying"):
         search(objective, 6, lag=2)
 

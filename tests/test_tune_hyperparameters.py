@@ -91,6 +91,13 @@ def test_the_baseline_is_the_first_trial(project: Path) -> None:
     assert first.user_attrs["settings"] == {"n_estimators": 20, "max_depth": 6}
 
 
+def test_an_unknown_setting_is_named(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    forest = {**PARAMS["models"]["forest"], "params": {"n_tree": 3}}
+    Path("params.yaml").write_text(yaml.safe_dump({**PARAMS, "models": {**PARAMS["models"], "forest": forest}}))
+    assert tune.main(["--dataset", "customers", "--n-trials", "2"]) == 2
+    assert "models.forest: RandomForestClassifier has no setting 'n_tree'" in capsys.readouterr().err
+
+
 def test_a_weighted_forest_is_searched_on_folds_not_out_of_bag(project: Path) -> None:
     # a rare class that class weights draw into every bootstrap would have no out-of-bag votes at all
     forest = {**PARAMS["models"]["forest"], "classification_params": {"class_weight": "balanced"}}

@@ -73,7 +73,7 @@ def find_runs(
         for model, run in newest_runs(store, dataset, stage, *hashes).items()
     ]
     newest = dict(sorted(found, key=lambda item: item[1].start_time))
-    for missing in [name for name in models if name not in newest]:
+    if missing := next((name for name in models if name not in newest), ""):
         script = "tune_hyperparameters.py" if missing.endswith("_tuned") else "train.py"
         raise PipelineError(
             f"{dataset}: no finished MLflow run of {missing} for the data and settings in metrics/; make it with "

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import Field, StrictBool, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from pipeline.metrics import METRICS, metrics_of
+from pipeline.metrics import best_of, metrics_of
 from pipeline.settings import Config, Dataset, drift_sha256, settings_sha256
 
 METRICS_DIR = Path("metrics")
@@ -139,7 +139,7 @@ def read_object(path: Path) -> tuple[dict[str, Any], str]:
 
 def select_model(models: Mapping[str, Mapping[str, Any]], metric: str) -> str | None:
     """The model with the best cross-validated metric, never chosen by its test score; None without models."""
-    return max(models, key=lambda name: METRICS[metric].sign * models[name]["cv"][metric], default=None)
+    return best_of(metric, {name: model["cv"][metric] for name, model in models.items()})
 
 
 def is_number(value: Any) -> bool:

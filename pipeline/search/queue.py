@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import math
 import multiprocessing
-import os
-import signal
+import pickle
 import sys
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import joblib
@@ -22,6 +21,7 @@ import optuna
 from tqdm import tqdm
 
 from pipeline.console import PipelineError
+from pipeline.search import worker
 from pipeline.search.study import finished_trials, progress, slot_of
 from pipeline.search.trials import Objective, propose, run_trial
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from distributed import Client
 
 
-# A pool of processes that breaks so often without a trial in between is given up.
+# A pool of processes that breaks more often than this without a trial in between is given up.
 MOST_BREAKS = 3
 
 
@@ -45,15 +45,15 @@ class InProcess(Executor):
         return future
 
 
-def start_executor(workers: int, cluster: Client | None) -> Executor:
-    """What runs trials: the cluster, so many processes of this machine, or this process."""
+def start_executor(workers: int, cluster: Client | None, objective: Objective) -> tuple[Executor, Callable[..., Any]]:
+    """What runs trials (the cluster, so many processes of this machine, or this process), and what it is to run."""
     if cluster is not None:
-        return cluster.get_executor(pure=False)
+        return cluster.get_executor(pure=False), partial(run_trial, objective)
     if workers == 1:
-        return InProcess()
-    threads = max(1, joblib.cpu_count() // workers)
+        return InProcess(), partial(run_trial, objective)
+    facts = max(1, joblib.cpu_count() // workers), pickle.dumps(objective)
     context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(workers, context, initializer=_become_worker, initargs=(threads,))
+    return ProcessPoolExecutor(workers, context, initializer=worker.begin, initargs=facts), worker.run_trial_here
 
 
 def run_trials(
@@ -61,15 +61,16 @@ def run_trials(
     objective: Objective,
     n_trials: int,
     timeout: float | None,
+    lag: int,
     workers: int,
     cluster: Client | None,
     label: str,
 ) -> None:
     """Go on until `kept` holds n_trials (complete, pruned or failed), or the time is up.
 
-    A trial is kept when it is over, whole and in one transaction: a kill leaves no trace of the trial that it hits.
-    `workers` is the lag: how many trials run at once. PipelineError: the search space is wrong, or worker processes
-    keep dying.
+    A trial is kept when it is over, whole and in one transaction: a kill leaves no trace of the trial that it hits. At
+    most `lag` trials run at once, by so many `workers` or the cluster. PipelineError: the search space is wrong, or
+    worker processes keep dying.
     """
     deadline = math.inf if timeout is None else time.monotonic() + timeout
     done = {slot_of(trial): trial for trial in finished_trials(kept)}
@@ -77,17 +78,23 @@ def run_trials(
         print(f"{label}: going on after {len(done)} finished trials", flush=True)
     proposed: dict[int, optuna.trial.FrozenTrial] = {}
     running: dict[Future[Any], int] = {}
-    executor, breaks = start_executor(workers, cluster), 0
+    (executor, run), breaks = start_executor(workers, cluster, objective), 0
 
     def start(slot: int) -> None:
-        known = [done[other] for other in range(slot - workers + 1)]
+        known = [done[other] for other in range(slot - lag + 1)]
         if slot not in proposed:
-            between = [done.get(other) or proposed[other] for other in range(max(0, slot - workers + 1), slot)]
+            between = [done.get(other) or proposed[other] for other in range(max(0, slot - lag + 1), slot)]
             proposed[slot] = propose(objective, known, between, slot)
-        running[executor.submit(run_trial, objective, known, proposed[slot], deadline - time.monotonic())] = slot
+        try:
+            future = executor.submit(run, known, proposed[slot], deadline - time.monotonic())
+        except BrokenExecutor as error:
+            # a worker died since the last trial ended: told of where trials are collected
+            future = Future()
+            future.set_exception(error)
+        running[future] = slot
 
     def collect() -> None:
-        nonlocal executor, breaks, deadline
+        nonlocal executor, run, breaks, deadline
         for future in wait(running, return_when=FIRST_COMPLETED).done:
             try:
                 trial = future.result()
@@ -98,7 +105,7 @@ def run_trials(
                     raise PipelineError(f"{label}: {words}, run it again with fewer --workers") from None
                 bar.write(f"{label}: a worker process died; its trials run again")
                 executor.shutdown()
-                executor, again = start_executor(workers, cluster), sorted(running.values())
+                (executor, run), again = start_executor(workers, cluster, objective), sorted(running.values())
                 running.clear()
                 for slot in again:
                     start(slot)
@@ -116,7 +123,7 @@ def run_trials(
     with tqdm(total=n_trials, initial=n_trials - len(missing), desc=label, unit="trial", file=sys.stdout) as bar:
         try:
             for slot in missing:
-                while running and any(other not in done for other in range(slot - workers + 1)):
+                while running and any(other not in done for other in range(slot - lag + 1)):
                     collect()
                 if slot and time.monotonic() >= deadline:
                     break
@@ -132,18 +139,3 @@ def run_trials(
             # what runs on a cluster ends with the connection to it
             if cluster is None:
                 executor.shutdown(cancel_futures=True)
-
-
-def _become_worker(threads: int) -> None:
-    """A worker process leaves Ctrl-C to its parent, keeps to its part of the cores, and ends with its parent."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # read when the libraries are loaded
-    os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "LOKY_MAX_CPU_COUNT"), str(threads))
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def end_with_parent() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=end_with_parent, daemon=True).start()

@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits
 
 from pipeline.metrics import Predictions, metric_value
 from pipeline.tables.split import Rows
-from pipeline.training.build import Recipe, build_preprocessing, columns_by_kind
+from pipeline.training.build import Recipe, build_estimator, build_preprocessing, columns_by_kind
 from pipeline.training.fit import empty_columns_as_zero
 
 # A tree of a search draws half the rows, at most so many; 61 of 100 trees then leave a row out.
@@ -49,7 +49,7 @@ def way_of_scoring(recipe: Recipe, space: Mapping[str, Any], independent: bool) 
     Class weights steer the bootstrap: a rare class is then in every tree, and has no out-of-bag votes at all. Rows that
     are not `independent` (of a group, or in time) would be on both sides of a bootstrap sample.
     """
-    baseline = recipe.estimator(**recipe.settings)
+    baseline = build_estimator(recipe, {"numbers": [], "categories": []})
     if hasattr(baseline, "oob_score") and hasattr(baseline, "warm_start"):
         unweighted = getattr(baseline, "class_weight", None) is None
         fixed = not {"bootstrap", "max_samples", "class_weight"} & {*space, *recipe.settings}

@@ -44,6 +44,16 @@ def open_study(dataset: str, model: str, name: str, metric: str) -> optuna.Study
     return optuna.create_study(study_name=name, storage=storage, direction=direction_of(metric), load_if_exists=True)
 
 
+def lag_of(study: optuna.Study, workers: int, label: str) -> int:
+    """The lag of a search: that of its first call, so that it goes on as it began, whatever runs it."""
+    if "lag" not in study.user_attrs:
+        study.set_user_attr("lag", 1 if study.get_trials(deepcopy=False) else workers)
+    lag = study.user_attrs["lag"]
+    if workers > lag:
+        print(f"{label}: this search began with {lag} trials at once, and goes on so", flush=True)
+    return lag
+
+
 def direction_of(metric: str) -> Literal["maximize", "minimize"]:
     return "maximize" if METRICS[metric].higher_is_better else "minimize"
 

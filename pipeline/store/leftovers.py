@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlparse
 
 from pipeline.files import is_alive
 from pipeline.store.connect import database_of
@@ -35,6 +38,11 @@ def remove_leftovers(client: MlflowClient, experiment: str) -> None:
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
     def remove_files(uri: str) -> None:
+        path = Path(unquote(urlparse(uri).path))
+        if database_of(client.tracking_uri) is not None:
+            # of a run or a model: the folder around its artifacts
+            shutil.rmtree(path.parent if path.name == "artifacts" else path, ignore_errors=True)
+            return
         with suppress(OSError):
             get_artifact_repository(uri, tracking_uri=client.tracking_uri).delete_artifacts()
 
@@ -51,7 +59,9 @@ def remove_leftovers(client: MlflowClient, experiment: str) -> None:
 
 
 def _is_left(run: Run) -> bool:
-    """Whether nobody writes a run of a server any more; its own are not being written while a process looks."""
+    """Whether nobody writes a run of a server any more. A process looks before it writes and after, so what it began
+    itself is left.
+    """
     host, pid, began = run.data.tags.get("writer", f"- 0 {run.info.start_time // 1000}").split()
     here = host == socket.gethostname()
     return (here and (int(pid) == os.getpid() or not is_alive(int(pid)))) or time.time() - int(began) > ABANDONED

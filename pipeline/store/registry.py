@@ -37,7 +37,6 @@ def register(
     if database_of(run.store) is None:
         source = f"models:/{model_id}"
     else:
-        # where the files are now, which is not what the database says of a project that was moved
         source = run.model_file().parent.as_uri()
         # MLflow's own temporary files, where a killed call was writing an artifact
         for left in run.artifact("").glob(".artifact.uploading.*"):

@@ -131,7 +131,7 @@ def logged_baseline(client: MlflowClient, name: str, recipe: Recipe, hashes: Map
 
 
 def code_sha256() -> str:
-    """Hash of the code that decides what an assessment finds: these modules and scikit-learn's version."""
+    """Hash of what decides an assessment: the rooms training and tables, metrics, bootstrap and scikit-learn."""
     digest = hashlib.sha256(sklearn.__version__.encode())
     root = Path(__file__).parent.parent
     files = [*root.glob("training/*.py"), *root.glob("tables/*.py"), root / "metrics.py", root / "bootstrap.py"]

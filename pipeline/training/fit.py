@@ -84,7 +84,7 @@ def out_of_fold(
     model.set_params(**{name: cores for name, value in model.get_params().items() if name.endswith("n_jobs") and value})
 
     def judged(number: int) -> Predictions:
-        # the rows go with the function: see pipeline/cluster.py
+        # the rows go with the function: joblib would scatter them to some workers, and a lost one takes the only copy
         train, validation = folds[number]
         # of this thread alone; boosting on few rows takes twice as long with two
         with threadpool_limits(cores, user_api="openmp"):
