@@ -33,6 +33,11 @@ class PipelineError(Exception):
         super().__init__(" ".join(words.split()))
 
 
+def one_line(error: object, most: int = 200) -> str:
+    """What a library says, in one line of at most so many characters."""
+    return " ".join(str(error).split())[:most]
+
+
 def nearest(name: Any, known: Collection[str]) -> str:
     """A hint for a misspelt name."""
     close = difflib.get_close_matches(str(name), list(known), n=1)

@@ -14,6 +14,7 @@ import numpy as np
 from pipeline.comparison.entries import Comparison
 from pipeline.metrics import METRICS, Predictions
 from pipeline.plots import curves
+from pipeline.settings import TASKS
 
 BLACK, GREY, BLUE, PALE = "#111111", "#777777", "#1b4f80", "#a9c3dc"
 SCATTER_POINTS = 600
@@ -167,17 +168,16 @@ def importance_bars(c: Comparison) -> Iterator[Plot]:
 
 
 # In the order of the page: the function that draws, and its tasks.
-ANY = ("regression", "binary", "multiclass")
 PLOTS: dict[Callable[[Comparison], Iterator[Plot]], tuple[str, ...]] = {
-    score_bars: ANY,
-    metric_heatmap: ANY,
-    tuning_histories: ANY,
-    trade_off: ANY,
+    score_bars: TASKS,
+    metric_heatmap: TASKS,
+    tuning_histories: TASKS,
+    trade_off: TASKS,
     predicted_against_actual: ("regression",),
     roc_curves: ("binary",),
     precision_recall_curves: ("binary",),
     calibration_curves: ("binary",),
-    importance_bars: ANY,
+    importance_bars: TASKS,
 }
 
 

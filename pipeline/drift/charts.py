@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
+from pipeline.console import one_line
+
 if TYPE_CHECKING:
     from evidently.presets import DataDriftPreset
 
@@ -36,7 +38,7 @@ def draw(reference: pd.DataFrame, current: pd.DataFrame, names: Sequence[str], v
     try:
         data = evidently_json(reference[list(names)], current[list(names)], verdicts)
     except Exception as error:  # a table that Evidently cannot draw must not hide the verdict
-        return Charts(failure=f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
+        return Charts(failure=f"{type(error).__name__}: {one_line(error)}")
     if len(data) > CHART_BYTES and len(names) > 1:
         return draw(reference, current, names[: len(names) * 2 // 3], verdicts)
     return Charts(data, len(names))

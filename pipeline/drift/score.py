@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.bootstrap import bootstrap_intervals
-from pipeline.console import PipelineError
+from pipeline.console import PipelineError, one_line
 from pipeline.drift.column import listed
 from pipeline.gates.results import Results, select_model
 from pipeline.metrics import METRICS, lead, metric_value
@@ -64,8 +64,7 @@ def score_on_current(dataset: Dataset, results: Results, current: pd.DataFrame, 
     try:
         predictions = predict(model, X[list(model.feature_names_in_)], y, dataset.task)
     except (TypeError, ValueError) as error:
-        words = " ".join(str(error).split())[:150]
-        raise PipelineError(f"the model cannot read the current rows ({words})") from None
+        raise PipelineError(f"the model cannot read the current rows ({one_line(error, 150)})") from None
     value = metric_value(metric, predictions)
     if not math.isfinite(value):
         raise PipelineError(f"{metric} is not defined on these {len(y):,} rows")

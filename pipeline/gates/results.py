@@ -12,12 +12,11 @@ from pydantic import Field, StrictBool, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from pipeline.metrics import best_of, metrics_of
-from pipeline.settings import Config, Dataset, drift_sha256, settings_sha256
+from pipeline.settings import Config, Dataset, Number, drift_sha256, settings_sha256
 
 METRICS_DIR = Path("metrics")
 # Rounding of committed figures: two files that agree to this are the same result.
 SAME = 1e-5
-Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Scores = dict[str, Number]
 
 
@@ -44,7 +43,7 @@ class DriftVerdicts:
     target: DriftVerdict | None
 
 
-MODEL, DRIFT = TypeAdapter(ModelFigures), TypeAdapter(DriftVerdicts)
+MODEL, DRIFT, NUMBER = TypeAdapter(ModelFigures), TypeAdapter(DriftVerdicts), TypeAdapter(Number)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,7 +143,7 @@ def select_model(models: Mapping[str, Mapping[str, Any]], metric: str) -> str | 
 
 def is_number(value: Any) -> bool:
     """Whether a JSON value is a finite number."""
-    return not _fault(TypeAdapter(Number), value)
+    return not _fault(NUMBER, value)
 
 
 def _fault(kind: TypeAdapter[Any], value: Any) -> str:

@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits
 
 from pipeline.metrics import Predictions, metric_value
 from pipeline.tables.split import Rows
-from pipeline.training.build import Recipe, build_estimator, build_preprocessing, columns_by_kind
+from pipeline.training.build import Recipe, build_estimator, build_preprocessing
 from pipeline.training.fit import empty_columns_as_zero
 
 # A tree of a search draws half the rows, at most so many; 61 of 100 trees then leave a row out.
@@ -59,9 +59,9 @@ def way_of_scoring(recipe: Recipe, space: Mapping[str, Any], independent: bool) 
     return "folds"
 
 
-def make_scorer(way: str, recipe: Recipe, rows: Rows) -> Scorer:
-    """The scorer of a way on these rows, which are preprocessed here, once."""
-    preprocessing = build_preprocessing(recipe, columns_by_kind(recipe, rows.X))
+def make_scorer(way: str, recipe: Recipe, columns: Mapping[str, list[str]], rows: Rows) -> Scorer:
+    """The scorer of a way on these rows with their columns by kind; they are preprocessed here, once."""
+    preprocessing = build_preprocessing(recipe, columns)
     if way == "out of bag":
         features = np.asarray(preprocessing.fit_transform(rows.X, rows.y), dtype=np.float32)
         return partial(score_out_of_bag, recipe, features, rows.y)

@@ -42,7 +42,7 @@ class Objective:
 def make_objective(recipe: Recipe, space: Mapping[str, Any], way: str, rows: Rows, startup_trials: int) -> Objective:
     """The objective of a search on these rows, which are preprocessed here, once."""
     columns = columns_by_kind(recipe, rows.X)
-    return Objective(recipe, space, way, columns, make_scorer(way, recipe, rows), startup_trials)
+    return Objective(recipe, space, way, columns, make_scorer(way, recipe, columns, rows), startup_trials)
 
 
 def propose(

@@ -1,4 +1,4 @@
-"""A store that was moved or copied: its database holds absolute addresses, which are mended when it is opened."""
+"""Addresses of artifacts. A database holds absolute ones, which are mended where its store was moved or copied."""
 
 from __future__ import annotations
 
@@ -20,6 +20,11 @@ COLUMNS = (
 )
 
 
+def local_path(uri: str) -> Path:
+    """The path that the address of an artifact has on this machine."""
+    return Path(unquote(urlparse(uri).path))
+
+
 def mend_addresses(database: Path, artifacts: str) -> None:
     """Let the addresses of artifacts lead to the folder of that name beside the database, in one transaction, and tell
     of it in a line. Those of an experiment whose files lie elsewhere on purpose stay.
@@ -30,7 +35,7 @@ def mend_addresses(database: Path, artifacts: str) -> None:
         for name, location in connection.execute("SELECT name, artifact_location FROM experiments"):
             folder = location.removesuffix(f"/{name}")
             # in a copy the old folder is still there too
-            known = (here / name).is_dir() or not Path(unquote(urlparse(location).path)).is_dir()
+            known = (here / name).is_dir() or not local_path(location).is_dir()
             if folder.endswith(f"/{artifacts}") and folder != here.as_uri() and known:
                 former.add(folder)
         for folder in former:

@@ -13,10 +13,10 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.console import PipelineError, without_passwords
+from pipeline.console import PipelineError, one_line, without_passwords
 from pipeline.files import hold
 from pipeline.store.addresses import mend_addresses
-from pipeline.store.sqlite import LOCK_TIMEOUT, check_database, create_database, database_errors, one_line, source_of
+from pipeline.store.sqlite import LOCK_TIMEOUT, check_database, create_database, database_errors, source_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

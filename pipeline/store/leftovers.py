@@ -7,11 +7,10 @@ import shutil
 import socket
 import time
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlparse
 
 from pipeline.files import is_alive
+from pipeline.store.addresses import local_path
 from pipeline.store.connect import database_of
 from pipeline.store.runs import search_runs
 
@@ -38,7 +37,7 @@ def remove_leftovers(client: MlflowClient, experiment: str) -> None:
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
     def remove_files(uri: str) -> None:
-        path = Path(unquote(urlparse(uri).path))
+        path = local_path(uri)
         if database_of(client.tracking_uri) is not None:
             # of a run or a model: the folder around its artifacts
             shutil.rmtree(path.parent if path.name == "artifacts" else path, ignore_errors=True)

@@ -7,16 +7,15 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlparse
 
 from sklearn.pipeline import Pipeline
 
-from pipeline.console import PipelineError, without_passwords
+from pipeline.console import PipelineError, one_line, without_passwords
 from pipeline.metrics import Predictions
+from pipeline.store.addresses import local_path
 from pipeline.store.connect import database_of, experiment_id, store_errors
 from pipeline.store.models import check_model, load_model
 from pipeline.store.predictions import read_predictions
-from pipeline.store.sqlite import one_line
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -109,7 +108,7 @@ def search_runs(client: MlflowClient, experiment: str | None, query: str) -> lis
 
 def _local_file(client: MlflowClient, uri: str) -> Path:
     """The path of a file of the store; from a server it is fetched, into a folder that goes when this process ends."""
-    path = Path(unquote(urlparse(uri).path))
+    path = local_path(uri)
     if path.exists():
         return path
     if database_of(client.tracking_uri) is not None:

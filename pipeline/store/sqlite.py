@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from pipeline.console import PipelineError
+from pipeline.console import PipelineError, one_line
 from pipeline.files import hold
 
 # Optuna's databases, one a dataset: <dataset>.db
@@ -93,7 +93,3 @@ def source_of(error: BaseException | None, kinds: tuple[type[Exception], ...]) -
             return error
         error = error.__cause__ or error.__context__
     return None
-
-
-def one_line(error: object) -> str:
-    return " ".join(str(error).split())[:200]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.console import PipelineError
+from pipeline.console import PipelineError, one_line
 from pipeline.tables.types import convert, normalise_types
 
 DELIMITERS = ",;\t|"
@@ -57,7 +57,7 @@ def _read(path: Path, mend: str, delimiter: str, as_text: set[str] | None) -> pd
     except FileNotFoundError:
         raise PipelineError(f"{path}: not found; {mend}") from None
     except (OSError, ValueError, EOFError, zlib.error) as error:
-        raise PipelineError(f"{path}: cannot be read ({' '.join(str(error).split())[:200]})") from None
+        raise PipelineError(f"{path}: cannot be read ({one_line(error)})") from None
     frame.columns = distinct_names(path, frame.columns)
     if frame.empty:
         raise PipelineError(f"{path}: has no rows")

@@ -28,8 +28,8 @@ def fit(model: Pipeline, X: pd.DataFrame, y: np.ndarray) -> Pipeline:
     except Exception as error:
         # an estimator may be any class, and raise what it likes
         inner = estimator.estimator if hasattr(estimator, "threshold") else estimator
-        words = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        raise PipelineError(f"{type(inner).__name__} cannot be fitted: {words}") from error
+        words = f"{type(inner).__name__} cannot be fitted: {type(error).__name__}: {error}"
+        raise PipelineError(words) from error
     return model
 
 
