@@ -88,14 +88,15 @@ def load_sides(
     """The reference, the current table, and the values of the target in the dataset's own. PipelineError: a file is
     missing or faulty, or the two have no column in common.
     """
-    from pipeline.tables.read import read_table
+    from pipeline.tables.read import read_rows, source_columns
     from pipeline.tables.split import load_dataset, split
 
     table = load_dataset(dataset)
     train, test = split(table, dataset, config)
+    columns = source_columns(dataset.types, dataset.reading, table)
 
     def read(path: Path) -> pd.DataFrame:
-        return read_table(path, "give an existing CSV or Parquet file", dataset.types, strict=False)
+        return table if path == Path(dataset.file) else read_rows(path, dataset, columns)
 
     reference = read(reference_file) if reference_file else table if current_file else train
     current = read(current_file) if current_file else test

@@ -22,8 +22,8 @@ from pipeline.files import write_json
 from pipeline.generators import GENERATORS
 from pipeline.metrics import metric_value
 from pipeline.settings import load_config
+from pipeline.tables.columns import normalise_types
 from pipeline.tables.split import rows_of
-from pipeline.tables.types import normalise_types
 from pipeline.training.build import build_model, resolve_recipe
 from pipeline.training.fit import out_of_fold
 

@@ -23,7 +23,7 @@ from pipeline.drift.compare import compare_tables, types_of
 from pipeline.files import write_json
 from pipeline.generators import GENERATORS
 from pipeline.settings import load_config
-from pipeline.tables.types import normalise_types
+from pipeline.tables.columns import normalise_types
 
 # situation, rows of the table, share of them in the current part, whether gaps and rare categories are added
 SAME_SOURCE = (

@@ -29,10 +29,9 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
 from pipeline.files import write_json
-from pipeline.ingest.infer import take_in
+from pipeline.ingest.infer import take_in_file
 from pipeline.metrics import metric_value
 from pipeline.settings import Dataset, load_config
-from pipeline.tables.read import read_text_table
 from pipeline.tables.split import rows_of
 from pipeline.training.build import build_model, resolve_recipe
 from pipeline.training.fit import out_of_fold
@@ -64,8 +63,7 @@ def written_by_hand(task: str, X: pd.DataFrame) -> list[Pipeline]:
 def compare(dataset: Dataset) -> dict[str, Any]:
     """Pooled out-of-fold scores of the best of our baselines and of the best hand-written pipeline on one table."""
     config = load_config()
-    raw = read_text_table(Path(dataset.source), "give an existing CSV or Parquet file", dataset.delimiter)
-    table = take_in(dataset, raw, config)
+    table = take_in_file(dataset, config)
     frame, completed = table.frame, table.dataset
     rows = rows_of(frame, completed, config)
     X = rows.X

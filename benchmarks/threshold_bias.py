@@ -32,8 +32,8 @@ from pipeline.files import write_json
 from pipeline.generators import GENERATORS
 from pipeline.metrics import Predictions, metric_value
 from pipeline.settings import load_config
+from pipeline.tables.columns import normalise_types
 from pipeline.tables.split import features_and_target, fold_indices
-from pipeline.tables.types import normalise_types
 from pipeline.training.build import build_estimator, build_preprocessing, columns_by_kind, resolve_recipe
 from pipeline.training.threshold import best_f1_threshold
 

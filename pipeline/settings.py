@@ -32,11 +32,12 @@ TASKS = ("regression", "binary", "multiclass")
 TYPES = ("number", "category", "date", "text", "ignore")
 # A calibrated table of fewer rows has no fraud to speak of.
 FEWEST_ROWS = 1000
-NAME, IMPORT_PATH, CHARACTER = "^[A-Za-z0-9][A-Za-z0-9_-]*$", "[.]", '^[^"\r\n]$'
+NAME, IMPORT_PATH, CHARACTER, SIGN = "^[A-Za-z0-9][A-Za-z0-9_-]*$", "[.]", '^[^"\r\n]?$', "^[.,]$"
 TABLE_FILE = "^data(/[^/.][^/]*)+[.](csv|parquet)$"
 # In place of pydantic's words, by its type of the error or the pattern that a text does not match.
 WORDS = {
     NAME: "a name is text of letters, digits, _ and -",
+    SIGN: "expected '.' or ',', found {found}",
     TABLE_FILE: "{found} has to lie in data/ and end with .csv or .parquet",
     IMPORT_PATH: "{found} is no import path; give the estimator's, module.Class",
     CHARACTER: "expected one character, found {found}",
@@ -47,7 +48,9 @@ WORDS = {
     "string_type": "expected text (in quotes), found {found}",
     "tuple_type": "expected a list, found {found}",
     "invalid-json-value": "expected a number or text (in quotes), found {found}",
+    "too_short": "is empty; give a value, or take the line out",
     "greater_than_equal": "{found} is out of range; give a number of at least {ge}",
+    "greater_than": "{found} is out of range; give a number above {gt}",
     "less_than_equal": "{found} is out of range; give a number of at most {le}",
     **dict.fromkeys(("dataclass_type", "dict_type", "mapping_type"), "expected `name: value` lines, found {found}"),
 }
@@ -72,6 +75,11 @@ def _one_of(*groups: Collection[str]) -> tuple[PlainValidator, WithJsonSchema]:
     return validator, WithJsonSchema({"enum": [*chain(*groups)]})
 
 
+def _word(value: Any) -> str:
+    """A value of the file as a table has it: 1 and 1.0 are the text 1."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
 def _named(entries: Mapping[str, Any]) -> dict[str, Any]:
     return {name: replace(entry, name=name) for name, entry in entries.items()}
 
@@ -89,6 +97,8 @@ Metric = Annotated[str, *_one_of(METRICS)]
 Evaluation = Annotated[str, *_one_of(("holdout", "cross_validation"))]
 Threshold = Annotated[Number, Field(ge=0, le=1)] | Literal["tuned"]
 Types = Mapping[Text, Annotated[str, *_one_of(TYPES)]]
+Sign = Annotated[Text, Field(pattern=SIGN)]
+Marks = tuple[Annotated[str, BeforeValidator(_word)], ...]
 Split = Annotated[Mapping[Literal["group", "time"], Text], Field(max_length=1)]
 # numbers, text, true or false, null, and lists and mappings of them
 Values = Mapping[Text, Annotated[Any, GetPydanticSchema(lambda _, build: build(JsonValue))]]
@@ -134,8 +144,17 @@ class Dataset(_Section):
     split: InitVar[Annotated[Split | Absent, Field(description="keep groups together, or test on last rows")]] = None
     group: Hidden = ""
     time: Hidden = ""
+    reading: SkipJsonSchema[Mapping[str, Any]] = Field(default_factory=dict)
     rows: Annotated[Whole, Field(ge=FEWEST_ROWS)] | Absent = Field(default=None, description="of a calibrated table")
-    delimiter: Text = Field(default=",", pattern=CHARACTER, description="of a CSV file without commas")
+    delimiter: Text = Field(default="", pattern=CHARACTER, description="of a CSV file; by default found")
+    encoding: Text = Field(default="", description="of a CSV file; by default found")
+    sheet: Text = Field(default="", description="of an Excel file with several")
+    table: Text = Field(default="", description="of a database with several")
+    decimal: Sign | Mapping[Text, Sign] | Absent = Field(
+        default=None, description="the decimal sign, where two would do"
+    )
+    dayfirst: Switch | Mapping[Text, Switch] | Absent = Field(default=None, description="03/04/2024 is a day in April")
+    missing: Marks | Mapping[Text, Marks] = Field(default=(), description="marks of missing values beside empty fields")
     tune: Text = Field(default="gradient_boosting", description="the model to tune")
     models: Mapping[Text, Values] = Field(default_factory=dict, description="settings that differ on this table")
 
@@ -263,6 +282,7 @@ class Config(_Section):
                 positive=found.get("positive") if given.positive is None else given.positive,
                 evaluation=given.evaluation or found.get("evaluation", "holdout"),
                 types={**facts.get("types", {}), **given.types},
+                reading=facts.get("reading", {}),
             )
         except (StopIteration, TypeError, ValidationError):
             raise PipelineError(f"{path}: names no known task, or no types; make it with `{command}`") from None
@@ -275,16 +295,22 @@ def load_config(path: Path = PARAMS_FILE) -> Config:
     """Read and check the settings. PipelineError: the file is missing or not YAML, a key is unknown, missing, twice
     there or of a wrong type; the message names the key and its line.
     """
-    lines: dict[Key, int] = {}
     try:
-        # as YAML 1.2, as DVC reads and writes it: a plain Yes is text there, not true
-        text, reader = path.read_text(encoding="utf-8"), YAML(typ="safe", pure=True)
-        lines = {(): 1, **_key_lines(reader.compose(text))}
-        return TypeAdapter(Config).validate_python(reader.load(text))
+        return read_config(path, path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise PipelineError(f"{path}: not found; run the scripts in the project's root folder") from None
     except (OSError, UnicodeDecodeError) as error:
         raise PipelineError(f"{path}: cannot be read ({error})") from None
+
+
+def read_config(path: Path, text: str) -> Config:
+    """The settings in the text of a file. PipelineError: as load_config."""
+    lines: dict[Key, int] = {}
+    try:
+        # as YAML 1.2, as DVC reads and writes it: a plain Yes is text there, not true
+        reader = YAML(typ="safe", pure=True)
+        lines = {(): 1, **_key_lines(reader.compose(text))}
+        return TypeAdapter(Config).validate_python(reader.load(text))
     except ValidationError as error:
         key, words = _first_mistake(error, lines)
         line = next(lines[key[:end]] for end in range(len(key), -1, -1) if key[:end] in lines)

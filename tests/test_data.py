@@ -7,8 +7,8 @@ import pytest
 
 from pipeline.console import PipelineError
 from pipeline.settings import load_config
+from pipeline.tables.columns import normalise_types
 from pipeline.tables.split import features_and_target, fold_indices, load_dataset, split
-from pipeline.tables.types import normalise_types
 
 
 def test_types_are_numbers_or_objects() -> None:

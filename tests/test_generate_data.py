@@ -185,7 +185,7 @@ def test_the_described_lines_are_those_of_params_yaml(
 
 def test_a_table_that_cannot_be_described_exits_2(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert generate_data.main(["--describe", "no.csv"]) == 2
-    assert "no.csv: not found; give an existing CSV or Parquet file" in capsys.readouterr().err
+    assert "no.csv: not found; give an existing file" in capsys.readouterr().err
     assert generate_data.main(["--describe", "data/houses.csv", "--target", "prize"]) == 2
     assert "no column 'prize'" in capsys.readouterr().err
 

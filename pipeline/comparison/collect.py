@@ -130,6 +130,7 @@ def page_links(reports: Path, dataset: str, models: Iterable[str]) -> dict[str, 
     """Addresses, relative to the folder of the reports, of the other pages that exist."""
     folder = reports / dataset
     pages = {page.stem.removesuffix("_report").replace("_", " "): page for page in folder.glob("*_report.html")}
+    pages["data"] = folder / "data.html"
     tuned = [name.removesuffix("_tuned") for name in models if name.endswith("_tuned")]
     pages |= {f"tuning of {model}": folder / f"tuning/{model}/optimization_history.html" for model in tuned}
     return {text: page.relative_to(reports).as_posix() for text, page in sorted(pages.items()) if page.exists()}

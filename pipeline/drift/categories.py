@@ -9,7 +9,7 @@ import pandas as pd
 from scipy import stats
 
 from pipeline.drift.column import KINDS
-from pipeline.tables.types import value_text
+from pipeline.tables.columns import value_text
 
 TEXT_SHARE = 0.5
 TEXT_VALUES = 100

@@ -13,7 +13,7 @@ from pipeline.drift.charts import draw
 from pipeline.drift.quality import quality
 from pipeline.drift.registry import effect_words
 from pipeline.files import write_text
-from pipeline.tables.types import value_text
+from pipeline.tables.columns import value_text
 
 # Rows that the charts are made of: they would grow with the table otherwise.
 SAMPLE_ROWS = 20_000

@@ -8,7 +8,7 @@ import pandas as pd
 
 from pipeline.drift.column import EXTRA, NAMED, ColumnDrift, listed
 from pipeline.drift.score import Score
-from pipeline.tables.types import value_text
+from pipeline.tables.columns import value_text
 
 
 def verdict_words(columns: Sequence[ColumnDrift], target: ColumnDrift | None) -> tuple[str, list[str]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline.console import PipelineError
-from pipeline.tables.types import LISTED_CATEGORIES
+from pipeline.ingest.columns import LISTED_CATEGORIES
 
 
 def learn_contract(frame: pd.DataFrame, types: Mapping[str, str], target: str) -> str:

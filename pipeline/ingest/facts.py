@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import csv
-import io
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from ruamel.yaml import YAML
 
+from pipeline.console import one_line
 from pipeline.files import file_sha256, write_atomic
+from pipeline.ingest.add import STEP, add_entry, entry_lines
+from pipeline.ingest.columns import Understood
 from pipeline.ingest.infer import Table, take_in
-from pipeline.settings import Config, Dataset, Gate
-from pipeline.tables.read import read_text_table
-from pipeline.tables.types import value_text
+from pipeline.settings import PARAMS_FILE, Config, Gate, read_config
+from pipeline.tables.columns import value_text
+from pipeline.tables.formats import read_source
+from pipeline.tables.read import given_layout
+
+# Widths of an example, and of a column, in the table of columns, and its most lines.
+EXAMPLE, MOST_WIDE, MOST_COLUMNS = 20, 48, 30
 
 
 def write_table(frame: pd.DataFrame, path: Path) -> None:
@@ -54,55 +60,78 @@ def facts_of(table: Table) -> dict[str, Any]:
         "types": dict(dataset.types),
         "ignored": dict(table.ignored),
         "warnings": list(table.warnings),
+        **({"reading": dict(dataset.reading)} if dataset.reading else {}),
     }
 
 
 def found_words(table: Table, gate: Gate) -> list[str]:
-    """What was inferred from a user's table, and its first gate, in a few lines."""
-    dataset, kinds = table.dataset, list(table.dataset.types.values())
-    counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
+    """What was understood of a user's table as a whole, its first gate, and warnings."""
+    dataset, layout = table.dataset, table.dataset.reading.get("layout", {})
     positive = f", positive class {value_text(dataset.positive)}" if dataset.task == "binary" else ""
     bound = f"above {gate.above:g}" if gate.above is not None else f"below {gate.below:g}"
     return [
         f"{dataset.task}{positive}, models are compared by {dataset.metric} ({dataset.evaluation})",
-        f"columns: {counts}",
-        *(f"{column} is not learned from: {reason}" for column, reason in table.ignored.items()),
+        *([f"read with {', '.join(f'{what} {value!r}' for what, value in layout.items())}"] if layout else []),
+        *table.reasons,
         f"first gate: {gate.metric} {bound}{f' over {gate.over}' if gate.over else ''}",
         *(f"warning: {warning}" for warning in table.warnings),
     ]
 
 
-def lines_to_paste(file: Path, target: str | None, config: Config) -> str:
-    """The lines of params.yaml for a table, with what would be inferred as comments. PipelineError: as read_text_table
-    and take_in.
+def column_lines(understood: Sequence[Understood]) -> list[str]:
+    """The columns as a table of text, a line each: type, examples, missing, what was decided, why, and its change. Of
+    many columns only those are shown of which there is something to say.
     """
+    shown = [column for column in understood if len(understood) <= MOST_COLUMNS or column.said or column.role]
+    rows = [("column", "type", "examples", "missing", "decided and why", "to change it, in params.yaml")]
+    for column in shown:
+        examples = ", ".join(one_line(value, EXAMPLE) for value in column.examples)
+        kind = f"{column.kind} ({column.role})" if column.role else column.kind
+        missing = f"{column.missing:.1%}" if column.missing else ""
+        rows.append((column.column, kind, examples, missing, column.said, column.change))
+    widths = [min(MOST_WIDE, max(map(len, cells))) for cells in zip(*rows, strict=True)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    plain = [column.kind for column in understood if column not in shown]
+    counts = ", ".join(f"{plain.count(kind)} {kind}" for kind in dict.fromkeys(plain))
+    return lines + ([f"and {len(plain)} plain columns: {counts}"] if plain else [])
+
+
+def new_dataset(file: Path, name: str, target: str | None, settings: Mapping[str, Any]) -> tuple[Table, str, Config]:
+    """The table of a file that is not in params.yaml, taken in with these settings; the text of params.yaml with it,
+    and what that says. The target is the last column where none is given. PipelineError: as add_entry, read_config,
+    read_source and take_in.
+    """
+    ending = ".parquet" if file.suffix == ".parquet" or file.is_dir() else ".csv"
+    entry = {"source": str(file), "file": f"data/{name}{ending}", "target": target or "?", **settings}
+    given = read_config(PARAMS_FILE, add_entry(PARAMS_FILE, name, entry)).datasets[name]
+    raw, layout = read_source(file, "give an existing file", given_layout(given))
+    text = add_entry(PARAMS_FILE, name, {**entry, "target": target or str(raw.columns[-1])})
+    config = read_config(PARAMS_FILE, text)
+    return take_in(config.datasets[name], raw, layout, config), text, config
+
+
+def dataset_name(file: Path, config: Config) -> str:
+    """A name for the dataset of a file, by the file's, that no other has."""
     name = re.sub(r"[^A-Za-z0-9_-]+", "_", file.name.split(".")[0]).strip("_-") or "table"
-    ending = ".parquet" if file.suffix == ".parquet" else ".csv"
-    raw = read_text_table(file, "give an existing CSV or Parquet file")
-    target = target or str(raw.columns[-1])
-    table = take_in(Dataset(name=name, source=str(file), file=f"data/{name}{ending}", target=target), raw, config)
+    names = chain([name], (f"{name}_{number}" for number in count(2)))
+    return next(free for free in names if free not in {*config.datasets, "all"})
+
+
+def lines_to_paste(table: Table, settings: Mapping[str, Any]) -> str:
+    """The lines of params.yaml for a table, with what was inferred as comments."""
     dataset = table.dataset
-    entry = {name: {"source": dataset.source, "file": dataset.file, "target": target}}
+    entry = {"source": dataset.source, "file": dataset.file, "target": dataset.target, **settings}
     found: dict[str, Any] = {"task": dataset.task, "metric": dataset.metric, "evaluation": dataset.evaluation}
     if dataset.task == "binary":
         found["positive"] = dataset.positive
+    found["types"] = dict(dataset.types)
     lines = [
         "# under `datasets:` in params.yaml",
-        *("  " + line for line in yaml_lines(entry)),
+        *entry_lines(dataset.name, entry, STEP),
         "    # inferred; take a line out of the comment to set it by hand",
-        *("    # " + line for line in yaml_lines({**found, "types": dict(dataset.types)})),
-        *(f"# {line}" for line in found_words(table, config.gates_of(dataset)[0])[2:]),
+        *("    # " + line for key, value in found.items() for line in entry_lines(key, value)),
     ]
     return "\n".join(lines)
-
-
-def yaml_lines(values: Mapping[str, Any]) -> list[str]:
-    """Values as params.yaml has them, which is read as YAML 1.2."""
-    text, writer = io.StringIO(), YAML(typ="safe", pure=True)
-    writer.default_flow_style = False
-    writer.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
-    writer.dump(values, text)
-    return text.getvalue().splitlines()
 
 
 def _is_whole(column: pd.Series) -> bool:

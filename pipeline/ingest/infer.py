@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,39 @@ import pandas as pd
 
 from pipeline.console import PipelineError, nearest
 from pipeline.generators import CEILINGS
+from pipeline.ingest.columns import Decision, Understood, decide_columns, odd_one_out
 from pipeline.metrics import default_metric
 from pipeline.settings import Config, Dataset
+from pipeline.tables.columns import Column, as_facts, as_text, normalise_types, read_columns, value_text
+from pipeline.tables.csv_text import Layout
+from pipeline.tables.formats import read_source
+from pipeline.tables.read import given_layout
 from pipeline.tables.split import check_target, features_and_target, fold_indices, in_order_of_time, split
-from pipeline.tables.types import convert, infer_type, normalise_types, value_text, word_among_numbers
 
 # A target of whole numbers with more values than this is a quantity, with fewer it is a class.
-MOST_CLASSES = 20
-POSITIVE = ("1", "yes", "y", "true", "t", "positive", "pos", "bad", "fraud", "default", "churn", "churned", "malignant")
-IDENTIFIER_NAME = re.compile(r"(?i:.*(^|[^a-z])(id|uuid|guid|key|index|row)|unnamed.*|column_1)|.*[a-z]I[Dd]")
+MOST_CLASSES = 10
+# A target may have so many classes, or a tenth of its rows.
+MOST_WORDS = 20
+# fmt: off
+POSITIVE = frozenset((
+    "1", "yes", "true", "positive", "pos", "bad", "fraud", "fraudulent", "default", "defaulted", "churn",
+    "churned", "malignant", "attrition", "left", "exited", "lost", "cancelled", "canceled", "fail", "failed",
+    "failure", "faulty", "defective", "spam", "sick", "ill", "dead", "died", "deceased", "late", "overdue",
+    "stolen", "abnormal", "oui", "vrai", "ja", "wahr", "sí", "si", "sim", "verdadero", "vero", "да", "истина",
+    "tak", "prawda", "evet", "ano", "kyllä", "igen", "ναι", "是", "はい",
+))
+# fmt: on
+# Letters and signs that are positive beside their counterparts.
+PAIRS = {"y": "n", "t": "f", "j": "n", "o": "n", "s": "n", "d": "n", "+": "-"}
+# Of a name's last word, or the whole of it.
+IDENTIFIER_NAME = re.compile(
+    r"(?i:(.*[^a-z])?(id|uuid|guid)|(.*[_ .-])?key|index|row([_ .-]?(number|no|nr|num|index))?|unnamed.*|column_1)"
+    r"|.*[a-z](I[Dd]|Key)"
+)
+# Numbers of rows that mean a time.
+TIME_NAME = re.compile(
+    r"(?i)(.*[^a-z])?(year|month|week|day|hour|time|date|period|quarter|age|t|step|jahr|année|año)s?([^a-z].*)?"
+)
 IDENTIFIER_ROWS = 20
 # Fewer rows of the smallest class than this in the test part, or fewer test rows in all, tell nothing.
 FEW_OF_A_CLASS, FEW_ROWS = 10, 50
@@ -33,7 +58,7 @@ GIVEAWAY_ROWS = 5_000
 @dataclass(frozen=True)
 class Table:
     """A table ready to be written, its dataset completed, ignored columns and why, warnings, and the best score that
-    it allows where that is known.
+    it allows where that is known; of a user's table, how its columns were `understood`, and the `reasons` for its task.
     """
 
     frame: pd.DataFrame
@@ -41,6 +66,8 @@ class Table:
     ignored: Mapping[str, str] = field(default_factory=dict)
     warnings: Sequence[str] = ()
     ceiling: Mapping[str, Any] | None = None
+    understood: Sequence[Understood] = ()
+    reasons: Sequence[str] = ()
 
 
 def calibrated(dataset: Dataset, made: pd.DataFrame, ceiling: float, config: Config) -> Table:
@@ -49,49 +76,124 @@ def calibrated(dataset: Dataset, made: pd.DataFrame, ceiling: float, config: Con
     types = {str(name): "number" if frame[name].dtype == "float64" else "category" for name in frame}
     types |= dict.fromkeys(dataset.drop, "ignore")
     best = {"metric": CEILINGS[dataset.name], "value": round(ceiling, 6)}
-    return Table(frame, complete(replace(dataset, types=types), frame, config), ceiling=best)
+    completed, _ = complete(replace(dataset, types=types), frame, config)
+    plain = [Decision(Column(completed.types[str(name)])) for name in frame]
+    understood = [
+        understand(str(name), frame[name], frame[name], decision, {}, completed)
+        for name, decision in zip(frame, plain, strict=True)
+    ]
+    return Table(frame, completed, ceiling=best, understood=understood)
 
 
-def take_in(dataset: Dataset, raw: pd.DataFrame, config: Config) -> Table:
+def take_in_file(dataset: Dataset, config: Config) -> Table:
+    """A user's table, read from its source. PipelineError: as read_source and take_in."""
+    mend = f"put the table there, or mend datasets.{dataset.name}.source in params.yaml"
+    return take_in(dataset, *read_source(Path(dataset.source), mend, given_layout(dataset)), config)
+
+
+def take_in(dataset: Dataset, raw: pd.DataFrame, layout: Layout, config: Config) -> Table:
     """A user's table, given as its source has it, checked and brought to types. PipelineError: the table cannot be
     learned from as params.yaml says.
     """
-    source = Path(dataset.source)
-    named = [dataset.target, *dataset.types, *dataset.drop, *filter(None, (dataset.group, dataset.time))]
-    for column in named:
-        if column not in raw:
-            raise PipelineError(f"{source}: no column {column!r}; {nearest(column, list(raw))}")
-    types = {str(name): dataset.types.get(str(name)) or infer_type(raw[name]) for name in raw}
-    if dataset.task == "regression":
-        types[dataset.target] = "number"
-    warnings = []
-    for name, kind in types.items():
-        guessed = kind in ("category", "text") and name not in (*dataset.types, *dataset.drop)
-        word = word_among_numbers(raw[name]) if guessed else ""
-        if word and name == dataset.target and not dataset.task:
+    source = dataset.source
+    check_names(dataset, raw)
+    decisions, warnings = decide_columns(raw, dataset), list[str]()
+    for name, decision in decisions.items():
+        guessed = decision.column.kind in ("category", "text") and not decision.why and name not in dataset.types
+        odd, kind = odd_one_out(as_text(raw[name]), name) if guessed else ("", "")
+        if odd and name == dataset.target and not dataset.task:
             raise PipelineError(
-                f"{source}: target {name}: {word} is no number, most others are; mend it, or set task to multiclass"
+                f"{source}: target {name}: {odd} is no {kind}, most others are; mend it, or set task to multiclass"
             )
-        if word:
+        if odd:
             warnings.append(
-                f"{name} is taken for categories: {word} is no number, most others are; mend it, or set its type"
+                f"{name} is taken for categories: {odd} is no {kind}, most others are; mend it, or set its type"
             )
-    frame = normalise_types(convert(raw, types, source))
-    unlabelled = frame[dataset.target].isna()
+    target = dataset.target
+    decisions[target], merged = with_classes(decisions[target], as_text(raw[target]), target)
+    warnings += merged
+    columns = {name: decision.column for name, decision in decisions.items()}
+    frame = read_columns(raw, columns, source)
+    unlabelled = frame[target].isna()
     if unlabelled.all():
-        raise PipelineError(f"{source}: target {dataset.target} is empty in every row")
+        raise PipelineError(f"{source}: target {target} is empty in every row")
     if unlabelled.any():
         frame = frame[~unlabelled].reset_index(drop=True)
-        warnings.append(f"{unlabelled.sum():,} rows without a value of {dataset.target} are left out")
+        warnings.append(f"{unlabelled.sum():,} rows without a value of {target} are left out")
+    types = {name: column.kind for name, column in columns.items()}
     ignored = ignored_columns(frame, types, dataset)
-    completed = complete(replace(dataset, types=types | dict.fromkeys(ignored, "ignore")), frame, config)
-    check_target(frame, completed, source)
+    reading = {
+        "layout": {name: value for name, value in asdict(layout).items() if value},
+        "columns": {name: facts for name, column in columns.items() if (facts := as_facts(column))},
+    }
+    whole = replace(dataset, types=types | dict.fromkeys(ignored, "ignore"), reading=reading)
+    completed, reasons = complete(whole, frame, config)
+    check_target(frame, completed, Path(source))
     check_splits(frame, completed, config)
-    if not any(name not in completed.unused and name != dataset.target for name in frame):
-        raise PipelineError(f"{source}: no column is left to learn {dataset.target} from")
+    if not any(name not in completed.unused and name != target for name in frame):
+        raise PipelineError(f"{source}: no column is left to learn {target} from")
     for name, score in giveaways(frame, completed, config).items():
-        warnings.append(f"{name} alone predicts {dataset.target} nearly perfectly ({score:.3f}); is it known in time?")
-    return Table(frame, completed, ignored, warnings)
+        warnings.append(f"{name} alone predicts {target} nearly perfectly ({score:.3f}); is it known in time?")
+    understood = [understand(name, raw[name], frame[name], decisions[name], ignored, completed) for name in decisions]
+    return Table(frame, completed, ignored, warnings, understood=understood, reasons=reasons)
+
+
+def check_names(dataset: Dataset, raw: pd.DataFrame) -> None:
+    """Check that every column that the settings name is there. PipelineError: one is not."""
+    by_column = [
+        setting for setting in (dataset.decimal, dataset.dayfirst, dataset.missing) if isinstance(setting, Mapping)
+    ]
+    named = [
+        dataset.target,
+        *dataset.types,
+        *dataset.drop,
+        *filter(None, (dataset.group, dataset.time)),
+        *chain(*by_column),
+    ]
+    for column in named:
+        if column not in raw:
+            raise PipelineError(f"{dataset.source}: no column {column!r}; {nearest(column, list(raw))}")
+
+
+def with_classes(decision: Decision, text: pd.Series, target: str) -> tuple[Decision, list[str]]:
+    """The target's decision with its classes, where these are words, and what was merged: yes and YES are one class, in
+    the spelling that more rows have. Single letters are kept apart.
+    """
+    if decision.column.kind != "category":
+        return decision, []
+    counts = text[~text.isin(decision.column.marks)].value_counts()
+    spellings: dict[str, list[str]] = {}
+    for word in counts.index:
+        spellings.setdefault(word.casefold() if len(word) > 1 else word, []).append(word)
+    if len({words[0].casefold() for words in spellings.values()}) < len(spellings):
+        return decision, []
+    column = replace(decision.column, words=tuple(words[0] for words in spellings.values()))
+    merged = [
+        f"{target}: {' and '.join(words[1:])} taken for {words[0]}, which more rows have"
+        for words in spellings.values()
+        if len(words) > 1
+    ]
+    return replace(decision, column=column), merged
+
+
+def understand(
+    name: str, raw: pd.Series, read: pd.Series, decision: Decision, ignored: Mapping[str, str], dataset: Dataset
+) -> Understood:
+    """What people are told of a column: as the source has it, as it was read, why, and how to change that."""
+    roles = {
+        dataset.target: "target",
+        dataset.group: "group",
+        dataset.time: "time",
+        **dict.fromkeys(dataset.drop, "dropped"),
+    }
+    kind, why, change = decision.column.kind, decision.why, decision.change
+    if name in ignored:
+        why, change = ", ".join(filter(None, (ignored[name], why))), f"types: {{{name}: {kind}}}"
+        kind = "ignore"
+    examples = tuple(value[:30] for value in as_text(raw).dropna().drop_duplicates().head(3))
+    return Understood(
+        name, kind, roles.get(name, ""), examples, float(read.isna().mean()), decision.decided, why, change
+    )
 
 
 def ignored_columns(frame: pd.DataFrame, types: Mapping[str, str], dataset: Dataset) -> dict[str, str]:
@@ -111,53 +213,80 @@ def ignored_columns(frame: pd.DataFrame, types: Mapping[str, str], dataset: Data
         elif same != name and column.equals(frame[same]):
             reasons[name] = f"the same as {same}"
         elif is_identifier(name, values, types[name]):
-            reasons[name] = "an identifier"
+            reasons[name] = "an identifier: it differs in nearly every row"
     return reasons
 
 
 def is_identifier(name: str, values: pd.Series, kind: str) -> bool:
     """Whether a column tells rows apart and no more: (nearly) every value differs, as names of rows do.
 
-    A measurement differs in every row too; so numbers have to be whole, and consecutive or called an identifier.
+    A measurement differs in every row too; so numbers have to be whole, and called an identifier, or the numbers of the
+    rows in their order and called no time.
     """
     distinct = values.nunique() / len(values)
     called_so = IDENTIFIER_NAME.fullmatch(name) is not None
     if len(values) < IDENTIFIER_ROWS or distinct < (0.9 if called_so else 1.0):
         return False
     if kind == "number":
-        whole = (values % 1 == 0).all()
-        return bool(whole and (called_so or values.max() - values.min() == len(values) - 1))
+        counted = (values.diff().dropna() == 1).all() and values.iloc[0] in (0, 1)
+        return bool((values % 1 == 0).all() and (called_so or (counted and not TIME_NAME.fullmatch(name))))
     return kind == "category" or (kind == "text" and called_so)
 
 
-def complete(dataset: Dataset, frame: pd.DataFrame, config: Config) -> Dataset:
-    """The dataset with task, main metric, positive class and evaluation inferred where they are not set. PipelineError:
-    the target has so many classes that it names rows rather than classes them.
+def complete(dataset: Dataset, frame: pd.DataFrame, config: Config) -> tuple[Dataset, list[str]]:
+    """The dataset with task, main metric, positive class and evaluation inferred where they are not set, and why the
+    task and the positive class are what they are. PipelineError: the target has so many classes that it names rows
+    rather than classes them.
     """
     y = frame[dataset.target]
-    counts = y.value_counts()
+    counts, reasons = y.value_counts(), list[str]()
     task = dataset.task
     if not task:
-        quantity = y.dtype == "float64" and (len(counts) > MOST_CLASSES or (y % 1 != 0).any())
-        task = "binary" if len(counts) == 2 else "regression" if quantity else "multiclass"
-    if task == "multiclass" and len(counts) > max(MOST_CLASSES, len(y) / 10):
+        task, why = infer_task(y, len(counts))
+        reasons.append(f"{task}: {dataset.target} holds {why}; set `task` where that is wrong")
+    if task == "multiclass" and len(counts) > max(MOST_WORDS, len(y) / 10):
         raise PipelineError(
             f"{dataset.source}: target {dataset.target} has {len(counts):,} different texts, no classes"
         )
     positive = dataset.positive
     if task == "binary" and positive is None:
-        likely = [value for value in counts.index if value_text(value).lower() in POSITIVE]
-        positive = likely[0] if len(likely) == 1 else counts.index[-1]
-        positive = int(positive) if isinstance(positive, float) and positive.is_integer() else positive
+        positive, why = positive_class(counts)
+        reasons.append(f"positive class {value_text(positive)}: {why}; set `positive` where that is wrong")
     tested = len(y) * config.test_size
     few = tested < FEW_ROWS or (task != "regression" and counts.min() * config.test_size < FEW_OF_A_CLASS)
-    return replace(
+    completed = replace(
         dataset,
         task=task,
         metric=dataset.metric or default_metric(task),
         positive=positive,
         evaluation=dataset.evaluation or ("cross_validation" if few else "holdout"),
     )
+    return completed, reasons
+
+
+def infer_task(y: pd.Series, different: int) -> tuple[str, str]:
+    """The task of a target (n,) with so many different values, and what they are."""
+    if different == 2:
+        return "binary", "two values"
+    if y.dtype != "float64":
+        return "multiclass", f"{different} different words"
+    if (y % 1 != 0).any():
+        return "regression", "numbers that are not whole"
+    if different > MOST_CLASSES:
+        return "regression", f"whole numbers with {different} different values"
+    return "multiclass", f"whole numbers with {different} different values only"
+
+
+def positive_class(counts: pd.Series) -> tuple[Any, str]:
+    """The class to look for among two, with their rows, and why it."""
+    words = {value_text(value).lower(): value for value in counts.index}
+    likely = [value for word, value in words.items() if word in POSITIVE or PAIRS.get(word) in words]
+    positive, why = counts.index[-1], "the rarer one"
+    if len(likely) == 1:
+        positive, why = likely[0], "by its word"
+    elif counts.iloc[0] == counts.iloc[1]:
+        positive, why = max(counts.index, key=value_text), "the last by the alphabet, both are equally frequent"
+    return (int(positive) if isinstance(positive, float) and positive.is_integer() else positive), why
 
 
 def check_splits(frame: pd.DataFrame, dataset: Dataset, config: Config) -> None:

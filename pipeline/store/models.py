@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import shutil
 import tempfile
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -14,11 +15,27 @@ from sklearn.pipeline import Pipeline
 
 from pipeline.console import PipelineError
 from pipeline.files import file_sha256
+from pipeline.serving.pyfunc import predictions
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import RunInfo
     from mlflow.models import ModelSignature
+
+PACKAGE = Path(__file__).parent.parent
+# What a model needs of this project, which goes with it.
+SHIPPED = (
+    "__init__.py",
+    "console.py",
+    "serving/__init__.py",
+    "serving/model.py",
+    "serving/pyfunc.py",
+    "tables/__init__.py",
+    "tables/columns.py",
+    "tables/dates.py",
+    "tables/numbers.py",
+)
+SERVED_BY = "pipeline.serving.pyfunc"
 
 
 def check_model(path: Path, sha256: str | None) -> Path:
@@ -29,7 +46,7 @@ def check_model(path: Path, sha256: str | None) -> Path:
 
 
 def load_model(path: Path, sha256: str | None) -> Pipeline:
-    """The model in a file, which is checked first."""
+    """The model in a file, which is checked first: one of rows as the source has them."""
     with check_model(path, sha256).open("rb") as file:
         return pickle.load(file)
 
@@ -37,8 +54,8 @@ def load_model(path: Path, sha256: str | None) -> Pipeline:
 def log_model(
     client: MlflowClient, run: RunInfo, params: Mapping[str, str], model: Pipeline, example: pd.DataFrame
 ) -> dict[str, str]:
-    """Log a run's fitted Pipeline (`model.pkl`) with signature, input example and the library versions that it needs;
-    returns the run's tags that lead to it: model_id, model_sha256.
+    """Log a run's served Pipeline (`model.pkl`) with signature, input example, the library versions and the code that
+    it needs; returns the run's tags that lead to it: model_id, model_sha256.
 
     As mlflow.sklearn.log_model, without its global store and run.
     """
@@ -51,7 +68,10 @@ def log_model(
         libraries.append("skrub")
     logged = client.create_logged_model(run.experiment_id, "model", run.run_id, params=dict(params))
     with tempfile.TemporaryDirectory() as folder:
-        files = Path(folder) / "model"
+        files, code = Path(folder) / "model", Path(folder) / PACKAGE.name
+        for name in SHIPPED:
+            (code / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(PACKAGE / name, code / name)
         save_model(
             model,
             str(files),
@@ -61,8 +81,12 @@ def log_model(
             serialization_format="pickle",
             signature=_signature(model, example),
             input_example=example,
+            code_paths=[str(code)],
             pip_requirements=[f"{name}=={version(name)}" for name in libraries],
         )
+        described = Model.load(str(files))
+        described.flavors["python_function"]["loader_module"] = SERVED_BY
+        described.save(str(files / "MLmodel"))
         client.log_model_artifacts(logged.model_id, str(files))
         sha256 = file_sha256(files / "model.pkl")
     client.finalize_logged_model(logged.model_id, "READY")
@@ -71,11 +95,13 @@ def log_model(
 
 
 def _signature(model: Pipeline, example: pd.DataFrame) -> ModelSignature:
-    """Numbers and texts, each of which may be missing."""
+    """Columns of any type, as a number may come as text or be missing; the model itself says what does not fit."""
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema
+    from mlflow.types.schema import AnyType
 
-    kinds = {str(name): "double" if example[name].dtype == "float64" else "string" for name in example}
-    output = {"f": "double", "i": "long"}.get(model.predict(example).dtype.kind, "string")
-    columns: Any = [ColSpec(kind, name, required=False) for name, kind in kinds.items()]
-    return ModelSignature(Schema(columns), Schema([ColSpec(output, "prediction")]))
+    answer = predictions(model, example)
+    found = {str(name): answer[name] for name in answer} if isinstance(answer, pd.DataFrame) else {"prediction": answer}
+    kinds = {name: {"f": "double", "i": "long"}.get(values.dtype.kind, "string") for name, values in found.items()}
+    columns: Any = [ColSpec(AnyType(), str(name), required=False) for name in example]
+    return ModelSignature(Schema(columns), Schema([ColSpec(kind, name) for name, kind in kinds.items()]))

@@ -12,6 +12,7 @@ from sklearn.pipeline import Pipeline
 
 from pipeline.console import PipelineError, one_line, without_passwords
 from pipeline.metrics import Predictions
+from pipeline.serving.model import trained
 from pipeline.store.addresses import local_path
 from pipeline.store.connect import database_of, experiment_id, store_errors
 from pipeline.store.models import check_model, load_model
@@ -50,7 +51,11 @@ class StoredRun:
         return check_model(self._model_file(), self.tags.get("model_sha256"))
 
     def load_model(self) -> Pipeline:
-        """The run's fitted model, from its checked file."""
+        """The run's fitted model of rows as they are in data/, from its checked file."""
+        return trained(self.served_model())
+
+    def served_model(self) -> Pipeline:
+        """The run's model of rows as the source has them, from its checked file."""
         return load_model(self._model_file(), self.tags.get("model_sha256"))
 
     def _model_file(self) -> Path:

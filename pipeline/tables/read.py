@@ -1,123 +1,79 @@
-"""Tables from files, with every fault of a file named."""
+"""Tables from files: the pipeline's own copies, and new rows that are written as the source was."""
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
-import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 
 from pipeline.console import PipelineError, one_line
-from pipeline.tables.types import convert, normalise_types
+from pipeline.settings import Dataset
+from pipeline.tables.columns import Column, from_facts, read_columns
+from pipeline.tables.csv_text import Layout, read_csv_bytes
+from pipeline.tables.formats import read_source
+from pipeline.tables.numbers import Numbers, exact_numbers
 
-DELIMITERS = ",;\t|"
+# Of the pipeline's own copies, whose numbers have decimal points, and whose dates are ISO 8601.
+WORDS = dict.fromkeys(("category", "date", "text", "ignore"), Column("category"))
+PLAIN = {**WORDS, "number": Column("number", numbers=Numbers("."))}
 
 
-def read_table(
-    path: Path, mend: str, types: Mapping[str, str] | None = None, delimiter: str = ",", strict: bool = True
-) -> pd.DataFrame:
-    """A CSV (also gzipped) or Parquet table, its columns as `types` say; the others by what pandas takes them for.
+def read_table(path: Path, mend: str, types: Mapping[str, str] | None = None) -> pd.DataFrame:
+    """A table in data/, CSV or Parquet, its columns as `types` say; the others by what pandas takes them for.
 
     Args:
         mend: what to do where the file is missing.
-        strict: with False a column that does not fit its type stays text, for the caller to report.
 
     PipelineError: the file is missing or faulty, has no rows, or a column does not fit its type.
     """
     types = types or {}
-    as_text = {name for name, kind in types.items() if kind != "number"}
-    frame = _read(path, mend, delimiter, as_text)
-    return normalise_types(convert(frame, types, path, strict))
-
-
-def read_text_table(path: Path, mend: str, delimiter: str = ",") -> pd.DataFrame:
-    """As read_table, but every CSV column as text, so that nothing is lost before its type is known. PipelineError: as
-    read_table.
-    """
-    return _read(path, mend, delimiter, None)
-
-
-def _read(path: Path, mend: str, delimiter: str, as_text: set[str] | None) -> pd.DataFrame:
-    """The bare table; the columns named in as_text, or all of them with None, as text."""
     if path.exists() and not path.is_file():
-        raise PipelineError(f"{path}: is no file; give a CSV or Parquet file")
+        raise PipelineError(f"{path}: is no file; {mend}")
     try:
         if path.suffix == ".parquet":
             frame = pd.read_parquet(path)
         else:
-            text = _decode(path, path.read_bytes())
-            header = check_csv(path, text, delimiter)
-            kinds = dict.fromkeys(header if as_text is None else as_text & set(header), str)
-            names = [name or f"column_{position}" for position, name in enumerate(distinct_names(path, header), 1)]
-            frame = pd.read_csv(io.StringIO(text), sep=delimiter, names=names, header=0, dtype=kinds, index_col=False)
+            frame, _ = read_csv_bytes(path, path.read_bytes(), Layout(",", "utf-8"))
+            # numbers have points here, whatever the columns are called
+            for name in frame:
+                if types.get(name, "number") == "number":
+                    numbers = exact_numbers(frame[name])
+                    frame[name] = numbers if (numbers.notna() == frame[name].notna()).all() else frame[name]
     except FileNotFoundError:
         raise PipelineError(f"{path}: not found; {mend}") from None
-    except (OSError, ValueError, EOFError, zlib.error) as error:
+    except (OSError, ValueError) as error:
         raise PipelineError(f"{path}: cannot be read ({one_line(error)})") from None
-    frame.columns = distinct_names(path, frame.columns)
     if frame.empty:
         raise PipelineError(f"{path}: has no rows")
-    return frame
+    return read_columns(frame, {name: PLAIN[kind] for name, kind in types.items()}, str(path))
 
 
-def _decode(path: Path, content: bytes) -> str:
-    if path.suffix == ".gz":
-        content = gzip.decompress(content)
-    if not content.strip():
-        raise PipelineError(f"{path}: is empty")
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise PipelineError(f"{path}: is UTF-16, not UTF-8; save it as UTF-8")
-    if b"\0" in content:
-        line = content[: content.index(b"\0")].count(b"\n") + 1
-        raise PipelineError(f"{path}: NUL byte in line {line}; is it a text file?")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        from charset_normalizer import from_bytes
-
-        line = content[: error.start].count(b"\n") + 1
-        found = from_bytes(content[:100_000]).best()
-        guess = f"; it looks like {found.encoding}" if found else ""
-        raise PipelineError(f"{path}: line {line} is not UTF-8{guess}; save it as UTF-8") from None
+def source_columns(types: Mapping[str, str], reading: Mapping[str, object], table: pd.DataFrame) -> dict[str, Column]:
+    """How the source writes each column of a table in data/; where nothing was found out, plainly."""
+    found: Mapping[str, Mapping[str, object]] = reading.get("columns", {})  # type: ignore[assignment]
+    columns = {}
+    for name in map(str, table):
+        number = table[name].dtype == "float64"
+        kind = types.get(name) or ("number" if number else "category")
+        plain = PLAIN["number"] if kind == "number" else Column(kind)
+        columns[name] = from_facts(kind, found[name]) if name in found else plain
+    return columns
 
 
-def check_csv(path: Path, text: str, delimiter: str) -> list[str]:
-    """The header of a CSV file in which every row has as many fields. PipelineError: a ragged row, a quote left open,
-    another delimiter; the message names the line.
+def given_layout(dataset: Dataset) -> Layout:
+    """What the settings say of how files of a dataset hold their table."""
+    return Layout(dataset.delimiter, dataset.encoding, dataset.sheet, dataset.table)
+
+
+def kept_layout(dataset: Dataset) -> Layout:
+    """What was found of how the dataset's source holds its table."""
+    return Layout(**dataset.reading.get("layout", {}))
+
+
+def read_rows(path: Path, dataset: Dataset, columns: Mapping[str, Column]) -> pd.DataFrame:
+    """A file with rows of a dataset, written as its source is. A column with a value that does not fit stays text.
+    PipelineError: the file is missing or faulty, or a number is too large.
     """
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    header: list[str] = []
-    line = 1
-    try:
-        for row in reader:
-            if not header:
-                header = row
-            elif row and len(row) != len(header):
-                raise PipelineError(
-                    f"{path}: line {line} has {len(row)} fields, the header has {len(header)}; mend the line"
-                )
-            line = reader.line_num + 1
-    except csv.Error as error:
-        words = "a quote is opened and not closed" if "end of data" in str(error) or "limit" in str(error) else error
-        raise PipelineError(f"{path}: line {line}: {words}; mend the line") from None
-    others = [other for other in DELIMITERS if other != delimiter and any(other in name for name in header)]
-    if len(header) == 1 and others:
-        raise PipelineError(
-            f"{path}: one column only; the delimiter looks like {others[0]!r}: set `delimiter: {others[0]!r}` for it"
-        )
-    return header
-
-
-def distinct_names(path: Path, columns: Iterable[object]) -> list[str]:
-    """The names of columns without surrounding white space. PipelineError: two columns have the same name."""
-    names = [str(name).strip() for name in columns]
-    seen: dict[str, int] = {}
-    for position, name in enumerate(names, 1):
-        if name in seen:
-            raise PipelineError(f"{path}: columns {seen[name]} and {position} are both called {name!r}; rename one")
-        seen[name] = position
-    return names
+    raw, _ = read_source(path, "give an existing file", given_layout(dataset), kept_layout(dataset))
+    return read_columns(raw, columns, str(path), strict=False)

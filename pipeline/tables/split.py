@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from pipeline.console import PipelineError, nearest
 from pipeline.settings import Config, Dataset
+from pipeline.tables.columns import value_text
 from pipeline.tables.read import read_table
-from pipeline.tables.types import value_text
 
 
 @dataclass(frozen=True)
@@ -30,12 +32,13 @@ class Rows:
 @dataclass(frozen=True)
 class Parts:
     """A dataset's rows: the shared train and test parts (the latter without folds); where it is judged by
-    cross-validation, `whole` has all of them.
+    cross-validation, `whole` has all of them. `words`: of the two classes that y has as 0 and 1, none for other tasks.
     """
 
     train: Rows
     test: Rows
     whole: Rows | None
+    words: tuple[Any, ...] = ()
 
 
 def load_parts(dataset: Dataset, config: Config) -> Parts:
@@ -49,7 +52,15 @@ def load_parts(dataset: Dataset, config: Config) -> Parts:
         train=rows_of(train, dataset, config),
         test=Rows(*features_and_target(test, dataset), folds=[]),
         whole=rows_of(frame, dataset, config) if by_folds else None,
+        words=class_words(frame[dataset.target], dataset) if dataset.task == "binary" else (),
     )
+
+
+def class_words(y: pd.Series, dataset: Dataset) -> tuple[Any, Any]:
+    """The two classes of a target, the positive one last; whole numbers as such."""
+    words = sorted(y.unique(), key=lambda word: word == dataset.positive)
+    negative, positive = (int(word) if isinstance(word, float) and word.is_integer() else word for word in words)
+    return negative, positive
 
 
 def rows_of(frame: pd.DataFrame, dataset: Dataset, config: Config) -> Rows:
@@ -113,7 +124,8 @@ def features_and_target(frame: pd.DataFrame, dataset: Dataset) -> tuple[pd.DataF
     if dataset.task == "binary":
         return X, (y == dataset.positive).to_numpy().astype(int)
     if dataset.task == "multiclass" and y.dtype == "float64":
-        return X, y.to_numpy().astype(int)
+        # 1.5 is a class beside 1 and 2
+        return X, y.to_numpy().astype(int) if (y % 1 == 0).all() else y.map(value_text).to_numpy()
     return X, y.to_numpy()
 
 
@@ -121,8 +133,9 @@ def split(frame: pd.DataFrame, dataset: Dataset, config: Config) -> tuple[pd.Dat
     """The train and test parts, the same in every stage.
 
     Random, stratified by class where there are classes; with `split: {group: column}` no group is in both parts; with
-    `split: {time: column}` the test part is the last one, and both are in order of time. PipelineError: there are too
-    few rows, classes or groups, a part has one value of the target only, or the column is absent.
+    `split: {time: column}` the test part is the last one, both are in order of time, and no time is in both.
+    PipelineError: there are too few rows, classes or groups, a part has one value of the target only, or the column is
+    absent.
     """
     from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold, train_test_split
 
@@ -130,7 +143,9 @@ def split(frame: pd.DataFrame, dataset: Dataset, config: Config) -> tuple[pd.Dat
     try:
         if dataset.time:
             ordered = in_order_of_time(frame, dataset)
-            train, test = train_test_split(ordered, test_size=config.test_size, shuffle=False)
+            _, last = train_test_split(np.arange(len(frame)), test_size=config.test_size, shuffle=False)
+            start = first_of_its_time(ordered[dataset.time].to_numpy(), last[0])
+            train, test = ordered[:start], ordered[start:]
         elif dataset.group:
             groups = group_labels(frame, dataset)
             if classes is None:
@@ -147,15 +162,27 @@ def split(frame: pd.DataFrame, dataset: Dataset, config: Config) -> tuple[pd.Dat
     except ValueError as error:
         raise PipelineError(f"{dataset.file}: cannot be split into train and test parts ({error})") from None
     for part, rows in (("train", train), ("test", test)):
+        if rows.empty:
+            raise PipelineError(f"{dataset.file}: too many rows have the first {dataset.time}; split by another column")
         _check_several_values(rows[dataset.target], f"the rows of the {part} part", dataset)
     return train, test
 
 
 def in_order_of_time(frame: pd.DataFrame, dataset: Dataset) -> pd.DataFrame:
-    """The rows sorted by the time column; rows of the same time keep their order. PipelineError: the column is absent
-    or has missing values.
+    """The rows sorted by the time column; rows of the same time keep their order. PipelineError: the column is absent,
+    has missing values, or holds words.
     """
+    if dataset.time in frame and frame[dataset.time].dtype != "float64" and dataset.types.get(dataset.time) != "date":
+        raise PipelineError(
+            f"{dataset.source}: column {dataset.time!r} holds no dates and no numbers, so no row is later than "
+            "another; split by another column, or set its type"
+        )
     return frame.iloc[_split_column(frame, dataset, dataset.time).argsort(kind="stable")]
+
+
+def first_of_its_time(times: np.ndarray, position: int) -> int:
+    """The first position in the sorted times (n,) with the same time as a position."""
+    return int(np.searchsorted(times, times[position], side="left"))
 
 
 def group_labels(frame: pd.DataFrame, dataset: Dataset) -> np.ndarray:
@@ -203,6 +230,13 @@ def fold_indices(
     kind = kinds.get((regression, groups is not None), StratifiedGroupKFold)
     shuffled = kind(config.folds, shuffle=True, random_state=config.seed)
     folds = list((TimeSeriesSplit(config.folds) if dataset.time else shuffled).split(X, y, groups))
+    if dataset.time:
+        # rows of one time are never on both sides
+        times = X[dataset.time].to_numpy()
+        starts = [*(first_of_its_time(times, validation[0]) for _, validation in folds), len(y)]
+        if len({0, *starts}) < len(folds) + 2:
+            raise PipelineError(f"{dataset.file}: too few different times in {dataset.time} for {config.folds} folds")
+        folds = [(np.arange(low), np.arange(low, high)) for low, high in pairwise(starts)]
     for number, (train, _) in enumerate(folds, 1):
         _check_several_values(y[train], f"the training rows of fold {number}", dataset)
     _check_several_values(y[np.concatenate([validation for _, validation in folds])], "the validated rows", dataset)

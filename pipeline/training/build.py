@@ -31,7 +31,8 @@ TEXT_COMPONENTS = 10
 class Recipe:
     """A model of a dataset, before any row is seen.
 
-    `settings` are the baseline's. `types` are the declared types of columns, `unused` those that nothing is learned
+    `settings` are the baseline's. `types` are the declared types of columns, `reading` what was found of how the source
+    writes them, `unused` those that nothing is learned
     from. `threshold` is the probability from which a row is labelled positive, or "tuned".
     """
 
@@ -43,6 +44,7 @@ class Recipe:
     metric: str
     threshold: float | str
     types: Mapping[str, str]
+    reading: Mapping[str, Any]
     unused: frozenset[str]
     seed: int
 
@@ -71,6 +73,7 @@ def resolve_recipe(dataset: Dataset, config: Config, name: str) -> Recipe:
         metric=dataset.metric,
         threshold=dataset.threshold,
         types=dataset.types,
+        reading=dataset.reading,
         unused=dataset.unused,
         seed=config.seed,
     )

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 from sklearn.pipeline import Pipeline
 
 from pipeline.files import write_atomic
+from pipeline.serving.model import example_rows, served
 from pipeline.store.predictions import predictions_csv
 from pipeline.store.write import RunRecord, write_runs
+from pipeline.tables.read import source_columns
 from pipeline.tables.split import Parts
 from pipeline.training.assess import Assessment, code_sha256
 from pipeline.training.importance import importances
@@ -63,7 +65,10 @@ def log_run(
         },
         start=started,
     )
-    write_runs(client, tags["dataset"], [record], model=fitted.model, example=parts.train.X.head(EXAMPLE_ROWS))
+    columns = source_columns(recipe.types, recipe.reading, parts.train.X)
+    model = served(fitted.model, columns, parts.words)
+    example = example_rows(parts.train.X.head(EXAMPLE_ROWS), model)
+    write_runs(client, tags["dataset"], [record], model=model, example=example)
 
 
 def save_plots(fitted: Assessment, importance: Mapping[str, float], title: str, folder: Path) -> list[Path]:

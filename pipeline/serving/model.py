@@ -1,0 +1,123 @@
+"""The first and the last step of a logged model: rows as the source has them in, the target's own words out.
+
+This folder and pipeline/tables/columns.py, numbers.py and dates.py go into every logged model, which needs nothing else
+of this project.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
+from sklearn.pipeline import Pipeline
+
+from pipeline.console import PipelineError
+from pipeline.tables.columns import Column, is_number, read_columns
+from pipeline.tables.numbers import Numbers, number_text
+
+ROWS = "the rows"
+
+
+class SourceReader(TransformerMixin, BaseEstimator):
+    """Reads rows (n x d) as the source of the training table was read; columns that no model needs may be absent.
+
+    Values may be text, as in the source, or what other programs have read that text as, where this loses nothing.
+    PipelineError: a column is absent, or a value does not fit it.
+    """
+
+    def __init__(self, columns: Mapping[str, Column]) -> None:
+        self.columns = columns
+
+    def fit(self, X: pd.DataFrame, y: np.ndarray | None = None) -> Self:
+        return self
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
+    @property
+    def feature_names_in_(self) -> np.ndarray:
+        return np.array([*self.columns], dtype=object)
+
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        for name, column in self.columns.items():
+            if name not in X:
+                raise PipelineError(f"{ROWS}: column {name!r} is absent")
+            if lost := lost_in_reading(X[name], column):
+                raise PipelineError(f"{ROWS}: column {name!r}: {lost}; give its values as text, as the source has them")
+        return read_columns(X[[*self.columns]], self.columns, ROWS)
+
+
+class TargetWords(ClassifierMixin, BaseEstimator):
+    """A fitted classifier of 0 and 1 that answers in the target's two words, the second of them for 1.
+
+    From `threshold` on, the threshold included, a probability is labelled with the second.
+    """
+
+    def __init__(self, estimator: BaseEstimator, words: Sequence[Any], threshold: float) -> None:
+        self.estimator, self.words, self.threshold = estimator, words, threshold
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
+    @property
+    def classes_(self) -> np.ndarray:
+        return np.array(self.words, dtype=object if isinstance(self.words[0], str) else None)
+
+    def predict_proba(self, X: np.ndarray) -> np.ndarray:
+        """Probabilities (n, 2), in the order of classes_."""
+        return self.estimator.predict_proba(X)
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        """The words (n,)."""
+        return self.classes_[(self.predict_proba(X)[:, 1] >= self.threshold).astype(int)]
+
+
+def served(model: Pipeline, columns: Mapping[str, Column], words: Sequence[Any]) -> Pipeline:
+    """A fitted model of a frame's columns as one of the source's rows; `words`: of the target's two classes, for 0 and
+    1, or none.
+    """
+    needed = [name for _, _, names in model[0].transformers for name in names]
+    reader = SourceReader({name: column for name, column in columns.items() if name in needed})
+    last = TargetWords(model[-1], tuple(words), getattr(model[-1], "threshold", 0.5)) if words else model[-1]
+    return Pipeline([("read", reader), *model.steps[:-1], ("model", last)])
+
+
+def example_rows(rows: pd.DataFrame, model: Pipeline) -> pd.DataFrame:
+    """Rows of a table in data/ as the source would have them, with the columns that a served model reads."""
+    columns = model[0].columns
+    written = {
+        name: rows[name].map(lambda value, form=column.numbers: number_text(value, form), na_action="ignore")
+        if column.kind == "number" and column.numbers != Numbers(".")
+        else rows[name]
+        for name, column in columns.items()
+    }
+    return pd.DataFrame({name: values.astype(object).where(values.notna(), None) for name, values in written.items()})
+
+
+def trained(model: Pipeline) -> Pipeline:
+    """The model that `served` was given."""
+    steps = [step for step in model.steps if not isinstance(step[1], SourceReader)]
+    name, last = steps[-1]
+    return Pipeline([*steps[:-1], (name, last.estimator if isinstance(last, TargetWords) else last)])
+
+
+def lost_in_reading(values: pd.Series, column: Column) -> str:
+    """What other programs may have lost in reading a column before, in words; empty where nothing."""
+    if column.na_words and (is_number(values) or values.map(lambda value: isinstance(value, float)).any()):
+        return "an empty value may be a word such as None that was read as missing"
+    if column.kind != "number":
+        return ""
+    found = values if is_number(values) else pd.to_numeric(values[~values.map(lambda v: isinstance(v, str))])
+    found = found.dropna()
+    if found.empty:
+        return ""
+    if column.numbers.affix == "%":
+        return "its values are percents, and these are bare numbers"
+    if column.numbers.decimal == "," and pd.api.types.is_float_dtype(found):
+        return "its values have a decimal comma, and these were read with a decimal point"
+    if not column.numbers.decimal and (found % 1 != 0).any():
+        return "its values are whole numbers, and these are not"
+    return ""

@@ -1,0 +1,41 @@
+"""How MLflow serves a logged model: predictions in the words of the target, with the probability of each class."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.base import is_classifier
+from sklearn.pipeline import Pipeline
+
+
+class ServedModel:
+    """A logged model as MLflow calls it."""
+
+    def __init__(self, model: Pipeline) -> None:
+        self.model = model
+
+    def predict(self, rows: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame | np.ndarray:
+        return predictions(self.model, rows)
+
+
+def predictions(model: Pipeline, rows: pd.DataFrame) -> pd.DataFrame | np.ndarray:
+    """Of numbers the predictions (n,); of classes a frame with the column `prediction`, and `probability_<class>` for
+    each class. PipelineError: a row cannot be read.
+    """
+    if not is_classifier(model):
+        return model.predict(rows)
+    features = model[:-1].transform(rows)
+    answer = {"prediction": model[-1].predict(features)}
+    shares = model[-1].predict_proba(features).T if hasattr(model[-1], "predict_proba") else ()
+    answer |= {f"probability_{word}": share for word, share in zip(model[-1].classes_, shares, strict=False)}
+    return pd.DataFrame(answer, index=rows.index)
+
+
+def _load_pyfunc(path: str) -> ServedModel:
+    file = Path(path)
+    with (file / "model.pkl" if file.is_dir() else file).open("rb") as opened:
+        return ServedModel(pickle.load(opened))

@@ -1,0 +1,189 @@
+"""Numbers as people write them: which decimal sign, currency or unit a column of text has, and its values by them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+# Kinds of spaces, minus signs and apostrophes that offices write for the plain ones.
+SPACES, MINUSES = "\u00a0\u202f\u2009\u2007", "\u2212\u2013\ufe63\uff0d"
+PLAIN = str.maketrans({**dict.fromkeys(SPACES, " "), **dict.fromkeys(MINUSES, "-"), "\u2019": "'"})
+# fmt: off
+CURRENCIES = frozenset((
+    "$", "€", "£", "¥", "₹", "₽", "₩", "₺", "₴", "₪", "₫", "฿", "₦", "R$", "A$", "C$", "US$", "NZ$", "HK$",
+    "S$", "kr", "kr.", "zł", "zl", "Kč", "Ft", "lei", "руб", "руб.", "Fr", "Fr.", "Rs", "Rs.", "Rp", "USD",
+    "EUR", "GBP", "CHF", "JPY", "CNY", "INR", "RUB", "KRW", "TRY", "BRL", "MXN", "CAD", "AUD", "NZD", "SEK",
+    "NOK", "DKK", "PLN", "CZK", "HUF", "RON", "ZAR", "SGD", "HKD",
+))
+# fmt: on
+# Units that may stand at a number without a space; with one, any word may.
+# fmt: off
+UNITS = frozenset((
+    "kg", "g", "mg", "t", "lb", "lbs", "oz", "km", "m", "cm", "mm", "mi", "ft", "in", "yd", "nm", "µm", "m²",
+    "m³", "km²", "ha", "sqm", "sqft", "l", "L", "ml", "cl", "h", "hr", "hrs", "min", "s", "sec", "ms", "W",
+    "kW", "MW", "kWh", "MWh", "mV", "mA", "Hz", "kHz", "MHz", "GHz", "kB", "KB", "MB", "GB", "TB", "px", "pt",
+    "°C", "°F", "°", "Pa", "hPa", "kPa", "bar", "mbar", "psi", "km/h", "mph", "m/s", "rpm", "dB", "cal", "kcal",
+    "kJ",
+))
+# fmt: on
+# Of clocks, days and large numbers: the number beside them is not the value.
+# fmt: off
+NO_UNITS = frozenset((
+    "am", "pm", "a.m.", "p.m.", "am.", "pm.", "k", "m", "mn", "mio", "bn", "b", "mrd", "st", "nd", "rd", "th",
+))
+# fmt: on
+BODY = r"(?:\d(?:[\d.,' ]*\d)?\.?|[.,]\d+)(?:[eE][-+]?\d+)?"
+WORD = r"[^\d\s()+\-.,'](?:[^\d()+\-]*[^\d\s()+\-])?"
+NUMBER = re.compile(
+    rf"(?P<open>\()?\s*(?P<sign>[-+])?\s*(?P<before>{WORD})?\s*(?P<inner>[-+])?\s*(?P<body>{BODY})"
+    rf"(?P<gap>\s*)(?P<after>{WORD})?\s*(?P<last>-)?\s*(?P<close>\))?",
+    re.ASCII,
+)
+# Thousands in groups of three by one kind of sign, or as in India, for each decimal sign. No group begins with 0.
+GROUPS = {
+    sign: re.compile(
+        rf"(?:[1-9]\d{{0,2}}(?P<by>[{other}' ])\d{{3}}(?:(?P=by)\d{{3}})*|[1-9]\d?(?:{other}\d{{2}})+{other}\d{{3}})"
+        rf"(?:{re.escape(sign)}\d*)?"
+    )
+    for sign, other in ((".", ","), (",", r"\."))
+}
+UNGROUPED = {sign: re.compile(rf"\d+(?:{re.escape(sign)}\d*)?|{re.escape(sign)}\d+") for sign in ".,"}
+# What pandas takes for a number with a decimal point, and others may mean as thousands.
+THOUSANDS_BY_POINT = re.compile(r"[-+]?[1-9]\d{0,2}(?:\.\d{3})+")
+# fmt: off
+MARKS = frozenset((
+    "na", "n/a", "n.a.", "n.a", "#n/a", "#n/d", "nan", "null", "(null)", "<na>", "none", "nil", "\n", "-", "--",
+    "---", "—", "?", "??", ".", "..", "…", "#null!", "#div/0!", "#value!", "#ref!", "#num!", "#name?",
+))
+# fmt: on
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """How a column's numbers are written. `decimal` is "" where nothing tells: only what reads alike by both signs is a
+    number then. `affix` is the currency or unit beside them, "%" for hundredths.
+    """
+
+    decimal: str = ""
+    affix: str = ""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the values of a column say: how they are written; a `doubtful` value that reads as two numbers; or a `word`
+    that is no number.
+    """
+
+    numbers: Numbers
+    doubtful: str = ""
+    word: str = ""
+
+
+def is_mark(text: str) -> bool:
+    """Whether a text stands for a missing number or date."""
+    return text.lower() in MARKS
+
+
+def find_numbers(values: Iterable[str], decimal: str = "") -> Evidence:
+    """How the distinct values of a column are written; `decimal` is the sign where they do not tell it."""
+    plain, parts, tokens = pd.Series(list(values), dtype=object), [], []
+    fits = pd.to_numeric(plain, errors="coerce").notna() & ~plain.str.contains("[_xX]", regex=True)
+    for text in plain[~fits]:
+        part = split_number(text)
+        if part is None:
+            return Evidence(Numbers(), word=text)
+        parts.append(part)
+        tokens.append(text)
+    with_point = [text for text in plain[fits] if "." in text]
+    by_point = next((text for text in with_point if not THOUSANDS_BY_POINT.fullmatch(text)), "")
+    by_comma, both = "", next((text for text in with_point if THOUSANDS_BY_POINT.fullmatch(text)), "")
+    for text, part in zip(tokens, parts, strict=True):
+        readings = {sign: number_of(part, Numbers(sign, part[1])) for sign in ".,"}
+        found = {sign for sign, value in readings.items() if not np.isnan(value)}
+        if not found:
+            return Evidence(Numbers(), word=text)
+        by_point = by_point or (text if found == {"."} else "")
+        by_comma = by_comma or (text if found == {","} else "")
+        both = both or (text if len(found) == 2 and readings["."] != readings[","] else "")
+    affixes = {part[1] for part in parts} - {""}
+    bare = bool(fits.any()) or any(not part[1] for part in parts)
+    if by_point and by_comma:
+        return Evidence(Numbers(), word=by_comma)
+    if len(affixes) > 1 or (bare and affixes and not affixes <= CURRENCIES):
+        return Evidence(Numbers(), word=next(text for text, part in zip(tokens, parts, strict=True) if part[1]))
+    sign = "." if by_point else "," if by_comma else decimal
+    return Evidence(Numbers(sign, next(iter(affixes), "")), doubtful="" if sign else both)
+
+
+def read_numbers(text: pd.Series, numbers: Numbers) -> pd.Series:
+    """Floats by a column's way of writing them; NaN where a value is missing, a mark of a missing one, or no number."""
+    found = exact_numbers(text)
+    # what pandas reads otherwise: a point between thousands, a bare number among percents, and Python's 1_000
+    points = text.str.contains("." if numbers.decimal == "," else "[_xX]", regex=numbers.decimal != ",").eq(True)
+    if numbers.decimal == "":
+        points |= text.str.fullmatch(THOUSANDS_BY_POINT.pattern).eq(True)
+    if numbers.affix == "%":
+        points |= found.notna()
+    found = found.mask(points)
+    slow = text[found.isna() & text.notna()]
+    if slow.empty:
+        return found
+    known = {}
+    for value in slow.unique():
+        part = split_number(value)
+        known[value] = np.nan if part is None else number_of(part, numbers)
+    return found.fillna(slow.map(known).astype("float64"))
+
+
+def exact_numbers(text: pd.Series) -> pd.Series:
+    """Floats of plain numbers with a decimal point, to their last digit, which pandas is not; NaN for all else."""
+    found = pd.to_numeric(text, errors="coerce").astype("float64")
+    plain = found.notna()
+    return found.mask(plain, text[plain].astype("float64"))
+
+
+def split_number(text: str) -> tuple[bool, str, str] | None:
+    """Whether it is negative, its currency or unit, and its digits with signs between them; None for no number."""
+    match = NUMBER.fullmatch(text.translate(PLAIN))
+    if match is None or bool(match["open"]) != bool(match["close"]):
+        return None
+    before, after = match["before"] or "", match["after"] or ""
+    minuses = [match[name] for name in ("sign", "inner", "last") if match[name]]
+    if len(minuses) > 1 or (match["open"] and minuses) or (before and after):
+        return None
+    affix = before or after
+    if before and before not in CURRENCIES:
+        return None
+    known = after in CURRENCIES or after == "%" or after in UNITS
+    if after and not known and (not match["gap"] or after.lower() in NO_UNITS or not any(map(str.isalpha, after))):
+        return None
+    return bool(match["open"]) or minuses == ["-"], affix, match["body"]
+
+
+def number_of(part: tuple[bool, str, str], numbers: Numbers) -> float:
+    """A split number by a column's way of writing; NaN where it does not fit it."""
+    negative, affix, body = part
+    if affix != numbers.affix and (affix or numbers.affix == "%"):
+        return np.nan
+    if not numbers.decimal:
+        first, second = (number_of(part, Numbers(sign, numbers.affix)) for sign in ".,")
+        return second if np.isnan(first) else first if np.isnan(second) or first == second else np.nan
+    digits, exponent, power = body.replace("E", "e").partition("e")
+    if not (UNGROUPED[numbers.decimal].fullmatch(digits) or GROUPS[numbers.decimal].fullmatch(digits)):
+        return np.nan
+    for sign in {".", ",", "'", " "} - {numbers.decimal}:
+        digits = digits.replace(sign, "")
+    value = float(digits.replace(numbers.decimal, ".") + exponent + power)
+    value = value / 100 if numbers.affix == "%" else value
+    return -value if negative else value
+
+
+def number_text(value: float, numbers: Numbers) -> str:
+    """A number as its column writes it."""
+    value = value * 100 if numbers.affix == "%" else value
+    text = str(int(value)) if value.is_integer() else repr(value).replace(".", numbers.decimal or ".")
+    return f"{text} {numbers.affix}".strip()
