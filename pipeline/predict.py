@@ -52,20 +52,17 @@ def predict_file(name: str, config: Config, source: Path, output: Path) -> int:
 
 
 def with_predictions(model: Pipeline, rows: pd.DataFrame, source: Path, before: int) -> pd.DataFrame:
-    """Rows (n x d) of a file, of which so many come before them, with their predictions. PipelineError: a value does not
-    fit, or a column of the rows has the name of one of predictions.
+    """Rows (n x d) of a file, of which so many come before them, with their predictions. PipelineError: a value does
+    not fit, or a column of the rows has the name of one of predictions.
     """
     import pandas as pd
 
     from pipeline.serving.pyfunc import predictions
 
     # what is missing is None, as nothing was lost in reading
-    plain = pd.DataFrame(
-        {
-            name: rows[name].where(rows[name].notna(), None) if rows[name].dtype == object else rows[name]
-            for name in rows
-        }
-    ).set_axis(range(before, before + len(rows)))
+    words = rows.select_dtypes(object)
+    plain = rows.assign(**{str(name): words[name].where(words[name].notna(), None) for name in words})
+    plain = plain.set_axis(range(before, before + len(rows)))
     try:
         found = predictions(model, plain)
     except PipelineError as error:

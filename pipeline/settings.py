@@ -30,8 +30,17 @@ FACTS_DIR = Path("metrics/data")
 TASKS = ("regression", "binary", "multiclass")
 # What a column can be: numbers, few distinct values, points in time, many different words, or nothing to learn from.
 TYPES = ("number", "category", "date", "text", "ignore")
+# What --dataset takes for all of them.
+EVERY = "all"
 # A calibrated table of fewer rows has no fraud to speak of.
-FEWEST_ROWS = 1000
+FEWEST_ROWS, MOST_ROWS = 1000, 100_000_000
+FEWEST_SEARCH_ROWS, MOST_FOLDS, MOST_JOBS = 50, 100, 1000
+# Of characters: names are parts of file names, which systems bound by 255 bytes.
+LONGEST_NAME, LONGEST_FILE = 100, 150
+# The ends of a range: beyond it floats do not hold every whole number.
+MOST_IN_RANGE = 1e15
+# Keys of a search space that tell the kinds of task apart.
+KINDS_OF_TASK = ("regression", "classification")
 NAME, IMPORT_PATH, CHARACTER, SIGN = "^[A-Za-z0-9][A-Za-z0-9_-]*$", "[.]", '^[^"\r\n]?$', "^[.,]$"
 TABLE_FILE = "^data(/[^/.][^/]*)+[.](csv|parquet)$"
 # In place of pydantic's words, by its type of the error or the pattern that a text does not match.
@@ -48,6 +57,7 @@ WORDS = {
     "string_type": "expected text (in quotes), found {found}",
     "tuple_type": "expected a list, found {found}",
     "invalid-json-value": "expected a number or text (in quotes), found {found}",
+    "string_too_long": "{found} is too long; give at most {max_length} characters",
     "too_short": "is empty; give a value, or take the line out",
     "greater_than_equal": "{found} is out of range; give a number of at least {ge}",
     "greater_than": "{found} is out of range; give a number above {gt}",
@@ -75,6 +85,51 @@ def _one_of(*groups: Collection[str]) -> tuple[PlainValidator, WithJsonSchema]:
     return validator, WithJsonSchema({"enum": [*chain(*groups)]})
 
 
+def _check_cases(section: str, names: Collection[str]) -> None:
+    """No two names that differ only in case: their files are the same on some systems."""
+    seen: dict[str, str] = {}
+    for name in names:
+        if (other := seen.setdefault(name.casefold(), name)) != name:
+            raise _mistake(f"differs from {other} in case only; give another name", section, name)
+
+
+def _check_jobs(settings: Mapping[str, Any], *key: str) -> None:
+    """`n_jobs` of an estimator is a number of threads, or of cores to leave free."""
+    jobs = settings.get("n_jobs", 1)
+    if jobs is not None and (type(jobs) is not int or not 1 <= abs(jobs) <= MOST_JOBS):
+        raise _mistake(f"expected 1 to {MOST_JOBS} or -1 for all cores, found {jobs!r}", *key, "n_jobs")
+
+
+def _check_space(space: Mapping[str, Any], *key: str) -> None:
+    """A search space of a model, or one for each kind of task."""
+    by_task = not {*KINDS_OF_TASK}.isdisjoint(space)
+    for name, rule in space.items():
+        if not by_task:
+            _check_range(rule, *key, name)
+            continue
+        _known(name, KINDS_OF_TASK, *key, name)
+        if not isinstance(rule, dict):
+            raise _mistake(f"expected `name: range` lines, found {rule!r}", *key, name)
+        for setting, inner in rule.items():
+            _check_range(inner, *key, name, setting)
+
+
+def _check_range(rule: Any, *key: str) -> None:
+    """[low, high], {log: [low, high]} or {choice: [...]}."""
+    kind, ends = next(iter(rule.items())) if isinstance(rule, dict) and len(rule) == 1 else ("", rule)
+    if kind == "choice" and isinstance(ends, list) and ends:
+        return
+    numbers = isinstance(ends, list) and all(type(end) in (int, float) and abs(end) <= MOST_IN_RANGE for end in ends)
+    if kind not in ("", "log") or not numbers or len(ends) != 2:
+        forms = "[low, high], {log: [low, high]} or {choice: [...]}"
+        raise _mistake(f"{rule!r} is no range; give {forms}, with numbers of at most {MOST_IN_RANGE:g}", *key)
+    low, high = ends
+    if low > high:
+        raise _mistake(f"{low} is above {high}; give the lower end first", *key)
+    if kind == "log" and low <= 0:
+        raise _mistake(f"{low} has no logarithm; start above 0", *key)
+
+
 def _word(value: Any) -> str:
     """A value of the file as a table has it: 1 and 1.0 are the text 1."""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
@@ -90,7 +145,7 @@ Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Switch = Annotated[bool, Field(strict=True)]
 Hidden = SkipJsonSchema[str]  # a field that is no key of the file
 Absent = SkipJsonSchema[None]
-Name = Annotated[Text, Field(pattern=NAME)]
+Name = Annotated[Text, Field(pattern=NAME, max_length=LONGEST_NAME)]
 ImportPath = Annotated[Text, Field(pattern=IMPORT_PATH)]
 Task = Annotated[str, *_one_of(TASKS)]
 Metric = Annotated[str, *_one_of(METRICS)]
@@ -130,7 +185,11 @@ class Dataset(_Section):
 
     name: Hidden = ""
     source: Text = Field(description="the table to take in, or the generator of a calibrated one")
-    file: Text = Field(pattern=TABLE_FILE, description="the pipeline's copy of it: data/<name>.csv or .parquet")
+    file: Text = Field(
+        pattern=TABLE_FILE,
+        max_length=LONGEST_FILE,
+        description="the pipeline's copy of it: data/<name>.csv or .parquet",
+    )
     target: Text = Field(description="the column to predict")
     task: Task = Field(default="", description="by default inferred from the values of the target")
     metric: Metric = Field(default="", description="what models are compared by; default: r2, roc_auc or accuracy")
@@ -145,7 +204,9 @@ class Dataset(_Section):
     group: Hidden = ""
     time: Hidden = ""
     reading: SkipJsonSchema[Mapping[str, Any]] = Field(default_factory=dict)
-    rows: Annotated[Whole, Field(ge=FEWEST_ROWS)] | Absent = Field(default=None, description="of a calibrated table")
+    rows: Annotated[Whole, Field(ge=FEWEST_ROWS, le=MOST_ROWS)] | Absent = Field(
+        default=None, description="of a calibrated table"
+    )
     delimiter: Text = Field(default="", pattern=CHARACTER, description="of a CSV file; by default found")
     encoding: Text = Field(default="", description="of a CSV file; by default found")
     sheet: Text = Field(default="", description="of an Excel file with several")
@@ -185,17 +246,21 @@ class ModelSpec(_Section):
 class Tuning(_Section):
     trials: Whole = Field(default=100, ge=1, description="settings that a search tries")
     startup_trials: Whole = Field(default=10, ge=1, description="random trials, before the sampler learns from them")
-    search_rows: Whole = Field(default=20000, ge=1, description="most training rows to search on, a stratified sample")
+    search_rows: Whole = Field(
+        default=20000, ge=FEWEST_SEARCH_ROWS, description="most training rows to search on, a stratified sample"
+    )
 
 
 @dataclass(frozen=True, config={"extra": "forbid"})
 class Drift(_Section):
-    alpha: Number = Field(default=0.05, ge=0, description="drift: a corrected p-value below, and an effect of at least")
+    alpha: Number = Field(
+        default=0.05, ge=0, le=1, description="drift: a corrected p-value below, and an effect of at least"
+    )
     min_wasserstein: Number = Field(default=0.1, ge=0, description="numbers: Wasserstein distance, standard deviations")
     min_psi: Number = Field(default=0.1, ge=0, description="categories: population stability index")
     min_target_shift: Number = Field(default=0.1, ge=0, description="class shares of a target: Cohen's w")
-    min_missing_change: Number = Field(default=0.05, ge=0, description="change of the share of missing values")
-    min_new_share: Number = Field(default=0.005, ge=0, description="share of rows with new categories")
+    min_missing_change: Number = Field(default=0.05, ge=0, le=1, description="change of the share of missing values")
+    min_new_share: Number = Field(default=0.005, ge=0, le=1, description="share of rows with new categories")
 
 
 @dataclass(frozen=True, config={"extra": "forbid"})
@@ -213,7 +278,7 @@ class Gate(_Section):
 @dataclass(frozen=True, kw_only=True, config={"extra": "forbid"})
 class Config(_Section):
     seed: Whole = Field(default=42, ge=0, le=2**32 - 1, description="seed of every random choice")
-    folds: Whole = Field(default=5, ge=2, description="folds of cross-validation")
+    folds: Whole = Field(default=5, ge=2, le=MOST_FOLDS, description="folds of cross-validation")
     test_size: Number = Field(default=0.2, ge=0.01, le=0.99, description="share of the rows to test on")
     datasets: Annotated[Mapping[Name, Dataset], AfterValidator(_named)] = Field(description="tables, by name")
     models: Annotated[Mapping[Name, ModelSpec], AfterValidator(_named)] = Field(description="estimators, by name")
@@ -228,11 +293,15 @@ class Config(_Section):
     def check_references(self) -> Config:
         """What one entry says of another."""
         files: dict[str, str] = {}
+        _check_cases("datasets", self.datasets)
+        _check_cases("models", self.models)
+        if EVERY in self.datasets:
+            raise _mistake(f"--dataset {EVERY} stands for every dataset; give another name", "datasets", EVERY)
         for name, table in self.datasets.items():
             key, metrics = ("datasets", name), metrics_of(table.task)
             if Path(table.file) == Path(table.source):
                 raise _mistake("is the source itself, which would be overwritten; give another name", *key, "file")
-            if (other := files.setdefault(table.file, name)) != name:
+            if (other := files.setdefault(table.file.casefold(), name)) != name:
                 raise _mistake(f"{table.file} is the file of {other} too; give another name", *key, "file")
             if table.target in table.drop:
                 raise _mistake(f"{table.target} is the target", *key, "drop")
@@ -242,16 +311,26 @@ class Config(_Section):
             if table.metric:
                 _known(table.metric, metrics, *key, "metric")
             _known(table.tune, self.models, *key, "tune")
-            for model in table.models:
+            for model, settings in table.models.items():
                 _known(model, self.models, *key, "models", model)
+                _check_jobs(settings, *key, "models", model)
             for place, gate in enumerate(self.gates.get(name, ())):
                 _known(gate.metric, (*metrics, "drifted_columns"), "gates", name, place, "metric")
                 if (gate.above is None) == (gate.below is None):
                     raise _mistake("a gate needs one of above and below", "gates", name, place)
         for name in self.gates:
             _known(name, self.datasets, "gates", name)
-        for name in self.search_spaces:
+        for name, spec in self.models.items():
+            _check_jobs(spec.params, "models", name, "params")
+            _check_jobs(spec.classification_params, "models", name, "classification_params")
+            if name.endswith("_tuned"):
+                raise _mistake("ends with _tuned, as the runs of tuned models do; give another name", "models", name)
+        for name, space in self.search_spaces.items():
             _known(name, self.models, "search_spaces", name)
+            _check_space(space, "search_spaces", name)
+        if self.tuning.search_rows < self.folds:
+            words = f"{self.tuning.search_rows} rows cannot fill {self.folds} folds; give more, or lower `folds`"
+            raise _mistake(words, "tuning", "search_rows")
         return self
 
     def gates_of(self, dataset: Dataset) -> tuple[Gate, ...]:

@@ -180,12 +180,16 @@ def test_a_truncated_parquet_file_is_refused(houses: Path, capsys: pytest.Captur
 def test_a_file_without_permission_is_refused(
     houses: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def denied(path: Path) -> bytes:
-        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+    opened = Path.open
+
+    def denied(path: Path, *mode: str, **how: object) -> object:
+        if path.name == "source.csv":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return opened(path, *mode, **how)
 
     Path("source.csv").write_text(GOOD)
     # permissions do not bind root, who runs many a container
-    monkeypatch.setattr(Path, "read_bytes", denied)
+    monkeypatch.setattr(Path, "open", denied)
     refused(capsys, generate_data.main([]), "Permission denied")
 
 

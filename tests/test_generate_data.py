@@ -162,32 +162,67 @@ def test_own_table_is_taken_in(project: Path) -> None:
 def test_the_described_lines_are_those_of_params_yaml(
     project: Path, capsys: pytest.CaptureFixture[str], words: list[str], target: str, task: str
 ) -> None:
-    before = sorted(project.rglob("*"))
-    assert generate_data.main(["--describe", "data/houses.csv", *words]) == 0
+    Path("x.csv").write_text(Path("data/houses.csv").read_text().replace(",", ";"))
+    before = {path: path.stat().st_mtime_ns for path in project.rglob("*")}
+    assert generate_data.main(["--describe", "x.csv", *words, "--set", "threshold=0.4"]) == 0
     lines = capsys.readouterr().out
-    assert sorted(project.rglob("*")) == before
-    name = "houses"
+    assert {path: path.stat().st_mtime_ns for path in project.rglob("*")} == before
+    assert "# read with delimiter ';', encoding 'utf-8'" in lines
     entry = yaml.safe_load(lines)
-    assert entry == {name: {"source": "data/houses.csv", "file": "data/houses.csv", "target": target}}
-    inferred = "\n".join(line.removeprefix("    # ") for line in lines.splitlines() if line.startswith("    # "))
+    assert entry == {"x": {"source": "x.csv", "file": "data/x.csv", "target": target, "threshold": 0.4}}
+    inferred = lines[lines.index("# inferred") :].replace("    # ", "")
     # the first line says what the others are for
     found = yaml.safe_load(inferred.split("\n", 1)[1])
     assert found["task"] == task
     assert found["types"] == {"size": "number", "age": "number", "kind": "category", "price": "number"}
     # the comments, taken out of being ones, are settings that the same table is taken in with
-    entry[name] |= {**found, "source": "x.csv", "file": "data/copy.csv"}
-    Path("x.csv").write_text(Path("data/houses.csv").read_text())
-    Path("params.yaml").write_text(yaml.safe_dump({**PARAMS, "gates": {}, "datasets": entry}))
+    Path("params.yaml").write_text(yaml.safe_dump({**PARAMS, "gates": {}, "datasets": {"x": {**entry["x"], **found}}}))
     assert generate_data.main([]) == 0
-    facts = json.loads(Path("metrics/data/houses.json").read_text())
+    facts = json.loads(Path("metrics/data/x.json").read_text())
     assert {key: facts[key] for key in found} == found
 
 
+def test_a_table_is_added_to_params_yaml(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("x.csv").write_text(
+        "when;price;left\n" + "".join(f"01/0{i % 9 + 1}/2024;{i},234;{i % 2}\n" for i in range(1, 60))
+    )
+    text = Path("params.yaml").read_text()
+    assert generate_data.main(["--add", "shop", "x.csv"]) == 2
+    assert "column 'when': '01/02/2024' reads as two different days; set `dayfirst" in capsys.readouterr().err
+    assert generate_data.main(["--add", "shop", "x.csv", "--set", "dayfirst=true"]) == 2
+    assert "column 'price': '1,234' reads as two different numbers; set `decimal" in capsys.readouterr().err
+    assert Path("params.yaml").read_text() == text
+    assert generate_data.main(["--add", "shop", "x.csv", "--set", "dayfirst=true", "--set", "decimal=,"]) == 0
+    assert Path("params.yaml").read_text().startswith(text[: text.index("models:")])
+    capsys.readouterr()
+    assert generate_data.main(["--dataset", "shop"]) == 0
+    assert "when    date" in capsys.readouterr().out
+    assert "shop" in Path("reports/shop/data.html").read_text()
+    assert Path("data/shop.csv").read_text().splitlines()[1] == "2024-02-01,1.234,1"
+    assert generate_data.main(["--add", "shop", "x.csv"]) == 2
+    assert "there is a dataset 'shop' already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words", [["--target", "x"], ["--set", "decimal=,"], ["--add", "a", "x.csv", "--describe", "x.csv"]]
+)
+def test_flags_that_go_together(project: Path, words: list[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        generate_data.main(words)
+
+
 def test_a_table_that_cannot_be_described_exits_2(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert generate_data.main(["--describe", "no.csv"]) == 2
-    assert "no.csv: not found; give an existing file" in capsys.readouterr().err
-    assert generate_data.main(["--describe", "data/houses.csv", "--target", "prize"]) == 2
-    assert "no column 'prize'" in capsys.readouterr().err
+    for words, error in (
+        (["no.csv"], "no.csv: not found; give an existing file"),
+        (["data/houses.csv", "--target", "prize"], "no column 'prize'"),
+        (["data/houses.csv", "--set", "sizes=3"], "datasets.houses_2.sizes: 'sizes' is unknown"),
+        (["data/houses.csv", "--set", "sheet"], "--set sheet: give KEY=VALUE"),
+        (["data/houses.csv", "--set", "sheet=a"], "data/houses.csv: has no sheets"),
+    ):
+        assert generate_data.main(["--describe", *words]) == 2
+        told = capsys.readouterr().err
+        assert error in told
+        assert len(told.splitlines()) == 1
 
 
 def test_a_word_in_a_column_of_numbers_is_warned_of(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

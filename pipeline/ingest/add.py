@@ -11,12 +11,10 @@ from typing import Any
 from ruamel.yaml import YAML, MappingNode, Node, ScalarNode, YAMLError
 
 from pipeline.console import PipelineError, one_line
-from pipeline.settings import NAME
+from pipeline.settings import EVERY, NAME
 
 STEP = 2
 WIDTH = 120
-# What `--dataset` takes for every dataset.
-EVERY = "all"
 # Text that needs no quotes, unless readers of YAML 1.1 or 1.2 take it for something else: these words, in any case.
 PLAIN = re.compile(r"([^\W\d]|\.{0,2}/)[\w./-]*( [\w./-]+)*")
 NOT_TEXT = {"y", "yes", "n", "no", "on", "off", "true", "false", "null"}

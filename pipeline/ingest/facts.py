@@ -16,7 +16,7 @@ from pipeline.files import file_sha256, write_atomic
 from pipeline.ingest.add import STEP, add_entry, entry_lines
 from pipeline.ingest.columns import Understood
 from pipeline.ingest.infer import Table, take_in
-from pipeline.settings import PARAMS_FILE, Config, Gate, read_config
+from pipeline.settings import EVERY, PARAMS_FILE, Config, Gate, read_config
 from pipeline.tables.columns import value_text
 from pipeline.tables.formats import read_source
 from pipeline.tables.read import given_layout
@@ -102,7 +102,9 @@ def new_dataset(file: Path, name: str, target: str | None, settings: Mapping[str
     read_source and take_in.
     """
     ending = ".parquet" if file.suffix == ".parquet" or file.is_dir() else ".csv"
-    entry = {"source": str(file), "file": f"data/{name}{ending}", "target": target or "?", **settings}
+    copy = Path("data") / f"{name}{ending}"
+    copy = copy.with_stem(f"{name}_taken_in") if copy == file else copy
+    entry = {"source": str(file), "file": copy.as_posix(), "target": target or "?", **settings}
     given = read_config(PARAMS_FILE, add_entry(PARAMS_FILE, name, entry)).datasets[name]
     raw, layout = read_source(file, "give an existing file", given_layout(given))
     text = add_entry(PARAMS_FILE, name, {**entry, "target": target or str(raw.columns[-1])})
@@ -114,7 +116,7 @@ def dataset_name(file: Path, config: Config) -> str:
     """A name for the dataset of a file, by the file's, that no other has."""
     name = re.sub(r"[^A-Za-z0-9_-]+", "_", file.name.split(".")[0]).strip("_-") or "table"
     names = chain([name], (f"{name}_{number}" for number in count(2)))
-    return next(free for free in names if free not in {*config.datasets, "all"})
+    return next(free for free in names if free not in {*config.datasets, EVERY})
 
 
 def lines_to_paste(table: Table, settings: Mapping[str, Any]) -> str:

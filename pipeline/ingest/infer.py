@@ -14,10 +14,10 @@ import pandas as pd
 
 from pipeline.console import PipelineError, nearest
 from pipeline.generators import CEILINGS
-from pipeline.ingest.columns import Decision, Understood, decide_columns, odd_one_out
+from pipeline.ingest.columns import Decision, Understood, decide_columns, look_at, odd_one_out
 from pipeline.metrics import default_metric
 from pipeline.settings import Config, Dataset
-from pipeline.tables.columns import Column, as_facts, as_text, normalise_types, read_columns, value_text
+from pipeline.tables.columns import Column, as_facts, normalise_types, read_columns, value_text
 from pipeline.tables.csv_text import Layout
 from pipeline.tables.formats import read_source
 from pipeline.tables.read import given_layout
@@ -79,7 +79,7 @@ def calibrated(dataset: Dataset, made: pd.DataFrame, ceiling: float, config: Con
     completed, _ = complete(replace(dataset, types=types), frame, config)
     plain = [Decision(Column(completed.types[str(name)])) for name in frame]
     understood = [
-        understand(str(name), frame[name], frame[name], decision, {}, completed)
+        understand(frame[name].map(value_text, na_action="ignore"), frame[name], decision, {}, completed)
         for name, decision in zip(frame, plain, strict=True)
     ]
     return Table(frame, completed, ceiling=best, understood=understood)
@@ -97,10 +97,11 @@ def take_in(dataset: Dataset, raw: pd.DataFrame, layout: Layout, config: Config)
     """
     source = dataset.source
     check_names(dataset, raw)
-    decisions, warnings = decide_columns(raw, dataset), list[str]()
+    seen = {str(name): look_at(str(name), raw[name], dataset) for name in raw}
+    decisions, warnings = decide_columns(seen, dataset), list[str]()
     for name, decision in decisions.items():
         guessed = decision.column.kind in ("category", "text") and not decision.why and name not in dataset.types
-        odd, kind = odd_one_out(as_text(raw[name]), name) if guessed else ("", "")
+        odd, kind = odd_one_out(seen[name]) if guessed else ("", "")
         if odd and name == dataset.target and not dataset.task:
             raise PipelineError(
                 f"{source}: target {name}: {odd} is no {kind}, most others are; mend it, or set task to multiclass"
@@ -110,7 +111,7 @@ def take_in(dataset: Dataset, raw: pd.DataFrame, layout: Layout, config: Config)
                 f"{name} is taken for categories: {odd} is no {kind}, most others are; mend it, or set its type"
             )
     target = dataset.target
-    decisions[target], merged = with_classes(decisions[target], as_text(raw[target]), target)
+    decisions[target], merged = with_classes(decisions[target], seen[target].text, target)
     warnings += merged
     columns = {name: decision.column for name, decision in decisions.items()}
     frame = read_columns(raw, columns, source)
@@ -134,7 +135,7 @@ def take_in(dataset: Dataset, raw: pd.DataFrame, layout: Layout, config: Config)
         raise PipelineError(f"{source}: no column is left to learn {target} from")
     for name, score in giveaways(frame, completed, config).items():
         warnings.append(f"{name} alone predicts {target} nearly perfectly ({score:.3f}); is it known in time?")
-    understood = [understand(name, raw[name], frame[name], decisions[name], ignored, completed) for name in decisions]
+    understood = [understand(seen[name].text, frame[name], decisions[name], ignored, completed) for name in decisions]
     return Table(frame, completed, ignored, warnings, understood=understood, reasons=reasons)
 
 
@@ -161,7 +162,7 @@ def with_classes(decision: Decision, text: pd.Series, target: str) -> tuple[Deci
     """
     if decision.column.kind != "category":
         return decision, []
-    counts = text[~text.isin(decision.column.marks)].value_counts()
+    counts = text.value_counts()
     spellings: dict[str, list[str]] = {}
     for word in counts.index:
         spellings.setdefault(word.casefold() if len(word) > 1 else word, []).append(word)
@@ -177,7 +178,7 @@ def with_classes(decision: Decision, text: pd.Series, target: str) -> tuple[Deci
 
 
 def understand(
-    name: str, raw: pd.Series, read: pd.Series, decision: Decision, ignored: Mapping[str, str], dataset: Dataset
+    text: pd.Series, read: pd.Series, decision: Decision, ignored: Mapping[str, str], dataset: Dataset
 ) -> Understood:
     """What people are told of a column: as the source has it, as it was read, why, and how to change that."""
     roles = {
@@ -186,11 +187,11 @@ def understand(
         dataset.time: "time",
         **dict.fromkeys(dataset.drop, "dropped"),
     }
-    kind, why, change = decision.column.kind, decision.why, decision.change
+    name, kind, why, change = str(read.name), decision.column.kind, decision.why, decision.change
     if name in ignored:
         why, change = ", ".join(filter(None, (ignored[name], why))), f"types: {{{name}: {kind}}}"
         kind = "ignore"
-    examples = tuple(value[:30] for value in as_text(raw).dropna().drop_duplicates().head(3))
+    examples = tuple(value[:30] for value in text.dropna().unique()[:3])
     return Understood(
         name, kind, roles.get(name, ""), examples, float(read.isna().mean()), decision.decided, why, change
     )

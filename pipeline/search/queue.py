@@ -119,10 +119,11 @@ def run_trials(
             bar.update()
             bar.set_postfix_str(progress(kept.direction, list(done.values())))
 
-    missing = sorted(set(range(n_trials)) - done.keys())
-    with tqdm(total=n_trials, initial=n_trials - len(missing), desc=label, unit="trial", file=sys.stdout) as bar:
+    before = sum(slot < n_trials for slot in done)
+    with tqdm(total=n_trials, initial=before, desc=label, unit="trial", file=sys.stdout) as bar:
         try:
-            for slot in missing:
+            # one by one: with a timeout there may be any number of them
+            for slot in (slot for slot in range(n_trials) if slot not in done):
                 while running and any(other not in done for other in range(slot - lag + 1)):
                     collect()
                 if slot and time.monotonic() >= deadline:

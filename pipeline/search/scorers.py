@@ -92,7 +92,7 @@ def score_out_of_bag(recipe: Recipe, features: np.ndarray, y: np.ndarray, estima
             voters[part, left_out] += 1
 
     with ThreadPoolExecutor(cpu_count()) as threads:
-        for trees, done in growth(OUT_OF_BAG_SHARE * estimator.n_estimators, FOREST_PARTS):
+        for trees, done in growth(OUT_OF_BAG_SHARE * trees_of(estimator), FOREST_PARTS):
             list(threads.map(grow, range(FOREST_PARTS), [trees] * FOREST_PARTS))
             asked = voters.sum(axis=0) > 0
             means = (votes.sum(axis=0)[asked].T / voters.sum(axis=0)[asked]).T
@@ -121,7 +121,7 @@ def score_grown(recipe: Recipe, folds: Sequence[Fold], estimator: Any) -> Steps:
     with ThreadPoolExecutor(cpu_count()) as threads, warnings.catch_warnings():
         # class weights of a forest that grows: right here, where every fit has the same rows
         warnings.simplefilter("ignore", UserWarning)
-        for trees, done in growth(FOLDS_SHARE * estimator.n_estimators, len(folds)):
+        for trees, done in growth(FOLDS_SHARE * trees_of(estimator), len(folds)):
             list(threads.map(grow, range(len(folds)), [trees] * len(folds)))
             means = np.concatenate([cast / trees for cast in votes])
             yield trees, metric_value(recipe.metric, voted(recipe.task, labels, actual, means)), done
@@ -179,6 +179,16 @@ def preprocessed_folds(preprocessing: Any, rows: Rows, dtype: str) -> list[Fold]
         asked = np.asarray(fitted.transform(rows.X.iloc[validation]), dtype=dtype)
         folds.append((learned, rows.y[train], asked, rows.y[validation]))
     return folds
+
+
+def trees_of(estimator: Any) -> int:
+    """The trees that a forest is to have. ValueError: they are no whole number of at least 1, which a forest that grows
+    from one step to the next would not find out.
+    """
+    trees = estimator.n_estimators
+    if not isinstance(trees, int) or trees < 1:
+        raise ValueError(f"n_estimators is {trees!r}, no whole number of at least 1")
+    return trees
 
 
 def growth(trees: float, parts: int) -> Iterator[tuple[int, float]]:

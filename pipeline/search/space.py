@@ -23,24 +23,24 @@ def space_of_task(space: Mapping[str, Any], model: str, task: str) -> dict[str, 
 
 
 def suggest(trial: optuna.Trial, space: Mapping[str, Any]) -> dict[str, Any]:
-    """A trial's settings: [low, high] ranges, {log: [low, high]} or {choice: [...]}; whole numbers stay whole.
-    PipelineError: a rule of the space is none of these.
+    """A trial's settings: [low, high] ranges, {log: [low, high]} or {choice: [...]}, as the settings have checked them;
+    whole numbers stay whole.
     """
     settings: dict[str, Any] = {}
     for name, rule in space.items():
         if isinstance(rule, Mapping) and "choice" in rule:
             settings[name] = trial.suggest_categorical(name, rule["choice"])
             continue
-        try:
-            log = isinstance(rule, Mapping)
-            low, high = rule["log"] if log else rule
-            whole = isinstance(low, int) and isinstance(high, int)
-            settings[name] = (trial.suggest_int if whole else trial.suggest_float)(name, low, high, log=log)
-        except (KeyError, TypeError, ValueError):
-            raise PipelineError(f"params.yaml: search_spaces: {name}: {rule!r} is no range") from None
+        log = isinstance(rule, Mapping)
+        low, high = rule["log"] if log else rule
+        whole = isinstance(low, int) and isinstance(high, int)
+        settings[name] = (trial.suggest_int if whole else trial.suggest_float)(name, low, high, log=log)
     return settings
 
 
 def highest(rule: Any) -> int:
-    """The upper end of a range."""
-    return max(rule["log"] if isinstance(rule, Mapping) else rule)
+    """The upper end of a range, or the highest of the choices. PipelineError: they are not all numbers."""
+    values = next(iter(rule.values())) if isinstance(rule, Mapping) else rule
+    if not all(isinstance(value, (int, float)) for value in values):
+        raise PipelineError(f"params.yaml: search_spaces: {rule!r} has no highest value; give numbers")
+    return max(values)

@@ -15,6 +15,9 @@ from pipeline.metrics import METRICS
 from pipeline.search import scorers
 from pipeline.store.sqlite import STUDIES, check_database, create_database
 
+# Processes or threads that one search is run by.
+MOST_AT_ONCE = 1000
+
 
 def study_name(model: str, way: str, space: Mapping[str, Any], tuning: Sequence[int], hashes: Mapping[str, str]) -> str:
     """The name of the study of exactly this data, space and seed, scored in exactly this way."""
@@ -45,7 +48,11 @@ def open_study(dataset: str, model: str, name: str, metric: str) -> optuna.Study
 
 
 def lag_of(study: optuna.Study, workers: int, label: str) -> int:
-    """The lag of a search: that of its first call, so that it goes on as it began, whatever runs it."""
+    """The lag of a search: that of its first call, so that it goes on as it began, whatever runs it. PipelineError:
+    there are too many workers.
+    """
+    if workers > MOST_AT_ONCE:
+        raise PipelineError(f"{label}: {workers} trials at once are too many; give at most {MOST_AT_ONCE} --workers")
     if "lag" not in study.user_attrs:
         study.set_user_attr("lag", 1 if study.get_trials(deepcopy=False) else workers)
     lag = study.user_attrs["lag"]

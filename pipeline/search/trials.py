@@ -102,7 +102,8 @@ def run_trial(
     try:
         value = score_trial(objective, trial, deadline)
         if not math.isfinite(value):
-            raise ValueError(f"the score is {value}")
+            words = "fewer `folds` or more `tuning.search_rows` in params.yaml may help"
+            raise ValueError(f"{objective.recipe.metric} is {value} on the validated rows; {words}")
         study.tell(trial, value)
     except optuna.TrialPruned:
         study.tell(trial, state=TrialState.PRUNED)

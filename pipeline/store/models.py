@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 import shutil
 import tempfile
@@ -51,11 +52,19 @@ def load_model(path: Path, sha256: str | None) -> Pipeline:
         return pickle.load(file)
 
 
+def shipped_sha256(model: Pipeline) -> str:
+    """Hash of the code that goes with a served model, and of what it was told of the source's columns."""
+    digest = hashlib.sha256(repr(model[0].columns).encode())
+    for name in SHIPPED:
+        digest.update((PACKAGE / name).read_bytes())
+    return digest.hexdigest()
+
+
 def log_model(
     client: MlflowClient, run: RunInfo, params: Mapping[str, str], model: Pipeline, example: pd.DataFrame
 ) -> dict[str, str]:
     """Log a run's served Pipeline (`model.pkl`) with signature, input example, the library versions and the code that
-    it needs; returns the run's tags that lead to it: model_id, model_sha256.
+    it needs; returns the run's tags that lead to it: model_id, model_sha256, shipped_sha256.
 
     As mlflow.sklearn.log_model, without its global store and run.
     """
@@ -91,7 +100,7 @@ def log_model(
         sha256 = file_sha256(files / "model.pkl")
     client.finalize_logged_model(logged.model_id, "READY")
     client.log_outputs(run.run_id, [LoggedModelOutput(logged.model_id, step=0)])
-    return {"model_id": logged.model_id, "model_sha256": sha256}
+    return {"model_id": logged.model_id, "model_sha256": sha256, "shipped_sha256": shipped_sha256(model)}
 
 
 def _signature(model: Pipeline, example: pd.DataFrame) -> ModelSignature:

@@ -15,7 +15,7 @@ from sklearn.pipeline import Pipeline
 from pipeline.console import PipelineError
 from pipeline.store.connect import database_of, experiment_id, locked_store
 from pipeline.store.leftovers import remove_leftovers, writer
-from pipeline.store.models import log_model
+from pipeline.store.models import log_model, shipped_sha256
 from pipeline.store.runs import newest_runs, search_runs
 from pipeline.store.sqlite import wait_until_writable
 
@@ -68,17 +68,21 @@ def write_runs(
             _write_study(client, experiment, parent, records)
         else:
             for record in records:
-                if not _is_logged(client, dataset, record):
+                if not _is_logged(client, dataset, record, model):
                     _write_run(client, experiment, record, model, example)
         if database is None:
             # a request is made again where its answer was lost, and may have begun two runs
             remove_leftovers(client, experiment)
 
 
-def _is_logged(client: MlflowClient, dataset: str, record: RunRecord) -> bool:
-    """Whether the newest run of the record's stage, model, data and settings says the same, with all its files."""
-    stage, model, *hashes = (record.tags[key] for key in ("stage", "model_type", "data_sha256", "params_sha256"))
-    run = newest_runs(client, dataset, stage, *hashes).get(model)
+def _is_logged(client: MlflowClient, dataset: str, record: RunRecord, model: Pipeline | None) -> bool:
+    """Whether the newest run of the record's stage, model, data and settings says the same, with all its files, and its
+    model reads rows in the same way.
+    """
+    stage, name, *hashes = (record.tags[key] for key in ("stage", "model_type", "data_sha256", "params_sha256"))
+    run = newest_runs(client, dataset, stage, *hashes).get(name)
+    if run is not None and model is not None and run.tags.get("shipped_sha256") != shipped_sha256(model):
+        return False
     if run is None or run.params != {name: str(value) for name, value in record.params.items()}:
         return False
     wanted = {name: value for name, value in record.metrics.items() if name not in MEASURED}

@@ -134,7 +134,9 @@ def as_text(values: pd.Series, column: Column | None = None, where: str = "") ->
     if pd.api.types.is_datetime64_any_dtype(values):
         text = values.map(pd.Timestamp.isoformat, na_action="ignore").astype(object)
     elif values.dtype == object and pd.api.types.infer_dtype(values, skipna=True) in ("string", "empty"):
-        text = values.str.strip()
+        words = np.empty(len(values), dtype=object)
+        words[:] = [value.strip() or None if isinstance(value, str) else None for value in values.to_numpy()]
+        return pd.Series(words, index=values.index)
     elif values.dtype == object:
         # 1 and True are one key of a dictionary, and two words
         text = values.map(lambda value: _word(value, column, where), na_action="ignore")
@@ -150,9 +152,11 @@ def value_text(value: object) -> str:
 
 
 def at(values: pd.Series, faulty: np.ndarray) -> str:
-    """The first faulty value and the line of a CSV file that it stands in, the header being line 1."""
+    """The first faulty value and the line of a CSV file that it stands in, the header being line 1, by its label."""
     position = int(faulty.argmax())
-    return f"{str(values.iloc[position])[:40]!r} in line {position + 2}"
+    label = values.index[position]
+    line = (label if isinstance(label, (int, np.integer)) else position) + 2
+    return f"{str(values.iloc[position])[:40]!r} in line {line}"
 
 
 def is_number(values: pd.Series) -> bool:
@@ -162,8 +166,10 @@ def is_number(values: pd.Series) -> bool:
 def _word(value: Any, column: Column | None, where: str) -> str:
     if isinstance(value, (bool, np.bool_)):
         flag = str(bool(value))
-        flags = {word.lower(): word for word in (column.flags if column else ())}
-        return flags.get(flag.lower(), flag)
+        flags = [word for word in (column.flags if column else ()) if word.lower() == flag.lower()]
+        if len(flags) > 1:
+            raise PipelineError(f"{where}: {flag} may be {' or '.join(flags)}; give it as text")
+        return flags[0] if flags else flag
     if isinstance(value, (int, float, np.integer, np.floating)):
         text = value_text(value if isinstance(value, (int, np.integer)) else float(value))
         if column is None or not column.digits:

@@ -121,15 +121,17 @@ def read_dates(text: pd.Series, dates: Dates) -> pd.Series:
 
     Months, weeks and quarters are their first day; years of two digits are 1969 to 2068, as in POSIX.
     """
-    known = {value: _iso(value, dates) for value in text.dropna().unique()}
-    points = pd.to_datetime(text.map(known), format="ISO8601", errors="coerce", utc=True)
+    distinct = text.dropna().unique()
+    iso = pd.Series([_iso(value, dates) for value in distinct], dtype=object)
+    points = pd.to_datetime(iso, format="ISO8601", errors="coerce", utc=True)
     whole_days = not dates.zoned and (points.dropna() == points.dropna().dt.normalize()).all()
     if whole_days:
         written = points.dt.strftime("%Y-%m-%d")
     else:
         fraction = (points.dropna().dt.microsecond > 0).any()
         written = points.dt.strftime(f"%Y-%m-%dT%H:%M:%S{'.%f' if fraction else ''}{'Z' if dates.zoned else ''}")
-    return written.astype(object).where(points.notna(), None)
+    known = dict(zip(distinct, written.astype(object).where(points.notna(), None), strict=True))
+    return text.map(known).astype(object).where(text.notna(), None)
 
 
 def _iso(text: str, dates: Dates) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,14 +52,13 @@ GROUPS = {
     for sign, other in ((".", ","), (",", r"\."))
 }
 UNGROUPED = {sign: re.compile(rf"\d+(?:{re.escape(sign)}\d*)?|{re.escape(sign)}\d+") for sign in ".,"}
-# What pandas takes for a number with a decimal point, and others may mean as thousands.
-THOUSANDS_BY_POINT = re.compile(r"[-+]?[1-9]\d{0,2}(?:\.\d{3})+")
 # fmt: off
 MARKS = frozenset((
     "na", "n/a", "n.a.", "n.a", "#n/a", "#n/d", "nan", "null", "(null)", "<na>", "none", "nil", "\n", "-", "--",
     "---", "—", "?", "??", ".", "..", "…", "#null!", "#div/0!", "#value!", "#ref!", "#num!", "#name?",
 ))
 # fmt: on
+LONGEST_MARK = max(map(len, MARKS))
 
 
 @dataclass(frozen=True)
@@ -85,36 +84,36 @@ class Evidence:
 
 def is_mark(text: str) -> bool:
     """Whether a text stands for a missing number or date."""
-    return text.lower() in MARKS
+    return len(text) <= LONGEST_MARK and text.lower() in MARKS
 
 
-def find_numbers(values: Iterable[str], decimal: str = "") -> Evidence:
+def find_numbers(values: Sequence[str], decimal: str = "") -> Evidence:
     """How the distinct values of a column are written; `decimal` is the sign where they do not tell it."""
-    plain, parts, tokens = pd.Series(list(values), dtype=object), [], []
-    fits = pd.to_numeric(plain, errors="coerce").notna() & ~plain.str.contains("[_xX]", regex=True)
-    for text in plain[~fits]:
+    plain = pd.to_numeric(pd.Series(values, dtype=object), errors="coerce").notna()
+    by_point, by_comma, both, affixes, bare = "", "", "", dict[str, str](), False
+    for text, fits in zip(values, plain, strict=True):
+        # most are plain, and most of those tell nothing new
+        if fits and ("." not in text or by_point):
+            bare = True
+            continue
         part = split_number(text)
         if part is None:
             return Evidence(Numbers(), word=text)
-        parts.append(part)
-        tokens.append(text)
-    with_point = [text for text in plain[fits] if "." in text]
-    by_point = next((text for text in with_point if not THOUSANDS_BY_POINT.fullmatch(text)), "")
-    by_comma, both = "", next((text for text in with_point if THOUSANDS_BY_POINT.fullmatch(text)), "")
-    for text, part in zip(tokens, parts, strict=True):
-        readings = {sign: number_of(part, Numbers(sign, part[1])) for sign in ".,"}
-        found = {sign for sign, value in readings.items() if not np.isnan(value)}
+        # once the sign is told, the others have to fit it
+        found = {
+            sign: value
+            for sign in ("." if by_point else "," if by_comma else ".,")
+            if not np.isnan(value := number_of(part, Numbers(sign, part[1])))
+        }
         if not found:
             return Evidence(Numbers(), word=text)
-        by_point = by_point or (text if found == {"."} else "")
-        by_comma = by_comma or (text if found == {","} else "")
-        both = both or (text if len(found) == 2 and readings["."] != readings[","] else "")
-    affixes = {part[1] for part in parts} - {""}
-    bare = bool(fits.any()) or any(not part[1] for part in parts)
-    if by_point and by_comma:
-        return Evidence(Numbers(), word=by_comma)
-    if len(affixes) > 1 or (bare and affixes and not affixes <= CURRENCIES):
-        return Evidence(Numbers(), word=next(text for text, part in zip(tokens, parts, strict=True) if part[1]))
+        affixes.setdefault(part[1], text)
+        by_point = by_point or (text if found.keys() == {"."} else "")
+        by_comma = by_comma or (text if found.keys() == {","} else "")
+        both = both or (text if len(set(found.values())) == 2 else "")
+    bare = affixes.pop("", "") != "" or bare
+    if len(affixes) > 1 or (bare and not affixes.keys() <= CURRENCIES):
+        return Evidence(Numbers(), word=next(iter(affixes.values())))
     sign = "." if by_point else "," if by_comma else decimal
     return Evidence(Numbers(sign, next(iter(affixes), "")), doubtful="" if sign else both)
 
@@ -122,13 +121,11 @@ def find_numbers(values: Iterable[str], decimal: str = "") -> Evidence:
 def read_numbers(text: pd.Series, numbers: Numbers) -> pd.Series:
     """Floats by a column's way of writing them; NaN where a value is missing, a mark of a missing one, or no number."""
     found = exact_numbers(text)
-    # what pandas reads otherwise: a point between thousands, a bare number among percents, and Python's 1_000
-    points = text.str.contains("." if numbers.decimal == "," else "[_xX]", regex=numbers.decimal != ",").eq(True)
-    if numbers.decimal == "":
-        points |= text.str.fullmatch(THOUSANDS_BY_POINT.pattern).eq(True)
+    # what reads otherwise here: a point between thousands, and a bare number among percents
     if numbers.affix == "%":
-        points |= found.notna()
-    found = found.mask(points)
+        found[:] = np.nan
+    elif numbers.decimal != ".":
+        found = found.mask([isinstance(value, str) and "." in value for value in text])
     slow = text[found.isna() & text.notna()]
     if slow.empty:
         return found
