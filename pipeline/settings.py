@@ -204,6 +204,7 @@ class Dataset(_Section):
     group: Hidden = ""
     time: Hidden = ""
     reading: SkipJsonSchema[Mapping[str, Any]] = Field(default_factory=dict)
+    classes: SkipJsonSchema[tuple[str, ...]] = ()
     rows: Annotated[Whole, Field(ge=FEWEST_ROWS, le=MOST_ROWS)] | Absent = Field(
         default=None, description="of a calibrated table"
     )
@@ -362,6 +363,7 @@ class Config(_Section):
                 evaluation=given.evaluation or found.get("evaluation", "holdout"),
                 types={**facts.get("types", {}), **given.types},
                 reading=facts.get("reading", {}),
+                classes=tuple(sorted(facts.get("class_share") or ())),
             )
         except (StopIteration, TypeError, ValidationError):
             raise PipelineError(f"{path}: names no known task, or no types; make it with `{command}`") from None

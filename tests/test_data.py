@@ -100,3 +100,33 @@ def test_a_split_column_that_is_absent_or_has_gaps_is_named(project: Path) -> No
     frame.loc[3, "patient"] = None
     with pytest.raises(PipelineError, match="patient has missing values"):
         split(frame, dataclasses.replace(dataset, group="patient"), config)
+
+
+def test_classes_of_numbers_are_the_same_in_every_part(project: Path) -> None:
+    config = load_config()
+    frame = normalise_types(pd.DataFrame({"left": [1.0, 2.0, 1.5], "x": [1.0, 2.0, 3.0]}))
+    dataset = dataclasses.replace(config.dataset("customers"), task="multiclass", positive=None)
+    halves = dataclasses.replace(dataset, classes=("1", "1.5", "2"))
+    whole = dataclasses.replace(dataset, classes=("1", "2"))
+    assert features_and_target(frame, dataset)[1].tolist() == ["1", "2", "1.5"]
+    assert features_and_target(frame[:2], halves)[1].tolist() == ["1", "2"]
+    assert features_and_target(frame[:2], whole)[1].tolist() == [1, 2]
+
+
+def test_rows_of_one_time_stay_on_one_side(project: Path) -> None:
+    config = load_config()
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"day": np.repeat(np.arange(12.0), 10), "x": rng.normal(size=120), "y": ["a", "b"] * 60})
+    dataset = dataclasses.replace(config.dataset("customers"), target="y", time="day", positive="a")
+    train, test = split(normalise_types(frame), dataset, config)
+    assert not set(train["day"]) & set(test["day"])
+    shifted = normalise_types(frame.assign(day=np.repeat(np.arange(8.0), 15)))
+    train, test = split(shifted, dataset, dataclasses.replace(config, test_size=0.3))
+    assert not set(train["day"]) & set(test["day"])
+    X, y = features_and_target(shifted, dataset)
+    for fitted, validated in fold_indices(X, y, dataset, config):
+        assert X["day"].iloc[fitted].max() < X["day"].iloc[validated].min()
+    with pytest.raises(PipelineError, match="too few different times in day for 3 folds"):
+        fold_indices(X.assign(day=np.repeat([0.0, 1.0], 60)), y, dataset, config)
+    with pytest.raises(PipelineError, match="holds no dates and no numbers"):
+        split(frame.assign(day=frame["y"]), dataset, config)

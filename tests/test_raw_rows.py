@@ -502,6 +502,10 @@ ONLY_LOST: dict[str, tuple[str, Values]] = {
     "codes of two widths": ("ref", ["007", "07", "7"]),
     "codes with a sign": ("ref", ["+7", "7", "-7", "a"]),
     "codes like 1E3": ("ref", ["1E3", "1000", "2E3", "a"]),
+    "codes of one width": ("ref", ["007", "012", "110", ""]),
+    "codes of one width among words": ("ref", ["007", "012", "none yet"]),
+    "true and false": ("ok", ["TRUE", "FALSE", ""]),
+    "true and false among words": ("ok", ["true", "false", "open"]),
     "versions": ("version", ["1.1", "1.10", "1.0", "a"]),
     "numbers among words": ("floor", ["1", "2", "1.5", "attic", ""]),
 }
@@ -578,6 +582,9 @@ def test_whole_numbers_may_come_as_floats_and_broken_ones_may_not(
     assert not differs(predictions(case.model, raw[["level"]].astype(float)), case.expected)
     with pytest.raises(PipelineError, match="column 'level': its values are whole numbers, and these are not"):
         predictions(case.model, pd.DataFrame({"level": [1.0, 1.5]}))
+    # 1.5 or 1500: nothing in the source tells
+    with pytest.raises(PipelineError, match=r"column 'level': '1\.500' in line 3 is no number"):
+        predictions(case.model, pd.DataFrame({"level": ["1", "1.500"]}))
 
 
 def test_marks_of_missing_values_are_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -260,6 +260,7 @@ def complete(dataset: Dataset, frame: pd.DataFrame, config: Config) -> tuple[Dat
         task=task,
         metric=dataset.metric or default_metric(task),
         positive=positive,
+        classes=() if task == "regression" else tuple(sorted(map(value_text, counts.index))),
         evaluation=dataset.evaluation or ("cross_validation" if few else "holdout"),
     )
     return completed, reasons

@@ -15,7 +15,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
 from sklearn.pipeline import Pipeline
 
 from pipeline.console import PipelineError
-from pipeline.tables.columns import Column, is_number, read_columns
+from pipeline.tables.columns import Column, read_columns
 from pipeline.tables.numbers import Numbers, number_text
 
 ROWS = "the rows"
@@ -43,8 +43,9 @@ class SourceReader(TransformerMixin, BaseEstimator):
 
     def transform(self, X: pd.DataFrame) -> pd.DataFrame:
         for name, column in self.columns.items():
-            if name not in X:
-                raise PipelineError(f"{ROWS}: column {name!r} is absent")
+            times = [*X].count(name)
+            if times != 1:
+                raise PipelineError(f"{ROWS}: column {name!r} is {'there twice' if times else 'absent'}")
             if lost := lost_in_reading(X[name], column):
                 raise PipelineError(f"{ROWS}: column {name!r}: {lost}; give its values as text, as the source has them")
         return read_columns(X[[*self.columns]], self.columns, ROWS)
@@ -58,6 +59,10 @@ class TargetWords(ClassifierMixin, BaseEstimator):
 
     def __init__(self, estimator: BaseEstimator, words: Sequence[Any], threshold: float) -> None:
         self.estimator, self.words, self.threshold = estimator, words, threshold
+
+    def fit(self, X: np.ndarray, y: np.ndarray) -> Self:
+        """Nothing, as the estimator is fitted; estimators without a fit are none to scikit-learn."""
+        return self
 
     def __sklearn_is_fitted__(self) -> bool:
         return True
@@ -106,18 +111,20 @@ def trained(model: Pipeline) -> Pipeline:
 
 def lost_in_reading(values: pd.Series, column: Column) -> str:
     """What other programs may have lost in reading a column before, in words; empty where nothing."""
-    if column.na_words and (is_number(values) or values.map(lambda value: isinstance(value, float)).any()):
+    bare = [value for value in values if not isinstance(value, str) and value is not None]
+    if column.na_words and any(isinstance(value, float) for value in bare):
         return "an empty value may be a word such as None that was read as missing"
-    if column.kind != "number":
+    numbers = pd.to_numeric(pd.Series(bare, dtype=object), errors="coerce").dropna()
+    if numbers.empty:
         return ""
-    found = values if is_number(values) else pd.to_numeric(values[~values.map(lambda v: isinstance(v, str))])
-    found = found.dropna()
-    if found.empty:
+    if column.kind == "date" and column.dates.form not in ("digits", "spreadsheet days"):
+        return "its values are dates, and these are bare numbers"
+    if column.kind != "number":
         return ""
     if column.numbers.affix == "%":
         return "its values are percents, and these are bare numbers"
-    if column.numbers.decimal == "," and pd.api.types.is_float_dtype(found):
+    if column.numbers.decimal == "," and any(isinstance(value, float) and value == value for value in bare):
         return "its values have a decimal comma, and these were read with a decimal point"
-    if not column.numbers.decimal and (found % 1 != 0).any():
+    if not column.numbers.decimal and (numbers % 1 != 0).any():
         return "its values are whole numbers, and these are not"
     return ""

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 from sklearn.pipeline import Pipeline
@@ -104,13 +104,13 @@ def log_model(
 
 
 def _signature(model: Pipeline, example: pd.DataFrame) -> ModelSignature:
-    """Columns of any type, as a number may come as text or be missing; the model itself says what does not fit."""
+    """What the model answers. Of its rows MLflow is told nothing: it would refuse or convert values, which the model
+    itself reads or refuses by column.
+    """
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema
-    from mlflow.types.schema import AnyType
 
     answer = predictions(model, example)
     found = {str(name): answer[name] for name in answer} if isinstance(answer, pd.DataFrame) else {"prediction": answer}
     kinds = {name: {"f": "double", "i": "long"}.get(values.dtype.kind, "string") for name, values in found.items()}
-    columns: Any = [ColSpec(AnyType(), str(name), required=False) for name in example]
-    return ModelSignature(Schema(columns), Schema([ColSpec(kind, name) for name, kind in kinds.items()]))
+    return ModelSignature(outputs=Schema([ColSpec(kind, name) for name, kind in kinds.items()]))

@@ -15,11 +15,15 @@ import pandas as pd
 
 from pipeline.console import PipelineError
 from pipeline.tables.dates import Dates, read_dates
-from pipeline.tables.numbers import Numbers, is_mark, read_numbers
+from pipeline.tables.numbers import Numbers, exact_numbers, is_mark, read_numbers
 
 # Trees hold features as 32-bit floats.
 LARGEST = 3e38
-UNTOLD, ISO = Numbers(), Dates()
+# float64 holds every whole number up to this one.
+EXACT = 2**53
+# Zero-width spaces and joins, byte order marks, soft hyphens.
+INVISIBLE = dict.fromkeys(map(ord, "\u200b\u2060\ufeff\u00ad"))
+PLAIN, ISO = Numbers("."), Dates()
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ class Column:
     """
 
     kind: str
-    numbers: Numbers = UNTOLD
+    numbers: Numbers = PLAIN
     dates: Dates = ISO
     marks: tuple[str, ...] = ()
     words: tuple[str, ...] = ()
@@ -102,10 +106,9 @@ def read_columns(frame: pd.DataFrame, columns: Mapping[str, Column], where: str,
 def read_column(values: pd.Series, column: Column, where: str) -> pd.Series:
     """One column by its kind: float64, or text; NaN or None where a value is missing or does not fit."""
     if column.kind == "number":
-        if is_number(values):
-            return values.astype("float64").mask(_marked(values, column))
-        text = as_text(values)
-        return read_numbers(text.where(~_marked(text, column), None), column.numbers)
+        typed = is_number(values)
+        found = values.astype("float64") if typed else read_numbers(as_text(values), column.numbers)
+        return found.mask(_marked(values if typed else as_text(values), column)) if column.marks else found
     text = as_text(values, column, where)
     text = text.where(~_marked(text, column), None)
     if column.kind == "date":
@@ -135,7 +138,7 @@ def as_text(values: pd.Series, column: Column | None = None, where: str = "") ->
         text = values.map(pd.Timestamp.isoformat, na_action="ignore").astype(object)
     elif values.dtype == object and pd.api.types.infer_dtype(values, skipna=True) in ("string", "empty"):
         words = np.empty(len(values), dtype=object)
-        words[:] = [value.strip() or None if isinstance(value, str) else None for value in values.to_numpy()]
+        words[:] = [trimmed(value) or None if isinstance(value, str) else None for value in values.to_numpy()]
         return pd.Series(words, index=values.index)
     elif values.dtype == object:
         # 1 and True are one key of a dictionary, and two words
@@ -144,6 +147,11 @@ def as_text(values: pd.Series, column: Column | None = None, where: str = "") ->
         known = {value: _word(value, column, where) for value in values[present].unique()}
         text = values.astype(object).map(known, na_action="ignore")
     return text.astype(object).where(present & (text != ""), None)
+
+
+def trimmed(text: str) -> str:
+    """Text without white space around it, and without signs that nobody sees."""
+    return (text if text.isascii() else text.translate(INVISIBLE)).strip()
 
 
 def value_text(value: object) -> str:
@@ -160,7 +168,8 @@ def at(values: pd.Series, faulty: np.ndarray) -> str:
 
 
 def is_number(values: pd.Series) -> bool:
-    return pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
+    other = pd.api.types.is_bool_dtype(values) or pd.api.types.is_complex_dtype(values)
+    return pd.api.types.is_numeric_dtype(values) and not other
 
 
 def _word(value: Any, column: Column | None, where: str) -> str:
@@ -171,6 +180,8 @@ def _word(value: Any, column: Column | None, where: str) -> str:
             raise PipelineError(f"{where}: {flag} may be {' or '.join(flags)}; give it as text")
         return flags[0] if flags else flag
     if isinstance(value, (int, float, np.integer, np.floating)):
+        if column is not None and isinstance(value, (float, np.floating)) and not abs(value) <= EXACT:
+            raise PipelineError(f"{where}: {value} is a number that may have lost digits or a word; give it as text")
         text = value_text(value if isinstance(value, (int, np.integer)) else float(value))
         if column is None or not column.digits:
             return text
@@ -181,10 +192,15 @@ def _word(value: Any, column: Column | None, where: str) -> str:
 
 
 def _marked(values: pd.Series, column: Column) -> pd.Series:
-    """Which values are marks of missing ones, as a person has listed them."""
+    """Which values, text or numbers, are marks of missing ones as a person has listed them: -999 also as -999.00."""
     if not column.marks:
         return pd.Series(False, index=values.index)
-    return values.map(value_text).isin(column.marks) if is_number(values) else values.isin(column.marks)
+    marked = values.isin(column.marks)
+    if column.kind == "number":
+        numbers = exact_numbers(pd.Series(column.marks, dtype=object)).dropna()
+        found = values.astype("float64") if is_number(values) else read_numbers(values, column.numbers)
+        marked |= found.isin(numbers)
+    return marked
 
 
 def _faulty(values: pd.Series, found: pd.Series, column: Column) -> np.ndarray:

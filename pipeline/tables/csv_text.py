@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline.console import PipelineError
+from pipeline.tables.columns import INVISIBLE
 
 DELIMITERS = ",;\t|"
 BOMS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
@@ -28,7 +29,12 @@ ACCENTED = "À-ÏÑ-ÖØ-Üß-ïñ-öø-üÿŒœŠšŽžŸ"
 WESTERN = re.compile(
     f"(?:[\x00-\x7f]|[\u00a0€£°²³µ·«»¿¡§©®™½¼¾–—‘’“”„…•×÷±]|(?<![{ACCENTED}])[{ACCENTED}]{{1,2}}(?![{ACCENTED}]))*"
 )
-SIGN_IN_WORD = re.compile(f"[A-Za-z{ACCENTED}][²³µ¿¡§©®™½¼¾°±×÷£][A-Za-z{ACCENTED}]|[²³£][A-Za-z{ACCENTED}]")
+# Signs inside a word, or side by side, and capitals inside a word: it is another encoding.
+LETTER, SIGN = f"A-Za-z{ACCENTED}", "£°²³µ·«»¿¡§©®™½¼¾„…•×÷±“”"
+NOT_WESTERN = re.compile(
+    f"[{LETTER}][{SIGN.replace('·', '')}][{LETTER}]|[²³£][{LETTER}]|[{SIGN}][{SIGN}]|[{ACCENTED}][{SIGN}]"
+    "|[a-zà-ÿ][À-ÖØ-ÞŒŠŽŸ][a-zà-ÿ]"
+)
 
 
 @dataclass(frozen=True)
@@ -55,7 +61,7 @@ def read_csv_bytes(
 
 def cut_at(path: Path, text: str, given: Layout, kept: Layout) -> tuple[str, str]:
     """The text without a first line that only names the delimiter, as spreadsheets write it, and the delimiter."""
-    named = re.match("sep=(.)\r?\n", text)
+    named = re.match('"?sep=(.)"?\r?\n', text)
     text = text[named.end() :] if named else text
     return text, given.delimiter or (named[1] if named else find_delimiter(path, text, kept.delimiter))
 
@@ -127,7 +133,7 @@ def _by_its_looks(path: Path, content: bytes, line: int) -> tuple[str, str]:
 
     telling = b"\n".join(row for row in content.splitlines() if not row.isascii())[:SAMPLE]
     western = telling.decode("cp1252", errors="replace")
-    if WESTERN.fullmatch(western) and not SIGN_IN_WORD.search(western):
+    if WESTERN.fullmatch(western) and not NOT_WESTERN.search(western):
         found = "cp1252"
     else:
         matches = list(from_bytes(telling))
@@ -187,7 +193,8 @@ def distinct_names(path: Path, columns: Iterable[object]) -> list[str]:
     """The names of columns without surrounding white space, `column_3` for one without a name. PipelineError: two
     columns have the same name.
     """
-    names = [str(name).strip() or f"column_{position}" for position, name in enumerate(columns, 1)]
+    shown = [str(name).translate(INVISIBLE).strip() for name in columns]
+    names = [name or f"column_{position}" for position, name in enumerate(shown, 1)]
     seen: dict[str, int] = {}
     for position, name in enumerate(names, 1):
         if name in seen:

@@ -8,23 +8,24 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-# The first three or four letters of the months, in the languages that exports are written in most.
+# How months begin in the languages that exports are written in most: English, German, French, Spanish, Italian,
+# Portuguese, Dutch, Turkish, Polish, Czech, Russian.
 MONTHS = {
     word: month
     for month, words in enumerate(
         (
-            "jan ene gen janv",
-            "feb fev fév févr febb",
-            "mar mär mrz maa mars",
-            "apr abr avr avri",
-            "may mai mag mei maio",
-            "jun giu juin",
-            "jul lug juil",
-            "aug ago aoû août aou",
-            "sep set sept",
-            "oct okt ott out",
-            "nov",
-            "dec dez déc dic des",
+            "jan ene gen janv oca sty led янв",
+            "feb fev fév févr febb şub lut úno фев",
+            "mar mär mrz maa mars mrt bře мар",
+            "apr abr avr avri nis kwi dub апр",
+            "may mai mag mei maio maj kvě май мая",
+            "jun giu juin haz cze červen června июн",
+            "jul lug juil tem lip červenec července июл",
+            "aug ago aoû août aou ağu sie srp авг",
+            "sep set sept eyl wrz zář сен",
+            "oct okt ott out eki paź říj окт",
+            "nov kas lis ноя",
+            "dec dez déc dic des ara gru pro дек",
         ),
         1,
     )
@@ -41,8 +42,9 @@ FORMS = {
     "day first": r"(?P<d>\d{1,2})(?P<by>[-/.])(?P<m>\d{1,2})(?P=by)" + YEAR,
     "month first": r"(?P<m>\d{1,2})(?P<by>[-/.])(?P<d>\d{1,2})(?P=by)" + YEAR,
     "short year first": r"(?P<y>\d{2})(?P<by>[-/.])(?P<m>\d{1,2})(?P=by)(?P<d>\d{1,2})",
-    "named month": rf"(?:[^\W\d_]{{2,10}},? )?(?P<d>\d{{1,2}})\.?[ -]{NAME}\.?,?[ -]{YEAR}",
+    "named month": rf"(?:[^\W\d_]{{2,10}},? )?(?P<d>\d{{1,2}})\.?(?:[ -]| de ){NAME}\.?,?(?:[ -]| de ){YEAR}",
     "named month first": rf"(?:[^\W\d_]{{2,10}},? )?{NAME}\.?[ -](?P<d>\d{{1,2}})(?:st|nd|rd|th)?,?[ -](?P<y>\d{{4}})",
+    "年月日": r"(?P<y>\d{4})年(?P<m>\d{1,2})月(?P<d>\d{1,2})日",
     "digits": r"(?P<y>(?:18|19|20|21)\d{2})(?P<m>\d{2})(?P<d>\d{2})",
     "month": r"(?P<m>\d{1,2})[-/.](?P<y>\d{4})",
     "year and month": r"(?P<y>\d{4})[-/.](?P<m>\d{1,2})",
@@ -56,6 +58,7 @@ ORDERS = ("day first", "month first", "short year first")
 PATTERNS = {name: re.compile(form + CLOCK + ZONE) for name, form in FORMS.items()}
 WHOLE_DAYS = re.compile(r"\d{4}-\d{2}-\d{2}")
 # Days since 1899-12-30, as spreadsheets count them: 1927 to 2119.
+DAY_DIGITS = re.compile(r"(19|20)\d{2}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")
 SERIAL = re.compile(r"[1-7]\d{4}(?:\.\d+)?")
 # Names of columns that hold a day: only there are bare digits one.
 DATE_NAME = re.compile(
@@ -84,7 +87,7 @@ def find_dates(values: Iterable[str], name: str, dayfirst: bool | None = None) -
     texts = pd.Series(list(values), dtype=object)
     if texts.empty:
         return DateEvidence()
-    by_digits = DATE_NAME.fullmatch(name) is not None
+    by_digits = DATE_NAME.fullmatch(name) is not None or all(map(DAY_DIGITS.fullmatch, texts))
     if by_digits and texts.str.fullmatch(SERIAL.pattern).all():
         return DateEvidence(Dates("spreadsheet days"))
     others = texts[~texts.str.fullmatch(PATTERNS["iso"].pattern)]
@@ -101,7 +104,9 @@ def find_dates(values: Iterable[str], name: str, dayfirst: bool | None = None) -
     if len(fits) > 1:
         by_dots = fits[0].form == "day first" and all("." in text.split(" ")[0] for text in others)
         if dayfirst is None and not by_dots:
-            return DateEvidence(fits[0], doubtful=str(others.iloc[0]))
+            first, second = (read_dates(others, dates) for dates in fits[:2])
+            differing = others[(first != second).to_numpy()]
+            return DateEvidence(fits[0], doubtful=str([*differing, *others][0]))
         wanted = "month first" if dayfirst is False else "day first"
         fits = [dates for dates in fits if dates.form == wanted] or fits
     if fits and fits[0].form in ORDERS and not by_digits and others.map(_like_a_version).all():
@@ -146,7 +151,7 @@ def _iso(text: str, dates: Dates) -> str | None:
     month, day = int(found.get("m") or 1), int(found.get("d") or 1)
     if found.get("b"):
         word = found["b"].lower()
-        named = MONTHS.get(word[:4]) or MONTHS.get(word[:3])
+        named = MONTHS.get(word) or MONTHS.get(word[:4]) or MONTHS.get(word[:3])
         if named is None:
             return None
         month = named

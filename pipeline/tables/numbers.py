@@ -43,6 +43,8 @@ NUMBER = re.compile(
     rf"(?P<gap>\s*)(?P<after>{WORD})?\s*(?P<last>-)?\s*(?P<close>\))?",
     re.ASCII,
 )
+# 81.- is 81, and $(5) is ($5)
+NO_CENTS, CURRENCY_BEFORE = re.compile(r"(?<=\d)[.,]--?(?!\d)"), re.compile(rf"({WORD})\s*\(([^()]*)\)")
 # Thousands in groups of three by one kind of sign, or as in India, for each decimal sign. No group begins with 0.
 GROUPS = {
     sign: re.compile(
@@ -54,8 +56,10 @@ GROUPS = {
 UNGROUPED = {sign: re.compile(rf"\d+(?:{re.escape(sign)}\d*)?|{re.escape(sign)}\d+") for sign in ".,"}
 # fmt: off
 MARKS = frozenset((
-    "na", "n/a", "n.a.", "n.a", "#n/a", "#n/d", "nan", "null", "(null)", "<na>", "none", "nil", "\n", "-", "--",
-    "---", "—", "?", "??", ".", "..", "…", "#null!", "#div/0!", "#value!", "#ref!", "#num!", "#name?",
+    "na", "n/a", "n.a.", "n.a", "#n/a", "#n/d", "#na", "nan", "null", "(null)", "<na>", "none", "nil", r"\n",
+    "-", "--", "---", "—", "–", "?", "??", ".", "..", "…", "*", "**", "***", "k.a.", "k.a", "n.d.", "n.d", "nd",
+    "#null!", "#div/0!", "#value!", "#ref!", "#num!", "#name?", "0000-00-00", "1900-01-00", "0001-01-01",
+    "9999-12-31",
 ))
 # fmt: on
 LONGEST_MARK = max(map(len, MARKS))
@@ -84,7 +88,9 @@ class Evidence:
 
 def is_mark(text: str) -> bool:
     """Whether a text stands for a missing number or date."""
-    return len(text) <= LONGEST_MARK and text.lower() in MARKS
+    if len(text) > LONGEST_MARK:
+        return False
+    return text.lower() in MARKS or text.strip("#") == "" or text.rstrip(" -–") in CURRENCIES
 
 
 def find_numbers(values: Sequence[str], decimal: str = "") -> Evidence:
@@ -145,7 +151,8 @@ def exact_numbers(text: pd.Series) -> pd.Series:
 
 def split_number(text: str) -> tuple[bool, str, str] | None:
     """Whether it is negative, its currency or unit, and its digits with signs between them; None for no number."""
-    match = NUMBER.fullmatch(text.translate(PLAIN))
+    plain = NO_CENTS.sub("", text.translate(PLAIN))
+    match = NUMBER.fullmatch(CURRENCY_BEFORE.sub(r"(\g<1>\g<2>)", plain))
     if match is None or bool(match["open"]) != bool(match["close"]):
         return None
     before, after = match["before"] or "", match["after"] or ""

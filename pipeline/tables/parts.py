@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline.console import PipelineError, one_line
-from pipeline.tables.csv_text import Layout, csv_frames, cut_at, decode
+from pipeline.tables.csv_text import BOMS, Layout, csv_frames, cut_at, decode
 from pipeline.tables.formats import FAULTS, HEAD, is_csv_text, opened, read_source
 
 BLOCK = 2**20
@@ -45,16 +45,16 @@ def find_encoding(path: Path, head: bytes, given: str, kept: str) -> str:
     """The encoding of a file by all of its bytes. PipelineError: it cannot be told."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     with opened(path, head) as file:
-        first = True
-        while block := file.read(BLOCK):
+        block = file.read(BLOCK)
+        known = given or next((name for bom, name in BOMS.items() if block.startswith(bom)), "")
+        while block and not known:
             try:
                 decoder.decode(block)
-                if first and (given or b"\0" in block or block.startswith(codecs.BOM_UTF8)):
-                    return decode(path, block[: block.rfind(b"\n") + 1 or None], given, kept)[1]
             except UnicodeDecodeError:
+                # whole lines of it
                 return decode(path, block[: block.rfind(b"\n") + 1 or None], given, kept)[1]
-            first = False
-    return "utf-8"
+            block = file.read(BLOCK)
+    return known or "utf-8"
 
 
 def _lines(rest: str, text: io.TextIOWrapper) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -14,6 +15,8 @@ from pipeline.console import PipelineError, nearest
 from pipeline.settings import Config, Dataset
 from pipeline.tables.columns import value_text
 from pipeline.tables.read import read_table
+
+WHOLE = re.compile(r"-?\d+")
 
 
 @dataclass(frozen=True)
@@ -124,8 +127,10 @@ def features_and_target(frame: pd.DataFrame, dataset: Dataset) -> tuple[pd.DataF
     if dataset.task == "binary":
         return X, (y == dataset.positive).to_numpy().astype(int)
     if dataset.task == "multiclass" and y.dtype == "float64":
-        # 1.5 is a class beside 1 and 2
-        return X, y.to_numpy().astype(int) if (y % 1 == 0).all() else y.map(value_text).to_numpy()
+        # 1.5 is a class beside 1 and 2, also where only these two come up
+        words = y.map(value_text)
+        whole = all(map(WHOLE.fullmatch, dataset.classes or words.unique()))
+        return X, y.to_numpy().astype(int) if whole else words.to_numpy()
     return X, y.to_numpy()
 
 
