@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.console import PipelineError, exit_code, reports_errors
 from pipeline.files import write_json, write_text
-from pipeline.settings import FEWEST_ROWS, PARAMS_FILE, Config, Dataset, load_config
+from pipeline.settings import FEWEST_ROWS, MOST_ROWS, PARAMS_FILE, Config, Dataset, load_config
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -148,8 +148,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.seed < 0:
         parser.error("argument --seed: give a whole number of at least 0")
-    if args.rows is not None and args.rows < FEWEST_ROWS:
-        parser.error(f"argument --rows: give a whole number of at least {FEWEST_ROWS}")
+    if args.rows is not None and not FEWEST_ROWS <= args.rows <= MOST_ROWS:
+        parser.error(f"argument --rows: give a whole number of {FEWEST_ROWS} to {MOST_ROWS}")
     if (args.target or args.set) and not (args.describe or args.add):
         parser.error("arguments --target and --set: go with --describe or --add")
     if args.describe and args.add:

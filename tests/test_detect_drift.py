@@ -283,13 +283,13 @@ def test_evidentlys_table_shows_our_verdicts(drifted: tuple[str, ...]) -> None:
 
 
 def test_a_drift_test_is_one_entry(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    energy = DriftTest("numeric", kolmogorov_smirnov, stats.energy_distance, "by {:.1f} of energy", "min_new_share")
+    energy = DriftTest("numeric", kolmogorov_smirnov, stats.energy_distance, "by {:.1f} of energy", "min_wasserstein")
     monkeypatch.setitem(TESTS, "energy distance", energy)
     current = make_houses(300, 5)
     current["age"] += 20
     current.to_csv("now.csv", index=False)
     for bound, drift in ((0.5, True), (50.0, False)):
-        config = yaml.safe_load(Path("params.yaml").read_text()) | {"drift": {"min_new_share": bound}}
+        config = yaml.safe_load(Path("params.yaml").read_text()) | {"drift": {"min_wasserstein": bound}}
         Path("params.yaml").write_text(yaml.safe_dump(config))
         assert detect_drift.main(["--dataset", "houses", "--current", "now.csv"]) == 0
         found = json.loads(Path("metrics/drift/houses.json").read_text())

@@ -16,9 +16,11 @@ from pipeline.drift.registry import TESTS, effect_words, test_name
 from pipeline.settings import Dataset, Drift
 
 ABSENT = "absent from the current table"
+ISO_WRITTEN = r"\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}:\d{2}(\.\d+)?Z?)?"
 NO_NUMBERS = "numbers before, other values now"
 NO_LABELS = "categories before, numbers now"
-FAULTS = {ABSENT: f"is {ABSENT}", NO_NUMBERS: f"has {NO_NUMBERS}", NO_LABELS: f"has {NO_LABELS}"}
+NO_DATES = "dates before, other values now"
+FAULTS = {ABSENT: f"is {ABSENT}"} | {note: f"has {note}" for note in (NO_NUMBERS, NO_LABELS, NO_DATES)}
 
 
 def types_of(dataset: Dataset, reference: pd.DataFrame) -> dict[str, str]:
@@ -107,6 +109,8 @@ def why_untested(old: pd.Series, new: pd.Series, table: pd.DataFrame | None, dec
     if "float64" in (old.dtype, new.dtype):
         return NO_NUMBERS if old.dtype == "float64" else NO_LABELS
     if declared == "date":
+        if not new.dropna().astype(str).str.fullmatch(ISO_WRITTEN).all():
+            return NO_DATES
         spans = [f"{side.dropna().min()} to {side.dropna().max()}" for side in (old, new)]
         return f"dates from {spans[0]} before, {spans[1]} now"
     return "text-like or an identifier: nearly every value is different"

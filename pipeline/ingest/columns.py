@@ -7,12 +7,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from pipeline.console import PipelineError
 from pipeline.settings import Dataset
 from pipeline.tables.columns import Column, as_text, at, is_number, value_text
-from pipeline.tables.dates import DATE_NAME, ORDERS, DateEvidence, find_dates
+from pipeline.tables.dates import (
+    DATE_NAME,
+    ORDERS,
+    PATTERNS,
+    SHORT_YEAR,
+    DateEvidence,
+    Dates,
+    are_days,
+    find_dates,
+    read_dates,
+)
 from pipeline.tables.numbers import Evidence, Numbers, find_numbers, is_mark
 
 # Categories that a contract lists; a column with more distinct values is not held to them.
@@ -23,13 +34,27 @@ SEVERAL, MOSTLY = 20, 0.9
 # A float tells whole numbers apart up to so many digits.
 EXACT_DIGITS = 15
 LONG_CODE, CODES_DISTINCT = 9, 0.5
+# By its last word, or with a word for number behind it, in the languages of exports; and a few whole names.
 CODE_NAME = re.compile(
-    r"(.*_)?(phone|telephone|tel|mobile|fax|msisdn|zip|zip_?code|postcode|postal_?code|plz|postleitzahl|cap|iban|bic|ssn|sku|ean|upc"
-    r"|gtin|isbn|imei|barcode|siret|siren|passport|(phone|telephone|tel|mobile|fax|account|acct|card|konto|konto_?nr|policy|invoice"
-    r"|order|contract|tax|vat|serial|licen[cs]e)(_?(number|no|nr|num|code))|account|acct)"
+    r"(.*_)?(phone|telephone|telefono?|tel|mobile?|handy|fax|msisdn|zip|zip_?code|postcode|plz|postleitzahl|cap|iban|bic|ssn|sku"
+    r"|ean|upc|gtin|isbn|imei|barcode|siret|siren|passport|mcc|naics|icd_?\d*|code|codes|id|ids|uuid|konto|kostenstelle"
+    r"|departement|version|chapter|account|acct|[a-z]+(nr|nummer|number))"
+    r"|(.*_)?(phone|telephone|tel|mobile|fax|account|acct|card|konto|policy|invoice|order|contract|tax|vat|serial|licen[cs]e"
+    r"|article|artikel|item|kunden|customer|client|part)_(number|no|nr|num|nummer)|(code|codigo|codice)_.*"
 )
+# Of a column of words: it begins as a quantity does, and was perhaps meant as one.
+QUANTITY = re.compile(r"[^\w]{0,3}(?:[A-Z]{0,3}[$€£¥₹] ?)?[-+(~]?\d.*")
+CODED_POWERS, CODED_POWER = 3, re.compile(r"\d+[eE]\d+")
+PHONE = re.compile(r"\+\d[\d ()./-]{7,}")
+SEPARATORS = re.compile(r"[\s.'/()-]")
+# What people write for a missing number where a number has to stand.
+SENTINELS = (-999.0, -9999.0, -99999.0, 9999.0, 99999.0, 999999.0)
 WHOLE, PLAIN_NUMBER = re.compile(r"\d+(\.0)?"), re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
-SECONDS, SECONDS_NAME = (9e8, 2.2e9), re.compile(r"(?i).*(time|epoch|unix|date|stamp|(^|_)ts($|_)|_at$).*")
+# Seconds, and thousandths of them, since 1970.
+SECONDS, THOUSANDTHS = (9e8, 2.2e9), (9e11, 2.2e12)
+SECONDS_NAME = re.compile(r"(?i).*(time|epoch|unix|date|stamp|(^|_)ts($|_)|_at$).*")
+# What is said of columns of codes.
+CODES = "codes"
 # Words that pandas reads as missing; a column where they are values needs rows that it has not read.
 # fmt: off
 PANDAS_MISSING = frozenset((
@@ -140,7 +165,7 @@ def evidence_of(seen: Seen, dataset: Dataset) -> tuple[Evidence, DateEvidence]:
     elif seen.source == "text" and (kind == "number" or (not kind and seen.values and not seen.leading_zeros)):
         numbers = find_numbers(seen.values)
     # bare numbers are dates only where the header says so
-    if kind == "date" or (not kind and (numbers.word or DATE_NAME.fullmatch(name))):
+    if kind == "date" or (not kind and (numbers.word or DATE_NAME.fullmatch(name) or are_days(seen.values))):
         dates = find_dates(seen.values, name, by_column(dataset.dayfirst, name))
     return numbers, dates
 
@@ -171,6 +196,7 @@ def decide(seen: Seen, numbers: Evidence, dates: DateEvidence, hints: Hints, dat
             f"{where}: its numbers are not written with {told!r}; "
             f"set `decimal: {{{name}: {numbers.numbers.decimal!r}}}`"
         )
+    by_others = not told and bool(numbers.doubtful) and hints.decimal != ""
     if not numbers.word and not numbers.numbers.decimal and (told or hints.decimal):
         numbers = replace(numbers, numbers=replace(numbers.numbers, decimal=told or hints.decimal), doubtful="")
     if kind == "number" or not numbers.word:
@@ -182,7 +208,7 @@ def decide(seen: Seen, numbers: Evidence, dates: DateEvidence, hints: Hints, dat
                 f"{where}: {numbers.doubtful!r} reads as two different numbers; set `decimal: '.'` or `decimal: ','` "
                 "for it, or its type to category"
             )
-        return number_decision(seen, replace(column, kind="number", numbers=numbers.numbers))
+        return number_decision(seen, replace(column, kind="number", numbers=numbers.numbers), by_others)
     zeros = not kind and seen.leading_zeros
     return word_decision(seen, column, "numbers with leading zeros are codes" if zeros else "")
 
@@ -192,19 +218,22 @@ def date_decision(seen: Seen, column: Column) -> Decision:
     form, name = column.dates.form, seen.name
     words = {"iso": "", "spreadsheet days": "days as spreadsheets count them"}.get(form, form)
     zones = "with time zones, as UTC" if column.dates.zoned else ""
-    decided = ", ".join(filter(None, (words, zones, seen.taken_for_missing)))
+    short = any(SHORT_YEAR.fullmatch(value) for value in seen.values) and form not in ("iso", "digits")
+    years = "years of two digits are 1969 to 2068" if short else ""
+    decided = ", ".join(filter(None, (words, zones, years, seen.taken_for_missing)))
     if form in ("digits", "spreadsheet days"):
-        return Decision(
-            column, decided, "the header says date, its values are bare numbers", f"types: {{{name}: number}}"
-        )
+        why = "its values are bare numbers, and all of them days"
+        why = "the header says date, its values are bare numbers" if DATE_NAME.fullmatch(name) else why
+        return Decision(column, decided, why, f"types: {{{name}: number}}")
     if form in ORDERS:
         return Decision(column, decided, "", f"dayfirst: {{{name}: {str(form != 'day first').lower()}}}")
     return Decision(column, decided, "", f"types: {{{name}: category}}" if decided else "")
 
 
-def number_decision(seen: Seen, column: Column) -> Decision:
-    """A column of quantities, with how they are written in words."""
-    sign = "decimal comma" if column.numbers.decimal == "," else ""
+def number_decision(seen: Seen, column: Column, by_others: bool) -> Decision:
+    """A column of quantities, with how they are written in words; `by_others`: other columns tell the decimal sign."""
+    sign = {",": "decimal comma", ".": "decimal point"}.get(column.numbers.decimal, "")
+    sign = f"{sign}, as other columns have it" if by_others else sign if sign == "decimal comma" else ""
     unit = {"": "", "%": "percent, as hundredths"}.get(column.numbers.affix, f"in {column.numbers.affix}")
     words = ", ".join(filter(None, (sign, unit, seen.taken_for_missing)))
     return Decision(column, words, "", f"types: {{{seen.name}: category}}" if words else "")
@@ -212,12 +241,22 @@ def number_decision(seen: Seen, column: Column) -> Decision:
 
 def word_decision(seen: Seen, column: Column, code: str = "") -> Decision:
     """A column of words: categories, or text where there are many of several words; `code`: why numbers are none."""
-    values = [*seen.values, *seen.marks]
+    values, name, declared = [*seen.values, *seen.marks], seen.name, column.kind != "category"
     many = len(values) > LISTED_CATEGORIES or len(values) >= max(SEVERAL, MOSTLY * seen.text.notna().sum())
-    if column.kind == "category" and many and sum(len(value.split()) for value in values) >= TEXT_WORDS * len(values):
+    if not declared and many and sum(len(value.split()) for value in values) >= TEXT_WORDS * len(values):
         column = replace(column, kind="text")
     column = with_words(column, values)
-    return Decision(column, "codes" if code else "", code, f"types: {{{seen.name}: number}}" if code else "")
+    if code:
+        return Decision(column, CODES, code, f"types: {{{name}: number}}")
+    if not declared and column.kind == "category":
+        if len(values) >= SEVERAL and sum(map(bool, map(QUANTITY.fullmatch, values))) >= MOSTLY * len(values):
+            return Decision(column, "words", f"values such as {values[0][:30]!r} are read as no numbers or dates", "")
+        spellings: dict[str, str] = {}
+        twins = [(spellings.setdefault("".join(value.casefold().split()), value), value) for value in values]
+        first, second = next((pair for pair in twins if pair[0] != pair[1]), ("", ""))
+        if second and len(values) <= LISTED_CATEGORIES:
+            return Decision(column, "words", f"{first!r} and {second!r} are two categories", "")
+    return Decision(column)
 
 
 def odd_one_out(seen: Seen) -> tuple[str, str]:
@@ -228,15 +267,16 @@ def odd_one_out(seen: Seen) -> tuple[str, str]:
         return "", ""
     # a million different words are told by the first of them
     sample = seen.values[: SEVERAL**2]
-    for kind in ("number", "date"):
-        fits = [
-            not find_numbers([value]).word if kind == "number" else find_dates([value], seen.name).dates is not None
-            for value in sample
-        ]
-        if sum(fits) >= MOSTLY * len(fits):
-            odd = next((value for value, fit in zip(sample, fits, strict=True) if not fit), "")
-            odd = odd or (find_numbers(seen.values).word if kind == "number" else "")
-            return (at(seen.text, (seen.text == odd).to_numpy()), kind) if odd else ("", "")
+    numbers = [value for value in sample if not find_numbers([value]).word]
+    if len(numbers) >= MOSTLY * len(sample):
+        odd = next((value for value in sample if value not in set(numbers)), find_numbers(seen.values).word)
+        return (at(seen.text, (seen.text == odd).to_numpy()), "number") if odd else ("", "")
+    forms = {form: [value for value in sample if pattern.fullmatch(value)] for form, pattern in PATTERNS.items()}
+    form = max(forms, key=lambda form: read_dates(pd.Series(forms[form], dtype=object), Dates(form)).notna().sum())
+    dates = read_dates(seen.text, Dates(form))
+    odd_rows = (dates.isna() & seen.text.notna()).to_numpy()
+    if odd_rows.any() and dates.notna().sum() >= MOSTLY * seen.text.notna().sum():
+        return at(seen.text, odd_rows), "date"
     return "", ""
 
 
@@ -253,19 +293,36 @@ def with_words(column: Column, values: Sequence[str]) -> Column:
 
 def why_code(seen: Seen) -> str:
     """Why a column of numbers holds no quantities; empty where it may."""
-    if not all(map(WHOLE.fullmatch, seen.values[: SEVERAL**2])) or not all(map(WHOLE.fullmatch, seen.values)):
+    plain = re.sub(r"(?<=[a-z])(?=[A-Z])|[^A-Za-z0-9]+", "_", seen.name).strip("_").lower()
+    sample = seen.values[: SEVERAL**2]
+    powers = sum(map(bool, map(CODED_POWER.fullmatch, sample))) if seen.source == "text" else 0
+    if powers >= CODED_POWERS and not any("." in value for value in sample):
+        return "whole numbers with an E between them are codes"
+    if any(map(PHONE.fullmatch, sample)):
+        return "phone numbers are codes"
+    digits = [SEPARATORS.sub("", value.removesuffix(".0") if seen.source == "number" else value) for value in sample]
+    if CODE_NAME.fullmatch(plain) and all(map(str.isdecimal, digits)):
+        return "by its name it holds codes, no quantities"
+    if not all(map(WHOLE.fullmatch, sample)) or not all(map(WHOLE.fullmatch, seen.values)):
         return ""
     widths = {len(value.removesuffix(".0")) for value in seen.values}
     if max(widths) > EXACT_DIGITS:
         return f"whole numbers of {max(widths)} digits are codes"
-    plain = re.sub(r"(?<=[a-z])(?=[A-Z])|[^A-Za-z0-9]+", "_", seen.name).strip("_").lower()
-    if CODE_NAME.fullmatch(plain):
-        return "by its name it holds codes, no quantities"
     many = len(seen.values) > max(CODES_DISTINCT * seen.text.notna().sum(), SEVERAL)
-    if len(widths) == 1 and max(widths) >= LONG_CODE and many:
-        low, high = SECONDS
-        seconds = SECONDS_NAME.fullmatch(seen.name) or all(low <= float(value) <= high for value in seen.values)
-        return "" if seconds else f"whole numbers of {max(widths)} digits each are codes"
+    if len(widths) == 1 and max(widths) >= LONG_CODE and many and not SECONDS_NAME.fullmatch(seen.name):
+        numbers = pd.Series(seen.values, dtype="float64")
+        if not numbers.between(*SECONDS).all() and not numbers.between(*THOUSANDTHS).all():
+            return f"whole numbers of {max(widths)} digits each are codes"
+    return ""
+
+
+def sentinel(read: pd.Series) -> str:
+    """A number of a column (n,) that may stand for a missing one: far from all others, several times; else empty."""
+    counts = read.value_counts()
+    for value in SENTINELS:
+        others = counts.index[counts.index != value].to_numpy()
+        if counts.get(value, 0) > 1 and len(others) > 1 and np.abs(others).max() < abs(value) / 2:
+            return f"{value:g} in {counts[value]:,} rows"
     return ""
 
 

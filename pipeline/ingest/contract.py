@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -49,7 +50,10 @@ def changes_against(contract: Path, frame: pd.DataFrame) -> list[str]:
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise PipelineError(f"{contract}: no contract can be read ({error}); delete it, it is learned again") from None
     try:
-        schema.validate(frame, lazy=True)
+        with warnings.catch_warnings():
+            # pandera's own use of pandas
+            warnings.simplefilter("ignore", FutureWarning)
+            schema.validate(frame, lazy=True)
     except pa.errors.SchemaErrors as errors:
         cases = errors.failure_cases
     else:

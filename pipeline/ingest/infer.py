@@ -14,7 +14,7 @@ import pandas as pd
 
 from pipeline.console import PipelineError, nearest
 from pipeline.generators import CEILINGS
-from pipeline.ingest.columns import Decision, Understood, decide_columns, look_at, odd_one_out
+from pipeline.ingest.columns import CODES, Decision, Seen, Understood, decide_columns, look_at, odd_one_out, sentinel
 from pipeline.metrics import default_metric
 from pipeline.settings import Config, Dataset
 from pipeline.tables.columns import Column, as_facts, normalise_types, read_columns, value_text
@@ -34,6 +34,14 @@ POSITIVE = frozenset((
     "failure", "faulty", "defective", "spam", "sick", "ill", "dead", "died", "deceased", "late", "overdue",
     "stolen", "abnormal", "oui", "vrai", "ja", "wahr", "sí", "si", "sim", "verdadero", "vero", "да", "истина",
     "tak", "prawda", "evet", "ano", "kyllä", "igen", "ναι", "是", "はい",
+))
+# fmt: on
+# What the first word of a last row says that sums up the others.
+# fmt: off
+TOTALS = frozenset((
+    "total", "totals", "grand total", "subtotal", "sum", "average", "mean", "summe", "gesamt", "gesamtsumme",
+    "mittelwert", "somme", "total général", "moyenne", "suma", "totale", "somma", "media", "soma", "totaal", "итого",
+    "合計",
 ))
 # fmt: on
 # Letters and signs that are positive beside their counterparts.
@@ -100,19 +108,20 @@ def take_in(dataset: Dataset, raw: pd.DataFrame, layout: Layout, config: Config)
     seen = {str(name): look_at(str(name), raw[name], dataset) for name in raw}
     decisions, warnings = decide_columns(seen, dataset), list[str]()
     for name, decision in decisions.items():
-        guessed = decision.column.kind in ("category", "text") and not decision.why and name not in dataset.types
+        guessed = (
+            decision.column.kind in ("category", "text") and decision.decided != CODES and name not in dataset.types
+        )
         odd, kind = odd_one_out(seen[name]) if guessed else ("", "")
         if odd and name == dataset.target and not dataset.task:
-            raise PipelineError(
-                f"{source}: target {name}: {odd} is no {kind}, most others are; mend it, or set task to multiclass"
-            )
+            mend = "delete it if it holds units" if odd.endswith("in line 2") else "mend it, or set task to multiclass"
+            raise PipelineError(f"{source}: target {name}: {odd} is no {kind}, most others are; {mend}")
         if odd:
             warnings.append(
                 f"{name} is taken for categories: {odd} is no {kind}, most others are; mend it, or set its type"
             )
     target = dataset.target
     decisions[target], merged = with_classes(decisions[target], seen[target].text, target)
-    warnings += merged
+    warnings += [*merged, *footer(seen)]
     columns = {name: decision.column for name, decision in decisions.items()}
     frame = read_columns(raw, columns, source)
     unlabelled = frame[target].isna()
@@ -133,14 +142,27 @@ def take_in(dataset: Dataset, raw: pd.DataFrame, layout: Layout, config: Config)
     check_splits(frame, completed, config)
     if not any(name not in completed.unused and name != target for name in frame):
         raise PipelineError(f"{source}: no column is left to learn {target} from")
+    for name in frame:
+        if frame[name].dtype == "float64" and (rows := sentinel(frame[name])):
+            warnings.append(f"{name}: {rows} may stand for missing values; if so, list it under `missing`")
     for name, score in giveaways(frame, completed, config).items():
         warnings.append(f"{name} alone predicts {target} nearly perfectly ({score:.3f}); is it known in time?")
     understood = [understand(seen[name].text, frame[name], decisions[name], ignored, completed) for name in decisions]
     return Table(frame, completed, ignored, warnings, understood=understood, reasons=reasons)
 
 
+def footer(seen: Mapping[str, Seen]) -> list[str]:
+    """A warning where the last row looks like a total of the others."""
+    last = {name: column.text.iloc[-1] for name, column in seen.items() if len(column.text)}
+    word = next((value for value in last.values() if value and value.strip(" :").casefold() in TOTALS), "")
+    return [f"the last row holds the word {word!r}; delete it if it sums up the others"] if word else []
+
+
 def check_names(dataset: Dataset, raw: pd.DataFrame) -> None:
-    """Check that every column that the settings name is there. PipelineError: one is not."""
+    """Check that every column that the settings name is there. PipelineError: one is not, or there is only one."""
+    if raw.shape[1] == 1:
+        words = "if another sign cuts its rows, set `delimiter:`"
+        raise PipelineError(f"{dataset.source}: has one column only, {str(raw.columns[0])[:60]!r}; {words}")
     by_column = [
         setting for setting in (dataset.decimal, dataset.dayfirst, dataset.missing) if isinstance(setting, Mapping)
     ]
@@ -214,7 +236,8 @@ def ignored_columns(frame: pd.DataFrame, types: Mapping[str, str], dataset: Data
         elif same != name and column.equals(frame[same]):
             reasons[name] = f"the same as {same}"
         elif is_identifier(name, values, types[name]):
-            reasons[name] = "an identifier: it differs in nearly every row"
+            words = ", read as words" if types[name] == "category" else ""
+            reasons[name] = f"an identifier: it differs in nearly every row{words}"
     return reasons
 
 

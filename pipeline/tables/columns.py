@@ -180,7 +180,7 @@ def _word(value: Any, column: Column | None, where: str) -> str:
             raise PipelineError(f"{where}: {flag} may be {' or '.join(flags)}; give it as text")
         return flags[0] if flags else flag
     if isinstance(value, (int, float, np.integer, np.floating)):
-        if column is not None and isinstance(value, (float, np.floating)) and not abs(value) <= EXACT:
+        if column is not None and isinstance(value, (float, np.floating)) and not abs(float(value)) <= EXACT:
             raise PipelineError(f"{where}: {value} is a number that may have lost digits or a word; give it as text")
         text = value_text(value if isinstance(value, (int, np.integer)) else float(value))
         if column is None or not column.digits:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -59,6 +59,9 @@ PATTERNS = {name: re.compile(form + CLOCK + ZONE) for name, form in FORMS.items(
 WHOLE_DAYS = re.compile(r"\d{4}-\d{2}-\d{2}")
 # Days since 1899-12-30, as spreadsheets count them: 1927 to 2119.
 DAY_DIGITS = re.compile(r"(19|20)\d{2}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")
+MANY_DAYS = 20
+# With a year of two digits, at either end.
+SHORT_YEAR = re.compile(r"(?:.*\D)?\d{1,2}\D(?:\d{1,2}|[^\W\d]+)\D\d{2}(?: .*)?|\d{2}[-/.]\d{1,2}[-/.]\d{1,2}")
 SERIAL = re.compile(r"[1-7]\d{4}(?:\.\d+)?")
 # Names of columns that hold a day: only there are bare digits one.
 DATE_NAME = re.compile(
@@ -82,12 +85,12 @@ class DateEvidence:
     doubtful: str = ""
 
 
-def find_dates(values: Iterable[str], name: str, dayfirst: bool | None = None) -> DateEvidence:
+def find_dates(values: Sequence[str], name: str, dayfirst: bool | None = None) -> DateEvidence:
     """How the distinct values of the column `name` are written; `dayfirst` where they do not tell it."""
     texts = pd.Series(list(values), dtype=object)
     if texts.empty:
         return DateEvidence()
-    by_digits = DATE_NAME.fullmatch(name) is not None or all(map(DAY_DIGITS.fullmatch, texts))
+    by_digits = DATE_NAME.fullmatch(name) is not None or are_days(values)
     if by_digits and texts.str.fullmatch(SERIAL.pattern).all():
         return DateEvidence(Dates("spreadsheet days"))
     others = texts[~texts.str.fullmatch(PATTERNS["iso"].pattern)]
@@ -112,6 +115,11 @@ def find_dates(values: Iterable[str], name: str, dayfirst: bool | None = None) -
     if fits and fits[0].form in ORDERS and not by_digits and others.map(_like_a_version).all():
         return DateEvidence()
     return DateEvidence(fits[0] if fits else None)
+
+
+def are_days(values: Sequence[str]) -> bool:
+    """Whether numbers are days, whatever the header says: many different ones, each as 20240131."""
+    return len(values) >= MANY_DAYS and all(map(DAY_DIGITS.fullmatch, values))
 
 
 def zone_of(text: str, form: str) -> str:

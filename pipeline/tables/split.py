@@ -227,7 +227,9 @@ def fold_indices(
     regression = dataset.task == "regression"
     smallest = len(y) if regression else int(np.unique(y, return_counts=True)[1].min())
     if smallest < config.folds:
-        raise PipelineError(f"{dataset.file}: {smallest} rows of the smallest class cannot fill {config.folds} folds")
+        which = "rows" if regression else "rows of the smallest class"
+        mend = "lower `folds` or `test_size`, or raise `tuning.search_rows`, in params.yaml"
+        raise PipelineError(f"{dataset.file}: {smallest} {which} cannot fill {config.folds} folds; {mend}")
     groups = group_labels(X, dataset) if dataset.group else None
     if groups is not None and len(np.unique(groups)) < config.folds:
         raise PipelineError(f"{dataset.file}: fewer groups in {dataset.group} than {config.folds} folds")
