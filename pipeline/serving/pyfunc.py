@@ -11,6 +11,8 @@ import pandas as pd
 from sklearn.base import is_classifier
 from sklearn.pipeline import Pipeline
 
+from pipeline.console import PipelineError
+
 
 class ServedModel:
     """A logged model as MLflow calls it."""
@@ -19,7 +21,14 @@ class ServedModel:
         self.model = model
 
     def predict(self, rows: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame | np.ndarray:
-        return predictions(self.model, rows)
+        """As `predictions`, with a mistake in the rows told as MLflow's server tells the caller's mistakes."""
+        try:
+            return predictions(self.model, rows)
+        except PipelineError as error:
+            from mlflow.exceptions import MlflowException
+            from mlflow.protos.databricks_pb2 import BAD_REQUEST
+
+            raise MlflowException(str(error), error_code=BAD_REQUEST) from None
 
 
 def predictions(model: Pipeline, rows: pd.DataFrame) -> pd.DataFrame | np.ndarray:
