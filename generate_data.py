@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 GENERATORS_FOLDER = Path("pipeline/generators")
+# Settings of a dataset that are text, whatever they look like.
+TEXTS = ("sheet", "table", "encoding", "delimiter", "decimal", "task", "metric", "evaluation", "tune")
 # More generated rows than this go into Parquet: a CSV file of them takes minutes to write and to read in every stage.
 CSV_ROWS = 1_000_000
 
@@ -92,9 +94,9 @@ def describe(config: Config, file: Path, name: str, target: str | None, further:
     settings = {}
     for setting in further:
         key, sign, value = setting.partition("=")
-        if not sign or not value:
-            raise PipelineError(f"--set {setting}: give KEY=VALUE")
-        settings[key] = yaml_value(value)
+        if not sign or not value or key in ("source", "file", "target"):
+            raise PipelineError(f"--set {setting}: give KEY=VALUE, and no source, file or target")
+        settings[key] = value if key in TEXTS else yaml_value(value)
     table, text, config = new_dataset(file, name or dataset_name(file, config), target, settings)
     lines = [*found_words(table, config.gates_of(table.dataset)[0]), "", *column_lines(table.understood)]
     print("\n".join(f"# {line}".rstrip() for line in lines))

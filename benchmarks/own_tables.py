@@ -44,12 +44,13 @@ def written_by_hand(task: str, X: pd.DataFrame) -> list[Pipeline]:
     """What a careful person writes for a table of mixed columns: boosting on native categories, and a linear model."""
     numbers, others = make_column_selector(dtype_include="number"), make_column_selector(dtype_exclude="number")
     codes = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1, max_categories=200)
-    coded = ColumnTransformer([("others", codes, others), ("numbers", "passthrough", numbers)])
+    coded = ColumnTransformer([("others", codes, others), ("numbers", "passthrough", numbers)], sparse_threshold=0)
     scaled = ColumnTransformer(
         [
             ("others", OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=5), others),
             ("numbers", make_pipeline(SimpleImputer(strategy="median"), StandardScaler()), numbers),
-        ]
+        ],
+        sparse_threshold=0,
     )
     boosting = HistGradientBoostingRegressor if task == "regression" else HistGradientBoostingClassifier
     native = list(range(len(others(X))))

@@ -30,6 +30,7 @@ def predict_file(name: str, config: Config, source: Path, output: Path) -> int:
     """
     from pipeline.store.connect import open_store
     from pipeline.store.registry import run_with_alias
+    from pipeline.tables.csv_text import quoting_of
     from pipeline.tables.parts import read_parts
     from pipeline.tables.read import given_layout, kept_layout
 
@@ -39,12 +40,15 @@ def predict_file(name: str, config: Config, source: Path, output: Path) -> int:
     if source.resolve() == output.resolve():
         raise PipelineError(f"{output}: is the file with the rows; give another name for the predictions")
     model, done = champion[1].served_model(), 0
+    if "read" not in model.named_steps:
+        raise PipelineError(f"{name}: its champion does not read rows by itself; train, compare and promote again")
 
     def write(temporary: Path) -> None:
         nonlocal done
         with temporary.open("w", encoding="utf-8", newline="") as file:
             for part in read_parts(source, "give an existing file", given_layout(dataset), kept_layout(dataset), ROWS):
-                with_predictions(model, part, source, done).to_csv(file, index=False, header=not done)
+                answered = with_predictions(model, part, source, done)
+                answered.to_csv(file, index=False, header=not done, lineterminator="\n", quoting=quoting_of(answered))
                 done += len(part)
 
     write_atomic(output, write)
@@ -57,14 +61,20 @@ def with_predictions(model: Pipeline, rows: pd.DataFrame, source: Path, before: 
     """
     import pandas as pd
 
+    from pipeline.serving.model import as_written
     from pipeline.serving.pyfunc import predictions
 
     # what is missing is None, as nothing was lost in reading
     words = rows.select_dtypes(object)
-    plain = rows.assign(**{str(name): words[name].where(words[name].notna(), None) for name in words})
-    plain = plain.set_axis(range(before, before + len(rows)))
+    plain = rows.set_axis(range(before, before + len(rows)))
+    plain[[*words]] = words.where(words.notna(), None).to_numpy()
+    # numbers of a typed format are beyond doubt, however the source wrote them
+    read = plain.copy()
+    for name, column in model[0].columns.items():
+        if name in read:
+            read[name] = as_written(read[name], column)
     try:
-        found = predictions(model, plain)
+        found = predictions(model, read)
     except PipelineError as error:
         raise PipelineError(f"{source}: {error}") from None
     answer = found if isinstance(found, pd.DataFrame) else pd.DataFrame({"prediction": found}, index=plain.index)

@@ -298,10 +298,12 @@ class Config(_Section):
         _check_cases("models", self.models)
         if EVERY in self.datasets:
             raise _mistake(f"--dataset {EVERY} stands for every dataset; give another name", "datasets", EVERY)
+        sources = {Path(table.source).resolve(): name for name, table in self.datasets.items()}
         for name, table in self.datasets.items():
             key, metrics = ("datasets", name), metrics_of(table.task)
-            if Path(table.file) == Path(table.source):
-                raise _mistake("is the source itself, which would be overwritten; give another name", *key, "file")
+            if (of := sources.get(Path(table.file).resolve())) is not None:
+                whose = "the source itself" if of == name else f"the source of {of}"
+                raise _mistake(f"is {whose}, which would be overwritten; give another name", *key, "file")
             if (other := files.setdefault(table.file.casefold(), name)) != name:
                 raise _mistake(f"{table.file} is the file of {other} too; give another name", *key, "file")
             if table.target in table.drop:
@@ -351,6 +353,9 @@ class Config(_Section):
         facts = read_json(path, command) if needed or path.exists() else {"target": given.target}
         if not isinstance(facts, dict) or facts.get("target") != given.target:
             raise PipelineError(f"{path}: is of another target than {given.target}; make it with `{command}`")
+        reading = facts.get("reading", {})
+        if reading and reading.get("settings") != reading_settings(given):
+            raise PipelineError(f"{path}: its table was read by other settings; read it again with `{command}`")
         task: Any = given.task or facts.get("task")
         # what was found for another task says nothing of this one
         found = facts if facts.get("task") == task else {}
@@ -359,10 +364,10 @@ class Config(_Section):
                 given,
                 task=task,
                 metric=given.metric or default_metric(task),
-                positive=found.get("positive") if given.positive is None else given.positive,
+                positive=found.get("positive", given.positive),
                 evaluation=given.evaluation or found.get("evaluation", "holdout"),
                 types={**facts.get("types", {}), **given.types},
-                reading=facts.get("reading", {}),
+                reading=reading,
                 classes=tuple(sorted(facts.get("class_share") or ())),
             )
         except (StopIteration, TypeError, ValidationError):
@@ -429,6 +434,12 @@ def _first_mistake(failed: ValidationError, lines: Collection[Key]) -> tuple[Key
     found = type(value).__name__ if isinstance(value, (dict, list)) else repr(value)
     words = WORDS.get(context.get("pattern", error["type"]), "{msg}, found {found}")
     return key, words.format(found=found, msg=error["msg"].replace("Input should be", "expected"), **context)
+
+
+def reading_settings(dataset: Dataset) -> dict[str, Any]:
+    """The settings of a dataset that say how its source is read, as JSON's values, where they are set."""
+    keys = ("types", "drop", "missing", "decimal", "dayfirst", "delimiter", "encoding", "sheet", "table")
+    return json.loads(json.dumps({key: getattr(dataset, key) for key in keys if getattr(dataset, key)}, default=dict))
 
 
 def settings_sha256(config: Config, dataset: Dataset) -> str:

@@ -12,6 +12,7 @@ from scipy.stats import ks_2samp
 
 import generate_data
 from benchmarks.calibrate import PUBLISHED, PUBLISHED_TUNED
+from pipeline.console import PipelineError
 from pipeline.files import file_sha256
 from pipeline.generators import GENERATORS
 from pipeline.settings import load_config, settings_sha256
@@ -212,17 +213,43 @@ def test_flags_that_go_together(project: Path, words: list[str]) -> None:
 
 
 def test_a_table_that_cannot_be_described_exits_2(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_houses().to_csv("table.csv", index=False)
     for words, error in (
         (["no.csv"], "no.csv: not found; give an existing file"),
-        (["data/houses.csv", "--target", "prize"], "no column 'prize'"),
-        (["data/houses.csv", "--set", "sizes=3"], "datasets.houses_2.sizes: 'sizes' is unknown"),
-        (["data/houses.csv", "--set", "sheet"], "--set sheet: give KEY=VALUE"),
-        (["data/houses.csv", "--set", "sheet=a"], "data/houses.csv: has no sheets"),
+        (["table.csv", "--target", "prize"], "no column 'prize'"),
+        (["table.csv", "--set", "sizes=3"], "datasets.table.sizes: 'sizes' is unknown"),
+        (["table.csv", "--set", "sheet"], "--set sheet: give KEY=VALUE"),
+        (["table.csv", "--set", "target=kind"], "--set target=kind: give KEY=VALUE, and no source, file or target"),
+        (["table.csv", "--set", "sheet=2024"], "table.csv: has no sheets"),
+        (["table.csv", "--set", "dayfirst=2024-13-45"], "datasets.table.dayfirst"),
+        (["data/houses.csv"], "datasets.houses.file: is the source of houses_2, which would be overwritten"),
     ):
         assert generate_data.main(["--describe", *words]) == 2
         told = capsys.readouterr().err
         assert error in told
         assert len(told.splitlines()) == 1
+
+
+def test_a_table_is_never_written_over_the_file_that_it_comes_from(project: Path) -> None:
+    own = "a;b\n" + "".join(f"{i % 7};{i % 2}\n" for i in range(60))
+    Path("data/own.csv").write_text(own)
+    assert generate_data.main(["--add", "own", str(Path("data/own.csv").resolve())]) == 0
+    assert generate_data.main(["--dataset", "own"]) == 0
+    assert Path("data/own.csv").read_text() == own
+    assert Path("data/own_taken_in.csv").exists()
+
+
+def test_facts_of_other_settings_are_not_learned_by(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("x.csv").write_text("share,price\n" + "".join(f"{i} %,{i}.5\n" for i in range(60)))
+    assert generate_data.main(["--dataset", "houses"]) == 0
+    params = Path("params.yaml").read_text()
+    Path("params.yaml").write_text(params.replace("target: price", "target: price\n    types: {share: category}"))
+    with pytest.raises(
+        PipelineError, match=r"was read by other settings; read it again with `python generate_data\.py"
+    ):
+        load_config().dataset("houses")
+    assert generate_data.main(["--dataset", "houses"]) == 0
+    assert load_config().dataset("houses").types["share"] == "category"
 
 
 def test_a_word_in_a_column_of_numbers_is_warned_of(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,8 +17,10 @@ from pipeline.tables.numbers import Numbers, find_numbers, number_text, read_num
 
 
 def read(values: list[str], decimal: str = "") -> list[float]:
-    evidence = find_numbers(values, decimal)
+    evidence = find_numbers(values)
     assert not evidence.word
+    if decimal and not evidence.numbers.decimal:
+        evidence = evidence.told(decimal)
     return read_numbers(pd.Series(values, dtype=object), evidence.numbers).tolist()
 
 
@@ -101,7 +103,11 @@ def test_a_kept_way_of_writing_refuses_what_does_not_fit() -> None:
     def one(text: str, numbers: Numbers) -> float:
         return float(read_numbers(pd.Series([text], dtype=object), numbers)[0])
 
-    assert one("1.234", Numbers(",")) == 1234
+    assert one("1.234", Numbers(",", grouped=True)) == 1234
+    # where thousands were never set apart, it may be another's point
+    assert math.isnan(one("1.234", Numbers(",")))
+    assert one("1.234,5", Numbers(",")) == 1234.5
+    assert math.isnan(one("5", Numbers(".", "kg")))
     assert math.isnan(one("1.5", Numbers(",")))
     assert math.isnan(one("1,5", Numbers(".")))
     # nothing has told the sign: what reads alike by both, or by one only, is a number

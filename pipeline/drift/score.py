@@ -17,7 +17,7 @@ from pipeline.settings import Dataset
 from pipeline.store.connect import open_store
 from pipeline.store.runs import run_of
 from pipeline.tables.split import features_and_target
-from pipeline.training.fit import predict
+from pipeline.training.fit import columns_of_other_kind, predict
 
 # Current rows that the model is scored on: the interval of more is narrower than anyone needs.
 SCORE_ROWS = 50_000
@@ -61,6 +61,9 @@ def score_on_current(dataset: Dataset, results: Results, current: pd.DataFrame, 
     absent = [name for name in model.feature_names_in_ if name not in X]
     if absent:
         raise PipelineError(f"the model needs {listed(absent)}, absent from the current table")
+    other = columns_of_other_kind(model, X[X.columns[X.notna().any()]])
+    if other:
+        raise PipelineError(f"the model cannot read the current rows: {listed(other)} is written otherwise")
     try:
         predictions = predict(model, X[list(model.feature_names_in_)], y, dataset.task)
     except (TypeError, ValueError) as error:

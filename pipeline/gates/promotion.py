@@ -26,8 +26,9 @@ from pipeline.store.registry import (
 )
 from pipeline.store.runs import StoredRun, run_of
 from pipeline.tables.split import Parts, load_parts
-from pipeline.training.fit import predict
+from pipeline.training.fit import columns_of_other_kind, predict
 
+MIDNIGHT = r"(?<=\d{4}-\d{2}-\d{2})T00:00:00(\.0+)?$"
 # An artifact of a promoted run: hashes of the rows that it was trained on.
 TRAINING_ROWS = "training_rows.txt"
 
@@ -93,6 +94,8 @@ def contest(
     if compared is None:
         if not set(reigning.feature_names_in_) <= set(parts.test.X):
             return True, "the table lacks columns of"
+        if columns_of_other_kind(reigning, parts.test.X):
+            return True, "the table has columns of other kinds than"
         unseen = np.array([row not in known for row in row_hashes(parts.test.X)])
         X, y = parts.test.X[unseen], parts.test.y[unseen]
         if len(np.unique(y)) < 2:
@@ -114,7 +117,10 @@ def recorded_predictions(dataset: Dataset, *runs: StoredRun) -> list[Predictions
 
 
 def row_hashes(frame: pd.DataFrame) -> list[str]:
-    """A 64-bit hash of each row's values, as text."""
+    """A 64-bit hash of each row's values, as text; a day is the same with midnight written out."""
+    words = frame.select_dtypes(object)
+    frame = frame.copy()
+    frame[[*words]] = words.replace(MIDNIGHT, "", regex=True)
     return [f"{value:016x}" for value in hash_pandas_object(frame, index=False)]
 
 

@@ -139,9 +139,11 @@ def _after_comments(text: str, end: int, indent: int) -> int:
 def yaml_value(text: str) -> Any:
     """A value as params.yaml would have it; what YAML cannot read is text. A comma and the like need no quotes here."""
     try:
-        return _read(text)
-    except YAMLError:
+        value = _read(text)
+    except (YAMLError, ValueError):
         return text
+    # a date, or a list of one nothing, was meant as it stands
+    return value if isinstance(value, (str, int, float, bool, dict, list)) and value != [None] else text
 
 
 def _read(text: str) -> Any:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from pipeline.console import PipelineError
 from pipeline.settings import Dataset
-from pipeline.tables.columns import Column, as_text, at, is_number, value_text
+from pipeline.tables.columns import Column, as_text, at, is_number, is_typed_number, trimmed, value_text
 from pipeline.tables.dates import (
     DATE_NAME,
     ORDERS,
@@ -21,6 +21,7 @@ from pipeline.tables.dates import (
     DateEvidence,
     Dates,
     are_days,
+    are_months,
     find_dates,
     read_dates,
 )
@@ -36,9 +37,9 @@ EXACT_DIGITS = 15
 LONG_CODE, CODES_DISTINCT = 9, 0.5
 # By its last word, or with a word for number behind it, in the languages of exports; and a few whole names.
 CODE_NAME = re.compile(
-    r"(.*_)?(phone|telephone|telefono?|tel|mobile?|handy|fax|msisdn|zip|zip_?code|postcode|plz|postleitzahl|cap|iban|bic|ssn|sku"
+    r"(.*_)?(phone|telephone|telefono?|tel|mobile?|handy|fax|msisdn|zip|zip_?code|postcode|plz|postleitzahl|iban|bic|ssn|sku"
     r"|ean|upc|gtin|isbn|imei|barcode|siret|siren|passport|mcc|naics|icd_?\d*|code|codes|id|ids|uuid|konto|kostenstelle"
-    r"|departement|version|chapter|account|acct|[a-z]+(nr|nummer|number))"
+    r"|departement|version|chapter|account|acct|[a-z]+(nr|nummer|number))|cap"
     r"|(.*_)?(phone|telephone|tel|mobile|fax|account|acct|card|konto|policy|invoice|order|contract|tax|vat|serial|licen[cs]e"
     r"|article|artikel|item|kunden|customer|client|part)_(number|no|nr|num|nummer)|(code|codigo|codice)_.*"
 )
@@ -109,12 +110,14 @@ class Hints:
 @dataclass(frozen=True)
 class Seen:
     """A column as its source has it: trimmed `text` (n,) without what the settings list as missing, its distinct
-    `values`, and among them the `marks` of missing numbers. `source`: number, time or text, as the format types it.
+    `values` but for the `marks` of missing numbers, and those `written` as text. `source`: number, time or text, as the
+    format types it.
     """
 
     name: str
     text: pd.Series
     values: Sequence[str]
+    written: Sequence[str]
     marks: Sequence[str]
     source: str
 
@@ -136,7 +139,8 @@ def decide_columns(seen: Mapping[str, Seen], dataset: Dataset) -> dict[str, Deci
     """
     found = {name: evidence_of(column, dataset) for name, column in seen.items()}
     written = [found[name] for name, column in seen.items() if column.source == "text"]
-    signs = {numbers.numbers.decimal for numbers, _ in written if not numbers.word} - {""}
+    quantities = [found[name][0] for name, column in seen.items() if column.source == "text" and not why_code(column)]
+    signs = {numbers.numbers.decimal for numbers in quantities if not numbers.word} - {""}
     orders = {
         dates.dates.form == "day first"
         for _, dates in written
@@ -153,7 +157,10 @@ def look_at(name: str, raw: pd.Series, dataset: Dataset) -> Seen:
     distinct = [value for value in text.unique() if value is not None]
     source = "number" if is_number(raw) else "time" if pd.api.types.is_datetime64_any_dtype(raw) else "text"
     marks = {value for value in distinct if is_mark(value)}
-    return Seen(name, text, [value for value in distinct if value not in marks], sorted(marks), source)
+    values = [value for value in distinct if value not in marks]
+    mixed = raw.dtype == object and raw.map(is_typed_number).any()
+    words = {trimmed(value) for value in raw if isinstance(value, str)} if mixed else set(values)
+    return Seen(name, text, values, [value for value in values if value in words], sorted(marks), source)
 
 
 def evidence_of(seen: Seen, dataset: Dataset) -> tuple[Evidence, DateEvidence]:
@@ -163,7 +170,9 @@ def evidence_of(seen: Seen, dataset: Dataset) -> tuple[Evidence, DateEvidence]:
     if seen.source == "number" and kind in ("", "number"):
         numbers = Evidence(Numbers("."))
     elif seen.source == "text" and (kind == "number" or (not kind and seen.values and not seen.leading_zeros)):
-        numbers = find_numbers(seen.values)
+        numbers = find_numbers(seen.written) if seen.written else Evidence(Numbers("."))
+        # 10.2023 and 2023.01 among others are months
+        numbers = replace(numbers, word=seen.values[0]) if not kind and are_months(seen.values) else numbers
     # bare numbers are dates only where the header says so
     if kind == "date" or (not kind and (numbers.word or DATE_NAME.fullmatch(name) or are_days(seen.values))):
         dates = find_dates(seen.values, name, by_column(dataset.dayfirst, name))
@@ -198,7 +207,7 @@ def decide(seen: Seen, numbers: Evidence, dates: DateEvidence, hints: Hints, dat
         )
     by_others = not told and bool(numbers.doubtful) and hints.decimal != ""
     if not numbers.word and not numbers.numbers.decimal and (told or hints.decimal):
-        numbers = replace(numbers, numbers=replace(numbers.numbers, decimal=told or hints.decimal), doubtful="")
+        numbers = numbers.told(told or hints.decimal)
     if kind == "number" or not numbers.word:
         code = "" if kind else why_code(seen)
         if code:
@@ -303,7 +312,7 @@ def why_code(seen: Seen) -> str:
     digits = [SEPARATORS.sub("", value.removesuffix(".0") if seen.source == "number" else value) for value in sample]
     if CODE_NAME.fullmatch(plain) and all(map(str.isdecimal, digits)):
         return "by its name it holds codes, no quantities"
-    if not all(map(WHOLE.fullmatch, sample)) or not all(map(WHOLE.fullmatch, seen.values)):
+    if not sample or not all(map(WHOLE.fullmatch, sample)) or not all(map(WHOLE.fullmatch, seen.values)):
         return ""
     widths = {len(value.removesuffix(".0")) for value in seen.values}
     if max(widths) > EXACT_DIGITS:

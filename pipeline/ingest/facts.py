@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Mapping, Sequence
 from itertools import chain, count
@@ -17,7 +16,8 @@ from pipeline.ingest.add import STEP, add_entry, entry_lines
 from pipeline.ingest.columns import Understood
 from pipeline.ingest.infer import Table, take_in
 from pipeline.settings import EVERY, PARAMS_FILE, Config, Gate, read_config
-from pipeline.tables.columns import value_text
+from pipeline.tables.columns import EXACT, value_text
+from pipeline.tables.csv_text import quoting_of
 from pipeline.tables.formats import read_source
 from pipeline.tables.read import given_layout
 
@@ -30,12 +30,9 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
     if path.suffix == ".parquet":
         write_atomic(path, lambda temporary: frame.to_parquet(temporary, index=False))
     else:
-        shown = frame.assign(**{name: frame[name].astype("Int64") for name in frame if _is_whole(frame[name])})
-        words = [pd.Series(frame.columns), *(frame[name] for name in frame if frame[name].dtype == object)]
-        # the csv module of Python 3.11 and 3.12 takes a carriage return for no reason to quote
-        returns = any(column.astype(str).str.contains("\r", regex=False).any() for column in words)
-        options: dict[str, Any] = {"quoting": csv.QUOTE_NONNUMERIC} if returns else {}
-        write_atomic(path, lambda temporary: shown.to_csv(temporary, index=False, lineterminator="\n", **options))
+        shown = pd.DataFrame({name: _as_whole(frame[name]) for name in frame})
+        options: dict[str, Any] = {"index": False, "lineterminator": "\n", "quoting": quoting_of(frame)}
+        write_atomic(path, lambda temporary: shown.to_csv(temporary, **options))
 
 
 def facts_of(table: Table) -> dict[str, Any]:
@@ -103,7 +100,8 @@ def new_dataset(file: Path, name: str, target: str | None, settings: Mapping[str
     """
     ending = ".parquet" if file.suffix == ".parquet" or file.is_dir() else ".csv"
     copy = Path("data") / f"{name}{ending}"
-    copy = copy.with_stem(f"{name}_taken_in") if copy == file else copy
+    # never the file of anything that is there already
+    copy = copy.with_stem(f"{name}_taken_in") if copy.exists() else copy
     entry = {"source": str(file), "file": copy.as_posix(), "target": target or "?", **settings}
     given = read_config(PARAMS_FILE, add_entry(PARAMS_FILE, name, entry)).datasets[name]
     raw, layout = read_source(file, "give an existing file", given_layout(given))
@@ -136,6 +134,8 @@ def lines_to_paste(table: Table, settings: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _is_whole(column: pd.Series) -> bool:
-    """Floats that are whole numbers, and small enough to be exact ones."""
-    return column.dtype == "float64" and bool(((column.dropna() % 1 == 0) & (column.dropna().abs() < 2**53)).all())
+def _as_whole(column: pd.Series) -> pd.Series:
+    """Floats that are whole numbers, and small enough to be exact ones, without a point; other columns as they are."""
+    numbers = column.dropna() if column.dtype == "float64" else pd.Series(dtype="float64")
+    whole = len(numbers) > 0 and bool(((numbers % 1 == 0) & (numbers.abs() < EXACT)).all())
+    return column.astype("Int64") if whole else column

@@ -16,7 +16,7 @@ from pipeline.console import PipelineError, nearest
 from pipeline.generators import CEILINGS
 from pipeline.ingest.columns import CODES, Decision, Seen, Understood, decide_columns, look_at, odd_one_out, sentinel
 from pipeline.metrics import default_metric
-from pipeline.settings import Config, Dataset
+from pipeline.settings import Config, Dataset, reading_settings
 from pipeline.tables.columns import Column, as_facts, normalise_types, read_columns, value_text
 from pipeline.tables.csv_text import Layout
 from pipeline.tables.formats import read_source
@@ -96,7 +96,8 @@ def calibrated(dataset: Dataset, made: pd.DataFrame, ceiling: float, config: Con
 def take_in_file(dataset: Dataset, config: Config) -> Table:
     """A user's table, read from its source. PipelineError: as read_source and take_in."""
     mend = f"put the table there, or mend datasets.{dataset.name}.source in params.yaml"
-    return take_in(dataset, *read_source(Path(dataset.source), mend, given_layout(dataset)), config)
+    raw, layout = read_source(Path(dataset.source), mend, given_layout(dataset))
+    return take_in(dataset, raw, layout, config)
 
 
 def take_in(dataset: Dataset, raw: pd.DataFrame, layout: Layout, config: Config) -> Table:
@@ -104,6 +105,9 @@ def take_in(dataset: Dataset, raw: pd.DataFrame, layout: Layout, config: Config)
     learned from as params.yaml says.
     """
     source = dataset.source
+    for what in ("sheet", "table"):
+        if getattr(dataset, what) and not getattr(layout, what):
+            raise PipelineError(f"{source}: has no {what}s; take `{what}:` out of its settings")
     check_names(dataset, raw)
     seen = {str(name): look_at(str(name), raw[name], dataset) for name in raw}
     decisions, warnings = decide_columns(seen, dataset), list[str]()
@@ -133,6 +137,7 @@ def take_in(dataset: Dataset, raw: pd.DataFrame, layout: Layout, config: Config)
     types = {name: column.kind for name, column in columns.items()}
     ignored = ignored_columns(frame, types, dataset)
     reading = {
+        "settings": reading_settings(dataset),
         "layout": {name: value for name, value in asdict(layout).items() if value},
         "columns": {name: facts for name, column in columns.items() if (facts := as_facts(column))},
     }
@@ -272,7 +277,11 @@ def complete(dataset: Dataset, frame: pd.DataFrame, config: Config) -> tuple[Dat
         raise PipelineError(
             f"{dataset.source}: target {dataset.target} has {len(counts):,} different texts, no classes"
         )
-    positive = dataset.positive
+    # 1 is the class 1, also where classes are words, and true the class True
+    same = {value_text(value): value for value in counts.index}
+    positive = same.get(value_text(dataset.positive), dataset.positive)
+    if isinstance(positive, float) and positive.is_integer():
+        positive = int(positive)
     if task == "binary" and positive is None:
         positive, why = positive_class(counts)
         reasons.append(f"positive class {value_text(positive)}: {why}; set `positive` where that is wrong")

@@ -7,6 +7,7 @@ of this project.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
@@ -15,8 +16,8 @@ from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
 from sklearn.pipeline import Pipeline
 
 from pipeline.console import PipelineError
-from pipeline.tables.columns import Column, read_columns
-from pipeline.tables.numbers import Numbers, number_text
+from pipeline.tables.columns import Column, is_number, read_columns
+from pipeline.tables.numbers import CURRENCIES, Numbers, number_text
 
 ROWS = "the rows"
 
@@ -93,13 +94,15 @@ def served(model: Pipeline, columns: Mapping[str, Column], words: Sequence[Any])
 def example_rows(rows: pd.DataFrame, model: Pipeline) -> pd.DataFrame:
     """Rows of a table in data/ as the source would have them, with the columns that a served model reads."""
     columns = model[0].columns
-    written = {
-        name: rows[name].map(lambda value, form=column.numbers: number_text(value, form), na_action="ignore")
-        if column.kind == "number" and column.numbers != Numbers(".")
-        else rows[name]
-        for name, column in columns.items()
-    }
+    written = {name: as_written(rows[name], column) for name, column in columns.items()}
     return pd.DataFrame({name: values.astype(object).where(values.notna(), None) for name, values in written.items()})
+
+
+def as_written(values: pd.Series, column: Column) -> pd.Series:
+    """Numbers of a typed column (n,) as the source would write them, where that is not plainly; others as they are."""
+    if column.kind != "number" or column.numbers == Numbers(".") or not is_number(values):
+        return values
+    return values.astype("float64").map(lambda value: number_text(value, column.numbers), na_action="ignore")
 
 
 def trained(model: Pipeline) -> Pipeline:
@@ -112,7 +115,7 @@ def trained(model: Pipeline) -> Pipeline:
 def lost_in_reading(values: pd.Series, column: Column) -> str:
     """What other programs may have lost in reading a column before, in words; empty where nothing."""
     bare = [value for value in values if not isinstance(value, str) and value is not None]
-    if column.na_words and any(isinstance(value, float) for value in bare):
+    if column.na_words and any(isinstance(value, (float, np.floating)) for value in bare):
         return "an empty value may be a word such as None that was read as missing"
     numbers = pd.to_numeric(pd.Series(bare, dtype=object), errors="coerce").dropna()
     if numbers.empty:
@@ -121,9 +124,10 @@ def lost_in_reading(values: pd.Series, column: Column) -> str:
         return "its values are dates, and these are bare numbers"
     if column.kind != "number":
         return ""
-    if column.numbers.affix == "%":
-        return "its values are percents, and these are bare numbers"
-    if column.numbers.decimal == "," and any(isinstance(value, float) and value == value for value in bare):
+    if column.numbers.affix and column.numbers.affix not in CURRENCIES:
+        return f"its values are in {column.numbers.affix}, and these are bare numbers"
+    whole = all(isinstance(value, Integral) or value != value for value in bare)
+    if column.numbers.decimal == "," and not whole:
         return "its values have a decimal comma, and these were read with a decimal point"
     if not column.numbers.decimal and (numbers % 1 != 0).any():
         return "its values are whole numbers, and these are not"

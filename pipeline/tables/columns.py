@@ -6,8 +6,10 @@ else: categories, text, and dates as ISO 8601, so that a row means the same in a
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -106,9 +108,8 @@ def read_columns(frame: pd.DataFrame, columns: Mapping[str, Column], where: str,
 def read_column(values: pd.Series, column: Column, where: str) -> pd.Series:
     """One column by its kind: float64, or text; NaN or None where a value is missing or does not fit."""
     if column.kind == "number":
-        typed = is_number(values)
-        found = values.astype("float64") if typed else read_numbers(as_text(values), column.numbers)
-        return found.mask(_marked(values if typed else as_text(values), column)) if column.marks else found
+        found = _numbers(values, column)
+        return found.mask(_marked(values if is_number(values) else as_text(values), column)) if column.marks else found
     text = as_text(values, column, where)
     text = text.where(~_marked(text, column), None)
     if column.kind == "date":
@@ -188,7 +189,7 @@ def _word(value: Any, column: Column | None, where: str) -> str:
         if column.digits == "no" or "." in text:
             raise PipelineError(f"{where}: {text} is a number, its values are words such as 007; give it as text")
         return text.zfill(int(column.digits))
-    return value.isoformat() if hasattr(value, "isoformat") else str(value).strip()
+    return value.isoformat() if hasattr(value, "isoformat") else trimmed(str(value))
 
 
 def _marked(values: pd.Series, column: Column) -> pd.Series:
@@ -197,10 +198,23 @@ def _marked(values: pd.Series, column: Column) -> pd.Series:
         return pd.Series(False, index=values.index)
     marked = values.isin(column.marks)
     if column.kind == "number":
-        numbers = exact_numbers(pd.Series(column.marks, dtype=object)).dropna()
-        found = values.astype("float64") if is_number(values) else read_numbers(values, column.numbers)
-        marked |= found.isin(numbers)
+        listed = exact_numbers(pd.Series(column.marks, dtype=object)).dropna()
+        marked |= _numbers(values, column).isin(listed)
     return marked
+
+
+def _numbers(values: pd.Series, column: Column) -> pd.Series:
+    """Floats: numbers of a typed format as they are, text by the column's way of writing."""
+    if is_number(values):
+        return values.astype("float64")
+    typed = values.map(is_typed_number).to_numpy(dtype=bool)
+    found = read_numbers(as_text(values.mask(typed, None)) if typed.any() else as_text(values), column.numbers)
+    return found.mask(typed, values.where(typed).astype("float64")) if typed.any() else found
+
+
+def is_typed_number(value: object) -> bool:
+    """Whether a value is a number already, and no text of one."""
+    return isinstance(value, (numbers.Real, Decimal)) and not isinstance(value, (bool, np.bool_)) and value == value
 
 
 def _faulty(values: pd.Series, found: pd.Series, column: Column) -> np.ndarray:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -66,9 +67,12 @@ def cut_at(path: Path, text: str, given: Layout, kept: Layout) -> tuple[str, str
     return text, given.delimiter or (named[1] if named else find_delimiter(path, text, kept.delimiter))
 
 
-def csv_frames(path: Path, text: Iterable[str], delimiter: str, rows: int = 100_000) -> Iterator[pd.DataFrame]:
+def csv_frames(
+    path: Path, text: Iterable[str], delimiter: str, rows: int = 100_000, own: bool = False
+) -> Iterator[pd.DataFrame]:
     """The rows of a CSV file as frames of text with at most so many rows, None where a field is empty; one frame at
-    least. PipelineError: a ragged row, a quote left open, no header; the message names the line.
+    least; the pipeline's `own` files have a header, whatever it looks like. PipelineError: a ragged row, a quote left
+    open, no header; the message names the line.
     """
     reader = csv.reader(text, delimiter=delimiter, strict=True)
     # a cell may hold any text; an open quote is named where the file ends
@@ -79,7 +83,7 @@ def csv_frames(path: Path, text: Iterable[str], delimiter: str, rows: int = 100_
     try:
         for row in reader:
             if not names:
-                names = header_names(path, row)
+                names = distinct_names(path, row) if own else header_names(path, row)
             elif row and len(row) != len(names):
                 raise PipelineError(
                     f"{path}: line {line} has {len(row)} fields, the header has {len(names)}; mend the line"
@@ -187,6 +191,15 @@ def header_names(path: Path, row: Sequence[str]) -> list[str]:
     if any(re.fullmatch(r"[-+]?\d+[.,]\d+", name.strip()) for name in row):
         raise PipelineError(f"{path}: line 1 holds numbers, not names of columns; add a line of names")
     return distinct_names(path, row)
+
+
+def quoting_of(frame: pd.DataFrame) -> Any:
+    """How a table is quoted as CSV: all of its text where it holds a carriage return, which the csv module of Python
+    3.11 and 3.12 takes for no reason to quote.
+    """
+    words = [pd.Series(frame.columns), *(frame[name] for name in frame if frame[name].dtype == object)]
+    returns = any(column.astype(str).str.contains("\r", regex=False).any() for column in words)
+    return csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL
 
 
 def distinct_names(path: Path, columns: Iterable[object]) -> list[str]:

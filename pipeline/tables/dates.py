@@ -31,6 +31,17 @@ MONTHS = {
     )
     for word in words.split()
 }
+# In full, of the first six of these languages.
+# fmt: off
+NAMES_OF_MONTHS = frozenset((
+    "january", "february", "march", "april", "june", "july", "august", "september", "october", "november",
+    "december", "januar", "februar", "märz", "juni", "juli", "oktober", "dezember", "janvier", "février",
+    "mars", "avril", "juin", "juillet", "août", "septembre", "octobre", "novembre", "décembre", "enero",
+    "febrero", "marzo", "abril", "mayo", "junio", "julio", "agosto", "septiembre", "octubre", "noviembre",
+    "diciembre", "gennaio", "febbraio", "aprile", "maggio", "giugno", "luglio", "settembre", "ottobre",
+    "dicembre", "janeiro", "fevereiro", "março", "junho", "julho", "setembro", "outubro", "novembro", "dezembro",
+))
+# fmt: on
 SECONDS = r"(?::(?P<S>\d{2})(?:[.,](?P<f>\d{1,9}))?)?"
 CLOCK = rf"(?:(?:T|,? )(?P<H>\d{{1,2}}):(?P<M>\d{{2}}){SECONDS}(?: ?(?P<half>[AaPp])\.?[Mm]\.?)?)?"
 ZONE = r"(?P<zone> ?(?:Z|UTC|GMT)| ?[+-]\d{2}(?::?\d{2})?)?"
@@ -56,17 +67,19 @@ FORMS = {
 # Forms of which a column may fit two.
 ORDERS = ("day first", "month first", "short year first")
 PATTERNS = {name: re.compile(form + CLOCK + ZONE) for name, form in FORMS.items()}
-WHOLE_DAYS = re.compile(r"\d{4}-\d{2}-\d{2}")
-# Days since 1899-12-30, as spreadsheets count them: 1927 to 2119.
 DAY_DIGITS = re.compile(r"(19|20)\d{2}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")
-MANY_DAYS = 20
+MANY_DAYS, SEVERAL_MONTHS = 20, 3
 # With a year of two digits, at either end.
 SHORT_YEAR = re.compile(r"(?:.*\D)?\d{1,2}\D(?:\d{1,2}|[^\W\d]+)\D\d{2}(?: .*)?|\d{2}[-/.]\d{1,2}[-/.]\d{1,2}")
+# Days since 1899-12-30, as spreadsheets count them: 1927 to 2119.
 SERIAL = re.compile(r"[1-7]\d{4}(?:\.\d+)?")
+# Months with a point, which read as numbers too.
+POINTED_MONTH = re.compile(r"(0?[1-9]|1[0-2])\.(19|20)\d{2}|(19|20)\d{2}\.(0[1-9]|1[0-2])")
 # Names of columns that hold a day: only there are bare digits one.
 DATE_NAME = re.compile(
     r"(?i:(.*[^a-z])?(date|datum|fecha|dob|birthday|birthdate|dt|on|at)([^a-z].*)?)|.*[a-z](Date|At|On|Datum)"
 )
+SERIAL_NAME = re.compile(r"(?i:(.*[^a-z])?(date|datum|fecha|dob|birthday|birthdate)([^a-z].*)?)|.*[a-z](Date|Datum)")
 
 
 @dataclass(frozen=True)
@@ -91,7 +104,7 @@ def find_dates(values: Sequence[str], name: str, dayfirst: bool | None = None) -
     if texts.empty:
         return DateEvidence()
     by_digits = DATE_NAME.fullmatch(name) is not None or are_days(values)
-    if by_digits and texts.str.fullmatch(SERIAL.pattern).all():
+    if SERIAL_NAME.fullmatch(name) and texts.str.fullmatch(SERIAL.pattern).all():
         return DateEvidence(Dates("spreadsheet days"))
     others = texts[~texts.str.fullmatch(PATTERNS["iso"].pattern)]
     names = ["iso"] if others.empty else [form for form in FORMS if form != "iso" and (form != "digits" or by_digits)]
@@ -110,8 +123,9 @@ def find_dates(values: Sequence[str], name: str, dayfirst: bool | None = None) -
             first, second = (read_dates(others, dates) for dates in fits[:2])
             differing = others[(first != second).to_numpy()]
             return DateEvidence(fits[0], doubtful=str([*differing, *others][0]))
-        wanted = "month first" if dayfirst is False else "day first"
-        fits = [dates for dates in fits if dates.form == wanted] or fits
+        wanted, unwanted = ("month first", "day first") if dayfirst is False else ("day first", "month first")
+        left = [dates for dates in fits if dates.form != unwanted]
+        fits = [dates for dates in left if dates.form == wanted] or left
     if fits and fits[0].form in ORDERS and not by_digits and others.map(_like_a_version).all():
         return DateEvidence()
     return DateEvidence(fits[0] if fits else None)
@@ -120,6 +134,11 @@ def find_dates(values: Sequence[str], name: str, dayfirst: bool | None = None) -
 def are_days(values: Sequence[str]) -> bool:
     """Whether numbers are days, whatever the header says: many different ones, each as 20240131."""
     return len(values) >= MANY_DAYS and all(map(DAY_DIGITS.fullmatch, values))
+
+
+def are_months(values: Sequence[str]) -> bool:
+    """Whether numbers with a point are months, as 01.2024 or 2024.01: several, and all of them."""
+    return len(values) >= SEVERAL_MONTHS and all(map(POINTED_MONTH.fullmatch, values))
 
 
 def zone_of(text: str, form: str) -> str:
@@ -159,6 +178,9 @@ def _iso(text: str, dates: Dates) -> str | None:
     month, day = int(found.get("m") or 1), int(found.get("d") or 1)
     if found.get("b"):
         word = found["b"].lower()
+        # without a day beside it a name may be anybody's
+        if dates.form == "named month and year" and word not in MONTHS and word not in NAMES_OF_MONTHS:
+            return None
         named = MONTHS.get(word) or MONTHS.get(word[:4]) or MONTHS.get(word[:3])
         if named is None:
             return None

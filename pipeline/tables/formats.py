@@ -21,14 +21,14 @@ import pandas as pd
 import pyarrow as pa
 
 from pipeline.console import PipelineError, nearest, one_line
-from pipeline.tables.columns import value_text
+from pipeline.tables.columns import EXACT, value_text
 from pipeline.tables.csv_text import Layout, distinct_names, read_csv_bytes
 
 Found = tuple[pd.DataFrame, Layout]
 ANY = Layout()
-# float64 holds every whole number up to this one
-EXACT = 2**53
 HEAD = 512
+# Text that a CSV file can hold: no NUL, and no half of a character.
+UTF8 = re.compile("[^\0\ud800-\udfff]*")
 FORMATS = "CSV, Excel, JSON lines, Parquet, SQLite or DuckDB"
 FAULTS = (OSError, ValueError, EOFError, RecursionError, zlib.error, lzma.LZMAError, pa.ArrowException)
 IS = pa.types
@@ -68,9 +68,6 @@ def read_source(path: Path, mend: str, given: Layout = ANY, kept: Layout = ANY) 
         raise PipelineError(f"{path}: not found; {mend}") from None
     except FAULTS as error:
         raise PipelineError(f"{path}: cannot be read ({one_line(error)})") from None
-    for what in ("sheet", "table"):
-        if getattr(given, what) and not getattr(layout, what):
-            raise PipelineError(f"{path}: has no {what}s; take `{what}:` out of its settings")
     if frame.empty:
         raise PipelineError(f"{path}: has no {'rows' if frame.shape[1] else 'columns'}")
     return frame, layout
@@ -346,6 +343,10 @@ def _json(path: Path, content: bytes) -> pd.DataFrame:
             raise _not_plain(path, nested, f"nested values ({place})")
     if not rows:
         raise PipelineError(f"{path}: has no rows")
+    for place, row in rows.items():
+        texts = [value for value in (*row, *row.values()) if isinstance(value, str)]
+        if odd := next((text for text in texts if not UTF8.fullmatch(text)), ""):
+            raise PipelineError(f"{path}: {place} holds {odd[:40]!r}, which no file of text can hold; mend it")
     names = dict.fromkeys(name for row in rows.values() for name in row)
     return _frame(path, names, (_series([row.get(name) for row in rows.values()]) for name in names))
 

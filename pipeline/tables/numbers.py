@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -53,6 +53,7 @@ GROUPS = {
     )
     for sign, other in ((".", ","), (",", r"\."))
 }
+ONE_GROUP = re.compile(r"\d{1,3}[.,]\d{3}")
 UNGROUPED = {sign: re.compile(rf"\d+(?:{re.escape(sign)}\d*)?|{re.escape(sign)}\d+") for sign in ".,"}
 # fmt: off
 MARKS = frozenset((
@@ -68,22 +69,30 @@ LONGEST_MARK = max(map(len, MARKS))
 @dataclass(frozen=True)
 class Numbers:
     """How a column's numbers are written. `decimal` is "" where nothing tells: only what reads alike by both signs is a
-    number then. `affix` is the currency or unit beside them, "%" for hundredths.
+    number then. `affix` is the currency or unit beside them, "%" for hundredths. `grouped`: the sign that is not the
+    decimal one stands between thousands; where it never did, 1,234 may as well be another's decimal comma.
     """
 
     decimal: str = ""
     affix: str = ""
+    grouped: bool = False
 
 
 @dataclass(frozen=True)
 class Evidence:
     """What the values of a column say: how they are written; a `doubtful` value that reads as two numbers; or a `word`
-    that is no number.
+    that is no number. `signs`: points and commas in them.
     """
 
     numbers: Numbers
     doubtful: str = ""
     word: str = ""
+    signs: frozenset[str] = frozenset()
+
+    def told(self, decimal: str) -> Evidence:
+        """The evidence where something else tells the decimal sign, which the values do not."""
+        grouped = not self.signs <= {decimal}
+        return replace(self, numbers=replace(self.numbers, decimal=decimal, grouped=grouped), doubtful="")
 
 
 def is_mark(text: str) -> bool:
@@ -93,10 +102,10 @@ def is_mark(text: str) -> bool:
     return text.lower() in MARKS or text.strip("#") == "" or text.rstrip(" -–") in CURRENCIES
 
 
-def find_numbers(values: Sequence[str], decimal: str = "") -> Evidence:
-    """How the distinct values of a column are written; `decimal` is the sign where they do not tell it."""
+def find_numbers(values: Sequence[str]) -> Evidence:
+    """How the distinct values of a column are written."""
     plain = pd.to_numeric(pd.Series(values, dtype=object), errors="coerce").notna()
-    by_point, by_comma, both, affixes, bare = "", "", "", dict[str, str](), False
+    by_point, by_comma, both, affixes, bare, signs = "", "", "", dict[str, str](), False, set[str]()
     for text, fits in zip(values, plain, strict=True):
         # most are plain, and most of those tell nothing new
         if fits and ("." not in text or by_point):
@@ -109,26 +118,27 @@ def find_numbers(values: Sequence[str], decimal: str = "") -> Evidence:
         found = {
             sign: value
             for sign in ("." if by_point else "," if by_comma else ".,")
-            if not np.isnan(value := number_of(part, Numbers(sign, part[1])))
+            if not np.isnan(value := number_of(part, Numbers(sign, part[1], grouped=True)))
         }
         if not found:
             return Evidence(Numbers(), word=text)
         affixes.setdefault(part[1], text)
+        signs |= {".", ","}.intersection(part[2])
         by_point = by_point or (text if found.keys() == {"."} else "")
         by_comma = by_comma or (text if found.keys() == {","} else "")
         both = both or (text if len(set(found.values())) == 2 else "")
     bare = affixes.pop("", "") != "" or bare
     if len(affixes) > 1 or (bare and not affixes.keys() <= CURRENCIES):
         return Evidence(Numbers(), word=next(iter(affixes.values())))
-    sign = "." if by_point else "," if by_comma else decimal
-    return Evidence(Numbers(sign, next(iter(affixes), "")), doubtful="" if sign else both)
+    evidence = Evidence(Numbers("", next(iter(affixes), "")), doubtful=both, signs=frozenset(signs))
+    return evidence.told("." if by_point else ",") if by_point or by_comma else evidence
 
 
 def read_numbers(text: pd.Series, numbers: Numbers) -> pd.Series:
     """Floats by a column's way of writing them; NaN where a value is missing, a mark of a missing one, or no number."""
     found = exact_numbers(text)
-    # what reads otherwise here: a point between thousands, and a bare number among percents
-    if numbers.affix == "%":
+    # what reads otherwise here: a point between thousands, and a bare number where each has its unit
+    if numbers.affix and numbers.affix not in CURRENCIES:
         found[:] = np.nan
     elif numbers.decimal != ".":
         found = found.mask([isinstance(value, str) and "." in value for value in text])
@@ -171,13 +181,15 @@ def split_number(text: str) -> tuple[bool, str, str] | None:
 def number_of(part: tuple[bool, str, str], numbers: Numbers) -> float:
     """A split number by a column's way of writing; NaN where it does not fit it."""
     negative, affix, body = part
-    if affix != numbers.affix and (affix or numbers.affix == "%"):
+    if affix != numbers.affix and (affix or numbers.affix not in CURRENCIES):
         return np.nan
     if not numbers.decimal:
-        first, second = (number_of(part, Numbers(sign, numbers.affix)) for sign in ".,")
+        first, second = (number_of(part, Numbers(sign, numbers.affix, grouped=True)) for sign in ".,")
         return second if np.isnan(first) else first if np.isnan(second) or first == second else np.nan
     digits, exponent, power = body.replace("E", "e").partition("e")
     if not (UNGROUPED[numbers.decimal].fullmatch(digits) or GROUPS[numbers.decimal].fullmatch(digits)):
+        return np.nan
+    if not numbers.grouped and ONE_GROUP.fullmatch(digits) and numbers.decimal not in digits:
         return np.nan
     for sign in {".", ",", "'", " "} - {numbers.decimal}:
         digits = digits.replace(sign, "")

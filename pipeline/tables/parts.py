@@ -51,10 +51,13 @@ def find_encoding(path: Path, head: bytes, given: str, kept: str) -> str:
             try:
                 decoder.decode(block)
             except UnicodeDecodeError:
-                # whole lines of it
-                return decode(path, block[: block.rfind(b"\n") + 1 or None], given, kept)[1]
+                # with the rest of its last line, where the first telling letter may stand
+                return decode(path, block + file.readline(), given, kept)[1]
             block = file.read(BLOCK)
-    return known or "utf-8"
+    try:
+        return codecs.lookup(known or "utf-8") and (known or "utf-8")
+    except LookupError:
+        raise PipelineError(f"{path}: encoding {known!r} is unknown; name it as Python does, cp1252 for one") from None
 
 
 def _lines(rest: str, text: io.TextIOWrapper) -> Iterator[str]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from pipeline.console import PipelineError, one_line
 from pipeline.settings import Dataset
 from pipeline.tables.columns import Column, from_facts, read_columns
-from pipeline.tables.csv_text import Layout, read_csv_bytes
+from pipeline.tables.csv_text import Layout, csv_frames, decode
 from pipeline.tables.formats import read_source
 from pipeline.tables.numbers import Numbers, exact_numbers
 
@@ -34,7 +37,9 @@ def read_table(path: Path, mend: str, types: Mapping[str, str] | None = None) ->
         if path.suffix == ".parquet":
             frame = pd.read_parquet(path)
         else:
-            frame, _ = read_csv_bytes(path, path.read_bytes(), Layout(",", "utf-8"))
+            text, _ = decode(path, path.read_bytes(), "utf-8")
+            parts = list(csv_frames(path, io.StringIO(text, newline=""), ",", own=True))
+            frame = pd.concat(parts, ignore_index=True)
             # numbers have points here, whatever the columns are called
             for name in frame:
                 if types.get(name, "number") == "number":
@@ -51,14 +56,13 @@ def read_table(path: Path, mend: str, types: Mapping[str, str] | None = None) ->
 
 def source_columns(types: Mapping[str, str], reading: Mapping[str, object], table: pd.DataFrame) -> dict[str, Column]:
     """How the source writes each column of a table in data/; where nothing was found out, plainly."""
-    found: Mapping[str, Mapping[str, object]] = reading.get("columns", {})  # type: ignore[assignment]
-    columns = {}
-    for name in map(str, table):
-        number = table[name].dtype == "float64"
-        kind = types.get(name) or ("number" if number else "category")
-        plain = PLAIN["number"] if kind == "number" else Column(kind)
-        columns[name] = from_facts(kind, found[name]) if name in found else plain
-    return columns
+    found: Any = reading.get("columns", {})
+    kinds = {str(name): "number" if table[name].dtype == "float64" else "category" for name in table} | dict(types)
+    try:
+        return {str(name): from_facts(kinds[str(name)], found.get(str(name), {})) for name in table}
+    except (TypeError, AttributeError) as error:
+        words = "its facts in metrics/data/ cannot be read; make them again with generate_data.py"
+        raise PipelineError(f"the table: {words} ({one_line(error)})") from None
 
 
 def given_layout(dataset: Dataset) -> Layout:
@@ -68,7 +72,8 @@ def given_layout(dataset: Dataset) -> Layout:
 
 def kept_layout(dataset: Dataset) -> Layout:
     """What was found of how the dataset's source holds its table."""
-    return Layout(**dataset.reading.get("layout", {}))
+    known, found = {field.name for field in fields(Layout)}, dataset.reading.get("layout", {})
+    return Layout(**{name: str(found[name]) for name in known & found.keys()})
 
 
 def read_rows(path: Path, dataset: Dataset, columns: Mapping[str, Column]) -> pd.DataFrame:

@@ -1,6 +1,6 @@
 """What a model is made of: its settings resolved once, then a fresh unfitted Pipeline for rows.
 
-The Pipeline is made of library classes only, so that it loads where this project is not installed.
+The Pipeline is made of library classes only; what is logged begins with the step that reads the source's rows.
 """
 
 from __future__ import annotations

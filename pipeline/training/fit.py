@@ -108,6 +108,12 @@ def out_of_fold(
     return Predictions(actual, predicted, score)
 
 
+def columns_of_other_kind(model: Pipeline, X: pd.DataFrame) -> list[str]:
+    """The columns of X that are numbers where the fitted model has learned from words, or the other way round."""
+    kinds = {name: kind for kind, _, names in model[0].transformers for name in names}
+    return [name for name, kind in kinds.items() if name in X and (kind == "numbers") != (X[name].dtype == "float64")]
+
+
 def validated_rows(folds: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
     """Positions of the rows that any fold validates: all of them, but for folds in order of time."""
     return np.sort(np.concatenate([validation for _, validation in folds]))
