@@ -199,6 +199,9 @@ def decide(seen: Seen, numbers: Evidence, dates: DateEvidence, hints: Hints, dat
         )
     if dates.dates:
         return date_decision(seen, replace(column, kind="date", dates=dates.dates))
+    code = "" if kind or numbers.word else why_code(seen)
+    if code:
+        return word_decision(seen, column, code)
     told = by_column(dataset.decimal, name) or ""
     if told and numbers.numbers.decimal not in ("", told) and not numbers.word and seen.source == "text":
         raise PipelineError(
@@ -209,9 +212,6 @@ def decide(seen: Seen, numbers: Evidence, dates: DateEvidence, hints: Hints, dat
     if not numbers.word and not numbers.numbers.decimal and (told or hints.decimal):
         numbers = numbers.told(told or hints.decimal)
     if kind == "number" or not numbers.word:
-        code = "" if kind else why_code(seen)
-        if code:
-            return word_decision(seen, column, code)
         if numbers.doubtful:
             raise PipelineError(
                 f"{where}: {numbers.doubtful!r} reads as two different numbers; set `decimal: '.'` or `decimal: ','` "
