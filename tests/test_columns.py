@@ -139,3 +139,16 @@ def test_the_positive_class_may_be_given_as_a_number_or_a_switch(project: Path) 
     flags = frame.assign(out_code=[True, False, False] * 20)
     other = Dataset(name="t", source="t.csv", file="data/t.csv", target="out_code", positive=True)
     assert take_in(other, flags, Layout(), load_config()).dataset.positive == "True"
+
+
+def test_a_class_called_none_beside_numbers_is_asked_about(project: Path) -> None:
+    frame = pd.DataFrame({"x": [f"{i % 9}.5" for i in range(ROWS)], "y": ["None", "1", "2"] * 20})
+    given: dict[str, Any] = {"name": "t", "source": "t.csv", "file": "data/t.csv", "target": "y"}
+    with pytest.raises(PipelineError, match="target y: 'None' is a class or a missing value"):
+        take_in(Dataset(**given), frame, Layout(), load_config())
+    classes = take_in(Dataset(**given, task="multiclass"), frame, Layout(), load_config())
+    assert classes.dataset.classes == ("1", "2", "None")
+    assert len(classes.frame) == ROWS
+    listed = take_in(Dataset(**given, missing=("None",)), frame, Layout(), load_config())
+    assert len(listed.frame) == ROWS * 2 // 3
+    assert any("20 rows without a value of y are left out" in words for words in listed.warnings)

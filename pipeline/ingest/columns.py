@@ -157,6 +157,9 @@ def look_at(name: str, raw: pd.Series, dataset: Dataset) -> Seen:
     distinct = [value for value in text.unique() if value is not None]
     source = "number" if is_number(raw) else "time" if pd.api.types.is_datetime64_any_dtype(raw) else "text"
     marks = {value for value in distinct if is_mark(value)}
+    if name == dataset.target and dataset.task in ("binary", "multiclass"):
+        # a class may have any name
+        marks = {value for value in marks if not any(map(str.isalpha, value))}
     values = [value for value in distinct if value not in marks]
     mixed = raw.dtype == object and raw.map(is_typed_number).any()
     words = {trimmed(value) for value in raw if isinstance(value, str)} if mixed else set(values)

@@ -124,6 +124,7 @@ def take_in(dataset: Dataset, raw: pd.DataFrame, layout: Layout, config: Config)
                 f"{name} is taken for categories: {odd} is no {kind}, most others are; mend it, or set its type"
             )
     target = dataset.target
+    check_none(seen[target], decisions[target], dataset)
     decisions[target], merged = with_classes(decisions[target], seen[target].text, target)
     warnings += [*merged, *footer(seen)]
     columns = {name: decision.column for name, decision in decisions.items()}
@@ -154,6 +155,17 @@ def take_in(dataset: Dataset, raw: pd.DataFrame, layout: Layout, config: Config)
         warnings.append(f"{name} alone predicts {target} nearly perfectly ({score:.3f}); is it known in time?")
     understood = [understand(seen[name].text, frame[name], decisions[name], ignored, completed) for name in decisions]
     return Table(frame, completed, ignored, warnings, understood=understood, reasons=reasons)
+
+
+def check_none(target: Seen, decision: Decision, dataset: Dataset) -> None:
+    """Check that no class called None is dropped. PipelineError: it stands beside a few whole numbers."""
+    nones = [mark for mark in target.marks if mark.casefold() == "none"]
+    few = len(target.values) <= MOST_CLASSES and all(map(str.isdecimal, target.values))
+    if nones and few and decision.column.kind == "number" and not dataset.task:
+        raise PipelineError(
+            f"{dataset.source}: target {target.name}: {nones[0]!r} is a class or a missing value; set "
+            "`task: multiclass`, or list it under `missing`"
+        )
 
 
 def footer(seen: Mapping[str, Seen]) -> list[str]:
