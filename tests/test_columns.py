@@ -152,3 +152,12 @@ def test_a_class_called_none_beside_numbers_is_asked_about(project: Path) -> Non
     listed = take_in(Dataset(**given, missing=("None",)), frame, Layout(), load_config())
     assert len(listed.frame) == ROWS * 2 // 3
     assert any("20 rows without a value of y are left out" in words for words in listed.warnings)
+
+
+def test_a_class_called_none_is_positive_only_where_it_is_the_rarer(project: Path) -> None:
+    dataset = Dataset(name="t", source="t.csv", file="data/t.csv", target="y")
+    for classes, positive in ((["None", "None", "Some"], "Some"), (["None", "Some", "Some"], "None")):
+        frame = pd.DataFrame({"x": [f"{i % 9}.5" for i in range(ROWS)], "y": classes * 20})
+        table = take_in(dataset, frame, Layout(), load_config())
+        assert table.dataset.positive == positive
+        assert any("the rarer one" in reason for reason in table.reasons)

@@ -1,4 +1,4 @@
-"""What a user's table is like: the task, the positive class, columns to ignore, giveaways."""
+"""A user's table taken in: read, checked, its columns to ignore and its giveaways named."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pandas as pd
 from pipeline.console import PipelineError, nearest
 from pipeline.generators import CEILINGS
 from pipeline.ingest.columns import CODES, Decision, Seen, Understood, decide_columns, look_at, odd_one_out, sentinel
-from pipeline.metrics import default_metric
+from pipeline.ingest.target import check_none, complete, with_classes
 from pipeline.settings import Config, Dataset, reading_settings
 from pipeline.tables.columns import Column, as_facts, normalise_types, read_columns, value_text
 from pipeline.tables.csv_text import Layout
@@ -23,19 +23,6 @@ from pipeline.tables.formats import read_source
 from pipeline.tables.read import given_layout
 from pipeline.tables.split import check_target, features_and_target, fold_indices, in_order_of_time, split
 
-# A target of whole numbers with more values than this is a quantity, with fewer it is a class.
-MOST_CLASSES = 10
-# A target may have so many classes, or a tenth of its rows.
-MOST_WORDS = 20
-# fmt: off
-POSITIVE = frozenset((
-    "1", "yes", "true", "positive", "pos", "bad", "fraud", "fraudulent", "default", "defaulted", "churn",
-    "churned", "malignant", "attrition", "left", "exited", "lost", "cancelled", "canceled", "fail", "failed",
-    "failure", "faulty", "defective", "spam", "sick", "ill", "dead", "died", "deceased", "late", "overdue",
-    "stolen", "abnormal", "oui", "vrai", "ja", "wahr", "sí", "si", "sim", "verdadero", "vero", "да", "истина",
-    "tak", "prawda", "evet", "ano", "kyllä", "igen", "ναι", "是", "はい",
-))
-# fmt: on
 # What the first word of a last row says that sums up the others.
 # fmt: off
 TOTALS = frozenset((
@@ -44,8 +31,6 @@ TOTALS = frozenset((
     "合計",
 ))
 # fmt: on
-# Letters and signs that are positive beside their counterparts.
-PAIRS = {"y": "n", "t": "f", "j": "n", "o": "n", "s": "n", "d": "n", "+": "-"}
 # Of a name's last word, or the whole of it.
 IDENTIFIER_NAME = re.compile(
     r"(?i:(.*[^a-z])?(id|uuid|guid)|(.*[_ .-])?key|index|row([_ .-]?(number|no|nr|num|index))?|unnamed.*|column_1)"
@@ -56,8 +41,6 @@ TIME_NAME = re.compile(
     r"(?i)(.*[^a-z])?(year|month|week|day|hour|time|date|period|quarter|age|t|step|jahr|année|año)s?([^a-z].*)?"
 )
 IDENTIFIER_ROWS = 20
-# Fewer rows of the smallest class than this in the test part, or fewer test rows in all, tell nothing.
-FEW_OF_A_CLASS, FEW_ROWS = 10, 50
 # A column that alone scores as well as this gives the target away.
 GIVEAWAY = 0.99
 GIVEAWAY_ROWS = 5_000
@@ -157,17 +140,6 @@ def take_in(dataset: Dataset, raw: pd.DataFrame, layout: Layout, config: Config)
     return Table(frame, completed, ignored, warnings, understood=understood, reasons=reasons)
 
 
-def check_none(target: Seen, decision: Decision, dataset: Dataset) -> None:
-    """Check that no class called None is dropped. PipelineError: it stands beside a few whole numbers."""
-    nones = [mark for mark in target.marks if mark.casefold() == "none"]
-    few = len(target.values) <= MOST_CLASSES and all(map(str.isdecimal, target.values))
-    if nones and few and decision.column.kind == "number" and not dataset.task:
-        raise PipelineError(
-            f"{dataset.source}: target {target.name}: {nones[0]!r} is a class or a missing value; set "
-            "`task: multiclass`, or list it under `missing`"
-        )
-
-
 def footer(seen: Mapping[str, Seen]) -> list[str]:
     """A warning where the last row looks like a total of the others."""
     last = {name: column.text.iloc[-1] for name, column in seen.items() if len(column.text)}
@@ -193,27 +165,6 @@ def check_names(dataset: Dataset, raw: pd.DataFrame) -> None:
     for column in named:
         if column not in raw:
             raise PipelineError(f"{dataset.source}: no column {column!r}; {nearest(column, list(raw))}")
-
-
-def with_classes(decision: Decision, text: pd.Series, target: str) -> tuple[Decision, list[str]]:
-    """The target's decision with its classes, where these are words, and what was merged: yes and YES are one class, in
-    the spelling that more rows have. Single letters are kept apart.
-    """
-    if decision.column.kind != "category":
-        return decision, []
-    counts = text.value_counts()
-    spellings: dict[str, list[str]] = {}
-    for word in counts.index:
-        spellings.setdefault(word.casefold() if len(word) > 1 else word, []).append(word)
-    if len({words[0].casefold() for words in spellings.values()}) < len(spellings):
-        return decision, []
-    column = replace(decision.column, words=tuple(words[0] for words in spellings.values()))
-    merged = [
-        f"{target}: {' and '.join(words[1:])} taken for {words[0]}, which more rows have"
-        for words in spellings.values()
-        if len(words) > 1
-    ]
-    return replace(decision, column=column), merged
 
 
 def understand(
@@ -272,67 +223,6 @@ def is_identifier(name: str, values: pd.Series, kind: str) -> bool:
         counted = (values.diff().dropna() == 1).all() and values.iloc[0] in (0, 1)
         return bool((values % 1 == 0).all() and (called_so or (counted and not TIME_NAME.fullmatch(name))))
     return kind == "category" or (kind == "text" and called_so)
-
-
-def complete(dataset: Dataset, frame: pd.DataFrame, config: Config) -> tuple[Dataset, list[str]]:
-    """The dataset with task, main metric, positive class and evaluation inferred where they are not set, and why the
-    task and the positive class are what they are. PipelineError: the target has so many classes that it names rows
-    rather than classes them.
-    """
-    y = frame[dataset.target]
-    counts, reasons = y.value_counts(), list[str]()
-    task = dataset.task
-    if not task:
-        task, why = infer_task(y, len(counts))
-        reasons.append(f"{task}: {dataset.target} holds {why}; set `task` where that is wrong")
-    if task == "multiclass" and len(counts) > max(MOST_WORDS, len(y) / 10):
-        raise PipelineError(
-            f"{dataset.source}: target {dataset.target} has {len(counts):,} different texts, no classes"
-        )
-    # 1 is the class 1, also where classes are words, and true the class True
-    same = {value_text(value): value for value in counts.index}
-    positive = same.get(value_text(dataset.positive), dataset.positive)
-    if isinstance(positive, float) and positive.is_integer():
-        positive = int(positive)
-    if task == "binary" and positive is None:
-        positive, why = positive_class(counts)
-        reasons.append(f"positive class {value_text(positive)}: {why}; set `positive` where that is wrong")
-    tested = len(y) * config.test_size
-    few = tested < FEW_ROWS or (task != "regression" and counts.min() * config.test_size < FEW_OF_A_CLASS)
-    completed = replace(
-        dataset,
-        task=task,
-        metric=dataset.metric or default_metric(task),
-        positive=positive,
-        classes=() if task == "regression" else tuple(sorted(map(value_text, counts.index))),
-        evaluation=dataset.evaluation or ("cross_validation" if few else "holdout"),
-    )
-    return completed, reasons
-
-
-def infer_task(y: pd.Series, different: int) -> tuple[str, str]:
-    """The task of a target (n,) with so many different values, and what they are."""
-    if different == 2:
-        return "binary", "two values"
-    if y.dtype != "float64":
-        return "multiclass", f"{different} different words"
-    if (y % 1 != 0).any():
-        return "regression", "numbers that are not whole"
-    if different > MOST_CLASSES:
-        return "regression", f"whole numbers with {different} different values"
-    return "multiclass", f"whole numbers with {different} different values only"
-
-
-def positive_class(counts: pd.Series) -> tuple[Any, str]:
-    """The class to look for among two, with their rows, and why it."""
-    words = {value_text(value).lower(): value for value in counts.index}
-    likely = [value for word, value in words.items() if word in POSITIVE or PAIRS.get(word) in words]
-    positive, why = counts.index[-1], "the rarer one"
-    if len(likely) == 1:
-        positive, why = likely[0], "by its word"
-    elif counts.iloc[0] == counts.iloc[1]:
-        positive, why = max(counts.index, key=value_text), "the last by the alphabet, both are equally frequent"
-    return (int(positive) if isinstance(positive, float) and positive.is_integer() else positive), why
 
 
 def check_splits(frame: pd.DataFrame, dataset: Dataset, config: Config) -> None:
