@@ -16,7 +16,7 @@ from pipeline.console import PipelineError
 from pipeline.files import file_sha256
 from pipeline.generators import GENERATORS
 from pipeline.settings import load_config, settings_sha256
-from pipeline.tables.split import Parts, load_dataset, load_parts
+from pipeline.tables.split import Rows, load_dataset, load_parts
 from pipeline.training.assess import assess
 from pipeline.training.build import resolve_recipe
 
@@ -313,9 +313,11 @@ def held_to_the_published_table(name: str, shuffled: bool) -> bool:
     if shuffled:
         rng = np.random.default_rng(0)
         shuffled_rows = {
-            name: rows and dataclasses.replace(rows, y=rng.permutation(rows.y)) for name, rows in vars(parts).items()
+            name: dataclasses.replace(rows, y=rng.permutation(rows.y))
+            for name, rows in vars(parts).items()
+            if isinstance(rows, Rows)
         }
-        parts = Parts(**shuffled_rows)
+        parts = dataclasses.replace(parts, **shuffled_rows)
     models = ("gradient_boosting",) if shuffled else tuple(config.models)
     for model in models:
         found = assess(resolve_recipe(dataset, config, model), parts)

@@ -240,7 +240,9 @@ def test_mlflow_models_predict_takes_raw_rows_without_this_project(project: Path
     )
     answer = json.loads(done.stdout.strip().splitlines()[-1])
     assert len(answer["predictions"]) == 2
-    assert set(answer["predictions"]) <= {0, 1}
+    for row in answer["predictions"]:
+        assert row["prediction"] in ("Yes", "No")
+        assert row["probability_Yes"] + row["probability_No"] == pytest.approx(1)
 
 
 def test_a_scheduler_without_dask_is_told_in_a_line(
