@@ -155,7 +155,7 @@ def test_workers_that_are_killed_and_stopped_searches_change_nothing(project: Pa
     spaces = {"forest": {"n_estimators": [900, 1500], "max_depth": [2, 8], "max_features": [0.2, 1.0]}}
     Path("params.yaml").write_text(yaml.safe_dump({**PARAMS, "search_spaces": spaces}, sort_keys=False))
     words = [sys.executable, str(ROOT / "tune_hyperparameters.py"), "--dataset", "customers", "--workers", "2"]
-    words += ["--n-trials", "16"]
+    words += ["--n-trials", "30"]
     assert subprocess.run(words, stdout=subprocess.DEVNULL, check=False).returncode == 0
     alone, found = table_of_trials(), Path("metrics/tune/customers.json").read_text()
     again = project / "again"
@@ -189,4 +189,4 @@ def test_workers_that_are_killed_and_stopped_searches_change_nothing(project: Pa
     assert "a worker process died; its trials run again" in Path("output").read_text()
     pd.testing.assert_frame_equal(table_of_trials(), alone)
     assert Path("metrics/tune/customers.json").read_text() == found
-    assert sum(json.loads(found)["models"]["forest"]["trials"].values()) == 16
+    assert sum(json.loads(found)["models"]["forest"]["trials"].values()) == 30
