@@ -134,20 +134,18 @@ class Seen:
 
 
 def decide_columns(seen: Mapping[str, Seen], dataset: Dataset) -> dict[str, Decision]:
-    """What each column of a table is, by all of them. PipelineError: the numbers or dates of a
-    column read as two different ones, and nothing in the file or the settings tells which.
+    """What each column of a table is, by all of them. PipelineError: the numbers or dates of a column read as two
+    different ones, and nothing in the file or the settings tells which.
     """
     found = {name: evidence_of(column, dataset) for name, column in seen.items()}
-    written = [found[name] for name, column in seen.items() if column.source == "text"]
-    quantities = [found[name][0] for name, column in seen.items() if column.source == "text" and not why_code(column)]
-    signs = {numbers.numbers.decimal for numbers in quantities if not numbers.word} - {""}
-    orders = {
-        dates.dates.form == "day first"
-        for _, dates in written
-        if dates.dates and dates.dates.form in ORDERS and not dates.doubtful
-    }
+    codes = {name: "" if found[name][0].word else why_code(column) for name, column in seen.items()}
+    written = [name for name, column in seen.items() if column.source == "text"]
+    quantities = [found[name][0] for name in written if not found[name][0].word and not codes[name]]
+    signs = {numbers.numbers.decimal for numbers in quantities} - {""}
+    told = [found[name][1] for name in written if not found[name][1].doubtful]
+    orders = {dates.dates.form == "day first" for dates in told if dates.dates and dates.dates.form in ORDERS}
     hints = Hints(*(signs if len(signs) == 1 else [""]), *(orders if len(orders) == 1 else [None]))
-    return {name: decide(column, *found[name], hints, dataset) for name, column in seen.items()}
+    return {name: decide(column, *found[name], codes[name], hints, dataset) for name, column in seen.items()}
 
 
 def look_at(name: str, raw: pd.Series, dataset: Dataset) -> Seen:
@@ -189,8 +187,10 @@ def kind_set(name: str, dataset: Dataset) -> str:
     return dataset.types.get(name) or ("ignore" if name in dataset.drop else "")
 
 
-def decide(seen: Seen, numbers: Evidence, dates: DateEvidence, hints: Hints, dataset: Dataset) -> Decision:
-    """What a column is, by the evidence, the settings and what its neighbours say. PipelineError: as decide_columns."""
+def decide(seen: Seen, numbers: Evidence, dates: DateEvidence, code: str, hints: Hints, dataset: Dataset) -> Decision:
+    """What a column is, by the evidence, why its numbers are codes (or ""), the settings and what its neighbours say.
+    PipelineError: as decide_columns.
+    """
     name, kind = seen.name, kind_set(seen.name, dataset)
     where, column = f"{dataset.source}: column {name!r}", Column(kind or "category", marks=marks_of(dataset, name))
     if dates.doubtful:
@@ -202,8 +202,7 @@ def decide(seen: Seen, numbers: Evidence, dates: DateEvidence, hints: Hints, dat
         )
     if dates.dates:
         return date_decision(seen, replace(column, kind="date", dates=dates.dates))
-    code = "" if kind or numbers.word else why_code(seen)
-    if code:
+    if code and not kind:
         return word_decision(seen, column, code)
     told = by_column(dataset.decimal, name) or ""
     if told and numbers.numbers.decimal not in ("", told) and not numbers.word and seen.source == "text":

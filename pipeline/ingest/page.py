@@ -97,9 +97,10 @@ def facts_words(facts: Mapping[str, Any]) -> str:
 
 def reading_words(facts: Mapping[str, Any]) -> str:
     """How the source's file was read; empty where there was nothing to find out."""
-    reading = facts.get("reading") or {}
-    layout = {key: value for key, value in reading.get("layout", reading).items() if value and isinstance(value, str)}
-    named = {key: DELIMITERS.get(value, value) if key == "delimiter" else value for key, value in layout.items()}
+    layout = facts.get("reading", {}).get("layout", {})
+    named = {
+        key: DELIMITERS.get(value, value) if key == "delimiter" else value for key, value in layout.items() if value
+    }
     return ", ".join(f"{key} {value}" for key, value in named.items())
 
 
