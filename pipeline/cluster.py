@@ -38,7 +38,8 @@ def connect(address: str | None) -> Iterator[Client | None]:
     except ImportError:
         raise PipelineError("--scheduler: Dask is not installed; install it with `make scale`") from None
     # what happens to the cluster is told below, in a line
-    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
+    for name in ("distributed", "distributed.client", "tornado.application"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     with warnings.catch_warnings():
         # a task of many rows is large on purpose
         warnings.filterwarnings("ignore", message="Sending large graph")

@@ -1,6 +1,7 @@
 """Fits and trials on a Dask cluster: a real scheduler and worker processes on loopback, some of which are killed."""
 
 import json
+import logging
 import os
 import shutil
 import socket
@@ -157,6 +158,8 @@ def test_a_connection_that_breaks_under_a_call_is_a_lost_scheduler(cluster: Clus
     cluster.add_worker()
     with pytest.raises(PipelineError, match="the Dask scheduler was lost"), connect(cluster.address):
         raise CommClosedError
+    # Dask's background threads log what they meet, with a traceback, at any time
+    assert not [name for name in ("client", "batched") if logging.getLogger(f"distributed.{name}").isEnabledFor(40)]
     with pytest.raises(ZeroDivisionError), connect(cluster.address):
         raise ZeroDivisionError
 
