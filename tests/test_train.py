@@ -20,14 +20,14 @@ from sklearn.ensemble import RandomForestRegressor
 import train
 import tune_hyperparameters
 from pipeline.files import file_sha256
-from pipeline.metrics import Predictions
+from pipeline.metrics import Predictions, scores
 from pipeline.plots.run import diagnostics, predictions_plot
 from pipeline.settings import load_config, settings_sha256
 from pipeline.store.connect import open_store
-from pipeline.store.predictions import read_predictions
+from pipeline.store.predictions import read_predictions, read_rows
 from pipeline.store.runs import newest_runs
 from pipeline.tables.split import load_parts
-from pipeline.training.assess import assess
+from pipeline.training.assess import assess, logged_baseline
 from pipeline.training.build import resolve_recipe
 from pipeline.training.fit import out_of_fold
 from pipeline.training.record import pickled_bytes
@@ -56,6 +56,32 @@ def test_runs_metrics_and_artifacts(project: Path) -> None:
     rows = pd.read_csv(run.artifact("predictions.csv"))
     assert (rows["actual"] == rows["predicted"]).mean() == pytest.approx(run.metrics["test_accuracy"])
     assert list(Path("mlruns").glob("**/model.pkl"))
+
+
+@pytest.mark.parametrize(("name", "model"), [("customers", "linear"), ("houses", "forest")])
+def test_out_of_fold_predictions_of_the_training_part_give_the_scores_of_cross_validation(
+    project: Path, name: str, model: str
+) -> None:
+    assert train.main(["--dataset", name, "--model", model]) == 0
+    config = load_config()
+    dataset = config.dataset(name)
+    hashes = (file_sha256(Path(dataset.file)), settings_sha256(config, dataset))
+    run = newest_runs(open_store(), name, "baseline", *hashes)[model]
+    file = run.artifact("out_of_fold.csv")
+    for metric, value in scores(dataset.task, read_predictions(file, dataset.task)).items():
+        assert run.metrics[f"cv_{metric}"] == pytest.approx(value, abs=1e-12)
+    part = load_parts(dataset, config).train
+    assert read_rows(file).equals(part.X.index)
+    assert np.array_equal(read_predictions(file, dataset.task).actual, part.y)
+    found = logged_baseline(
+        open_store(),
+        name,
+        resolve_recipe(dataset, config, model),
+        {"data_sha256": hashes[0], "params_sha256": hashes[1]},
+    )
+    assert found is not None
+    assert found.pooled_rows.equals(part.X.index)
+    assert scores(dataset.task, found.pooled) == pytest.approx(found.cv, abs=1e-12)
 
 
 def test_a_tuned_threshold_is_chosen_on_the_training_part_and_used(project: Path) -> None:

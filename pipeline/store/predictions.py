@@ -1,4 +1,4 @@
-"""A run's predictions, as the artifact predictions.csv."""
+"""A run's predictions as artifacts: predictions.csv of the judged rows, out_of_fold.csv of the training part."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WHOLE_NUMBER = r"-?[1-9]\d*|0"
 
 
 def predictions_csv(p: Predictions, rows: pd.Index) -> str:
-    """The text of predictions.csv: the label of each row, its target, prediction and probability."""
+    """The text of such an artifact: the label of each row, its target, prediction and probability."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["row", "actual", "predicted", "score"])
@@ -24,7 +24,7 @@ def predictions_csv(p: Predictions, rows: pd.Index) -> str:
 
 
 def read_predictions(path: Path, task: str) -> Predictions:
-    """The artifact predictions.csv of a run: its predictions for the rows that it was judged on."""
+    """The predictions of such an artifact, in its order."""
     judged = ["actual", "predicted"]
     # labels of classes may read like missing values or numbers (007, inf), and numbers keep their last digit
     kinds = dict.fromkeys(judged, str) if task == "multiclass" else None

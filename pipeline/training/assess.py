@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Assessment:
     """A model fitted on the training part, and what it reached. `predictions` are those that `score` and `interval`
-    come from, `rows` the labels of their rows; `params` are the estimator's settings, without its own defaults.
+    come from, `rows` the labels of their rows; `pooled` are the out-of-fold predictions of the training part that `cv`
+    comes from, `pooled_rows` the labels of theirs. `params` are the estimator's settings, without its own defaults.
     """
 
     recipe: Recipe
@@ -43,6 +44,8 @@ class Assessment:
     interval: Mapping[str, list[float]]
     predictions: Predictions
     rows: pd.Index
+    pooled: Predictions
+    pooled_rows: pd.Index
     fit_seconds: float
 
     def summary(self) -> dict[str, Any]:
@@ -96,6 +99,8 @@ def assess(
         interval=bootstrap_intervals(task, judged, recipe.seed),
         predictions=judged,
         rows=rows,
+        pooled=pooled,
+        pooled_rows=train.X.index[validated_rows(train.folds)],
         fit_seconds=fit_seconds,
     )
 
@@ -108,7 +113,7 @@ def logged_baseline(client: MlflowClient, name: str, recipe: Recipe, hashes: Map
     if run is None or run.tags.get("code_sha256") != code_sha256():
         return None
     try:
-        model, predictions = run.load_model(), run.artifact("predictions.csv")
+        model, predictions, pooled = run.load_model(), run.artifact("predictions.csv"), run.artifact("out_of_fold.csv")
     except PipelineError:
         return None
 
@@ -126,6 +131,8 @@ def logged_baseline(client: MlflowClient, name: str, recipe: Recipe, hashes: Map
         interval={m: [run.metrics[f"{m}_low"], run.metrics[f"{m}_high"]] for m in metrics_of(recipe.task)},
         predictions=read_predictions(predictions, recipe.task),
         rows=read_rows(predictions),
+        pooled=read_predictions(pooled, recipe.task),
+        pooled_rows=read_rows(pooled),
         fit_seconds=run.metrics["fit_seconds"],
     )
 

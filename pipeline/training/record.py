@@ -62,6 +62,7 @@ def log_run(
         texts={
             "feature_importance.json": json.dumps(importance),
             "predictions.csv": predictions_csv(fitted.predictions, fitted.rows),
+            "out_of_fold.csv": predictions_csv(fitted.pooled, fitted.pooled_rows),
         },
         start=started,
     )
