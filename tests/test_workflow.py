@@ -3,85 +3,26 @@
 import json
 import os
 import re
-import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
-from conftest import PARAMS, ROOT, make_customers, make_houses
+from conftest import ROOT
+from workflows import act, commit, make_repository, run
 
-BIN = Path(sys.executable).parent
 WORKFLOW = ROOT / ".github/workflows/ml-pipeline.yml"
 COMMENT = "<!-- ml-pipeline -->"
 
 
-def run(folder: Path, *words: str, **environment: str) -> None:
-    subprocess.run(words, cwd=folder, env=os.environ | environment, check=True, capture_output=True)
-
-
-def commit(folder: Path) -> None:
-    run(folder, "git", "add", "-A")
-    run(folder, "git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-q", "-m", "all")
-
-
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """The project's code with two small tables and their facts, committed on main."""
-    folder = tmp_path / "repository"
-    folder.mkdir()
-    ignored = shutil.ignore_patterns("__pycache__", "tmp", "cache")
-    for name in ("pipeline", ".dvc", ".github"):
-        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
-    for path in [*ROOT.glob("*.py"), *ROOT.glob("*.txt"), ROOT / "dvc.yaml", ROOT / ".gitignore"]:
-        shutil.copy(path, folder)
-    make_houses().to_csv(folder / "x.csv", index=False)
-    make_customers().to_csv(folder / "y.csv", index=False)
-    params = {**PARAMS, "tuning": {**PARAMS["tuning"], "trials": 4}}
-    params["datasets"] = {name: {**facts, "tune": "forest"} for name, facts in PARAMS["datasets"].items()}
-    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
-    run(folder, sys.executable, "generate_data.py")
-    run(folder, "git", "init", "-q", "-b", "main")
-    run(folder, "git", "remote", "add", "origin", "https://github.com/owner/project")
-    commit(folder)
-    return folder
-
-
-def act(folder: Path, event: str, payload: object) -> tuple[int, str, Path]:
-    """Run the workflow; returns act's exit code, its log, and the folder of the artifacts."""
-    artifacts, github = folder.parent / "artifacts", folder.parent / "github"
-    artifacts.mkdir()
-    github.mkdir()
-    (github / "comment").write_text("41\n")
-    (folder.parent / "event.json").write_text(json.dumps(payload))
-    uses = set(re.findall(r"uses: (actions/([a-z-]+)@[0-9a-f]+)", WORKFLOW.read_text()))
-    stubs = [word for name, short in uses for word in ("--local-repository", f"{name}={ROOT}/tests/actions/{short}")]
-    values = {"STUB_SOURCE": folder, "STUB_BIN": BIN, "STUB_ARTIFACTS": artifacts, "STUB_GITHUB": github}
-    variables = [word for key, value in values.items() for word in ("--env", f"{key}={value}")]
-    command = [str(BIN / "act"), event, "-P", "ubuntu-latest=-self-hosted", "--no-cache-server", "--no-skip-checkout"]
-    done = subprocess.run(
-        [*command, "--eventpath", str(folder.parent / "event.json"), *stubs, *variables],
-        cwd=folder,
-        env=os.environ
-        | {
-            "HOME": str(folder.parent / "home"),
-            "XDG_CACHE_HOME": str(folder.parent / "cache"),
-            "PATH": f"{ROOT}/tests/actions/bin:{os.environ['PATH']}",
-        },
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-        timeout=900,
-    )
-    (folder.parent / "act.log").write_text(done.stdout)
-    return done.returncode, done.stdout, artifacts
+    return make_repository(tmp_path / "repository")
 
 
 @pytest.mark.slow
 def test_green_on_main(repository: Path) -> None:
-    status, log, artifacts = act(repository, "push", {})
+    status, log, artifacts = act(WORKFLOW, repository, "push", {})
     assert status == 0, log[-6000:]
     names = {path.name for path in artifacts.iterdir()}
     stages = ("data", "train", "tune", "drift")
@@ -122,7 +63,7 @@ def test_a_broken_gate_turns_a_pull_request_red_and_its_comment_says_what_change
     (repository / "metrics/comparison_results.json").unlink()
     commit(repository)
     request = {"number": 7, "head": {"ref": "change", "repo": {"full_name": "owner/project"}}, "base": {"ref": "main"}}
-    status, log, artifacts = act(repository, "pull_request", {"number": 7, "pull_request": request})
+    status, log, artifacts = act(WORKFLOW, repository, "pull_request", {"number": 7, "pull_request": request})
     assert status != 0
     names = {path.name for path in artifacts.iterdir()}
     each = {f"{stage}-{dataset}" for stage in ("data", "train") for dataset in ("houses", "customers")}
@@ -143,7 +84,7 @@ def test_a_table_that_differs_stops_its_own_dataset_alone(repository: Path) -> N
     facts = repository / "metrics/data/houses.json"
     facts.write_text(facts.read_text().replace('"sha256": "', '"sha256": "0'))
     commit(repository)
-    status, log, artifacts = act(repository, "workflow_dispatch", {"inputs": {"tune": "false"}})
+    status, log, artifacts = act(WORKFLOW, repository, "workflow_dispatch", {"inputs": {"tune": "false"}})
     assert status != 0
     names = {path.name for path in artifacts.iterdir()}
     assert names == {"data-customers", "train-customers", "validation", "summary"}, log[-6000:]
