@@ -1,21 +1,24 @@
-"""Compare two tables column by column, and say in words what moved and whether to retrain.
+"""Compare two tables column by column and as a whole, and say in words what moved and whether to retrain.
 
     python detect_drift.py --dataset california_housing
     python detect_drift.py --dataset customer_churn --current new_rows.csv --fail-on-drift
+    python detect_drift.py --dataset customer_churn --current january.csv february.csv
+    python detect_drift.py --dataset customer_churn --current new_rows.csv --labels answers.csv --key customerID
 
-Without files the train and test parts are compared. Drift is called where a corrected p-value and an effect size both
-say so (of values, missing values or new categories), or where a feature is missing or has another type. Where a current
-file has the target and a trained model exists, its score there is set beside its test score. Writes
+Without files the train and test parts are compared. Drift is called where a share of rows changed by more than chance
+and by more than `drift.min_change`, in a column or in how the columns go together. Where a model is trained, its score
+on a current file is estimated without labels and, where there are labels, computed. Writes
 reports/<dataset>/drift_report.html, quality_report.html and target_drift_report.html, and metrics/drift/<dataset>.json;
-with --output all four go to a folder of their own.
+with --output all four go to a folder of their own. Each check of a file adds a line to logs/drift/<dataset>.jsonl.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipeline.console import PipelineError, exit_code, reports_errors
 from pipeline.files import file_sha256, write_json
@@ -25,87 +28,116 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def detect(
-    dataset: Dataset, config: Config, reference_file: Path | None, current_file: Path | None, output: Path | None
-) -> bool:
+@dataclass(frozen=True)
+class Asked:
+    """What a call asks for: files, how the current ones are cut into windows, where labels are, where results go."""
+
+    reference: Path | None = None
+    current: tuple[Path, ...] = ()
+    by: str = ""
+    labels: Path | None = None
+    key: str = ""
+    output: Path | None = None
+    pages: bool = True
+
+
+def detect(dataset: Dataset, config: Config, asked: Asked) -> bool:
     """Compare, write the pages and the metrics, print the verdict; True where there is drift."""
     # these import numpy and pandas, which --help does not wait for
-    from pipeline.drift.column import NAMED, as_json
-    from pipeline.drift.compare import compare_tables, types_of
+    from pipeline.drift.check import check
+    from pipeline.drift.column import NAMED
+    from pipeline.drift.history import remember, remembered
+    from pipeline.drift.model import judged_model
     from pipeline.drift.pages import write_pages
-    from pipeline.drift.score import score_on_current
-    from pipeline.drift.verdict import recommend, target_words, verdict_words
-    from pipeline.gates.results import read_results
+    from pipeline.drift.results import points_of, results_of
     from pipeline.ingest.contract import changes_against
 
-    reference, current, known = load_sides(dataset, config, reference_file, current_file)
-    print(f"{dataset.name}: comparing {len(reference):,} reference rows with {len(current):,} current rows", flush=True)
-    types = types_of(dataset, reference)
-    columns, target = compare_tables(reference, current, types, config.drift)
-    changes, score, unscored = list[str](), None, ""
-    if current_file:
-        changes = changes_against(Path(f"{dataset.file}.schema.json"), current)
+    table, reference, windows = load_sides(dataset, config, asked)
+    rows = sum(map(len, windows.values()))
+    print(f"{dataset.name}: comparing {len(reference):,} reference rows and {rows:,} current ones", flush=True)
+    model, no_model = None, ""
+    if asked.current:
         try:
-            score = score_on_current(dataset, read_results(dataset, config), current, known, config.seed)
+            model = judged_model(dataset, config)
         except PipelineError as error:
-            unscored = str(error)
-    headline, lines = verdict_words(columns, target)
-    retrain, recommendation = recommend(columns, target, score, unscored)
+            no_model = str(error)
+    checks = {
+        name: check(
+            dataset,
+            config.drift,
+            reference,
+            window,
+            seed=config.seed,
+            alpha=config.drift.alpha / len(windows),
+            moving=[asked.by],
+            table=table if asked.current else None,
+            model=model,
+            no_model=no_model,
+        )
+        for name, window in windows.items()
+    }
+    # pages and metrics tell of the window where it began, or of the last one
+    shown = next((name for name, one in checks.items() if one.drift), list(checks)[-1])
+    contract = Path(f"{dataset.file}.schema.json")
     found = {
         "dataset": dataset.name,
         "data_sha256": file_sha256(Path(dataset.file)),
         "params_sha256": drift_sha256(config, dataset),
-        "reference": str(reference_file or (dataset.file if current_file else "train part")),
+        "reference": str(asked.reference or (dataset.file if asked.current else "train part")),
         "reference_rows": len(reference),
-        "current": str(current_file or "test part"),
-        "current_rows": len(current),
-        "drift": bool(lines),
-        "retrain": retrain,
-        "verdict": headline,
-        "moved": lines,
-        "recommendation": recommendation,
-        "changes": changes,
-        "score": as_json(score),
-        "no_score": unscored,
-        "target": as_json(target),
-        "columns": as_json(columns),
+        "current": ", ".join(map(str, asked.current)) or "test part",
+        "current_rows": rows,
+        **results_of(checks, shown),
+        "changes": changes_against(contract, windows[shown]) if asked.current else [],
     }
-    folder = output or Path("reports") / dataset.name
-    told = target_words(reference.get(dataset.target), current.get(dataset.target), dataset.target, target)
-    pages = write_pages((reference, current), types, found, told, config.seed, folder)
-    metrics = output / "drift.json" if output else Path("metrics/drift") / f"{dataset.name}.json"
+    points = points_of(checks)
+    places = [remember(dataset.name, points)] if asked.current else []
+    metrics = asked.output / "drift.json" if asked.output else Path("metrics/drift") / f"{dataset.name}.json"
     write_json(metrics, found)
-    more = [f"and {len(lines) - NAMED} more"] if len(lines) > NAMED else []
-    for line in (headline, *lines[:NAMED], *more, recommendation):
-        print(f"{dataset.name}: {line}")
-    print(f"wrote {', '.join(map(str, pages))} and {metrics}", flush=True)
-    return bool(lines)
+    places.append(metrics)
+    if asked.pages:
+        history = points if len(points) > 1 else remembered(dataset.name) if asked.current else []
+        folder = asked.output or Path("reports") / dataset.name
+        places += write_pages((reference, windows[shown]), dataset.target, found, history, config, folder)
+    more = [f"and {len(found['moved']) - NAMED} more"] if len(found["moved"]) > NAMED else []
+    for line in (found["verdict"], *found["moved"][:NAMED], *more, found["model_words"], found["recommendation"]):
+        if line:
+            print(f"{dataset.name}: {line}")
+    print(f"wrote {', '.join(map(str, places))}", flush=True)
+    return any(one.drift for one in checks.values())
 
 
 def load_sides(
-    dataset: Dataset, config: Config, reference_file: Path | None, current_file: Path | None
-) -> tuple[pd.DataFrame, pd.DataFrame, set[Any]]:
-    """The reference, the current table, and the values of the target in the dataset's own. PipelineError: a file is
-    missing or faulty, or the two have no column in common.
+    dataset: Dataset, config: Config, asked: Asked
+) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, pd.DataFrame]]:
+    """The training table, the reference, and the current table in its windows. PipelineError: a file is missing or
+    faulty, or has no column in common with the reference.
     """
+    from pipeline.drift.labels import with_labels
+    from pipeline.drift.windows import windows_by
     from pipeline.tables.read import read_rows, source_columns
     from pipeline.tables.split import load_dataset, split
 
     table = load_dataset(dataset)
-    train, test = split(table, dataset, config)
     columns = source_columns(dataset.types, dataset.reading, table)
 
     def read(path: Path) -> pd.DataFrame:
-        return table if path == Path(dataset.file) else read_rows(path, dataset, columns)
+        frame = table if path == Path(dataset.file) else read_rows(path, dataset, columns)
+        if not set(frame) & set(table):
+            raise PipelineError(f"{path}: no column in common with {dataset.file}; is it the right table?")
+        return frame
 
-    reference = read(reference_file) if reference_file else table if current_file else train
-    current = read(current_file) if current_file else test
-    if not set(current) & set(reference):
-        raise PipelineError(
-            f"{current_file or reference_file}: no column in common with "
-            f"{reference_file if current_file and reference_file else dataset.file}; is it the right table?"
-        )
-    return reference, current, set(table[dataset.target])
+    train, test = split(table, dataset, config)
+    reference = read(asked.reference) if asked.reference else table if asked.current else train
+    windows = {str(path): read(path) for path in asked.current} or {"test part": test}
+    if asked.labels:
+        labels = read_rows(asked.labels, dataset, columns)
+        windows = {name: with_labels(one, labels, asked.key, dataset.target) for name, one in windows.items()}
+    if asked.by:
+        import pandas as pd
+
+        windows = windows_by(pd.concat(windows.values(), ignore_index=True), asked.by)
+    return table, reference, windows
 
 
 def build_parser(config: Config) -> argparse.ArgumentParser:
@@ -113,9 +145,13 @@ def build_parser(config: Config) -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--dataset", choices=["all", *config.datasets], default="all", help="default: all")
     add("--reference", type=Path, metavar="FILE", help="default: the train part, or the whole table")
-    add("--current", type=Path, metavar="FILE", help="default: the test part")
+    add("--current", type=Path, nargs="+", metavar="FILE", default=[], help="default: the test part; each is a window")
+    add("--by", default="", metavar="COLUMN", help="one verdict a window of its dates, numbers or words")
+    add("--labels", type=Path, metavar="FILE", help="labels that came later, joined to --current by --key")
+    add("--key", default="", metavar="COLUMN", help="the column of both that says which row is which")
     place = "for reports and drift.json (default: reports/ and metrics/drift/)"
     add("--output", type=Path, metavar="FOLDER", help=place)
+    add("--no-pages", action="store_true", help="metrics and verdict alone, for machines")
     add("--fail-on-drift", action="store_true", help="exit with 1 where drift is found")
     return parser
 
@@ -125,10 +161,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = load_config()
     parser = build_parser(config)
     args = parser.parse_args(argv)
-    if args.dataset == "all" and (args.reference or args.current or args.output):
-        parser.error("--reference, --current and --output need one --dataset")
+    if args.dataset == "all" and (args.reference or args.current or args.output or args.by):
+        parser.error("--reference, --current, --by and --output need one --dataset")
+    if bool(args.labels) != bool(args.key) or (args.labels and not args.current):
+        parser.error("--labels and --key go together, with --current")
+    if args.by and not args.current:
+        parser.error("--by cuts the files of --current; give one")
+    asked = Asked(
+        reference=args.reference,
+        current=tuple(args.current),
+        by=args.by,
+        labels=args.labels,
+        key=args.key,
+        output=args.output,
+        pages=not args.no_pages,
+    )
     names = list(config.datasets) if args.dataset == "all" else [args.dataset]
-    found = [detect(config.dataset(name), config, args.reference, args.current, args.output) for name in names]
+    found = [detect(config.dataset(name), config, asked) for name in names]
     return 1 if args.fail_on_drift and any(found) else 0
 
 

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,20 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
 
 def write_text(path: Path, text: str) -> None:
     write_atomic(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def append_lines(path: Path, lines: Sequence[str]) -> None:
+    """Add lines in one write, so that those of parallel runs do not mix. PipelineError: the file cannot be written."""
+    size = path.stat().st_size if path.is_file() else 0
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as file:
+            file.write("".join(f"{line}\n" for line in lines))
+    except OSError as error:
+        # no half line stays where the disk was full
+        with contextlib.suppress(OSError):
+            os.truncate(path, size)
+        raise PipelineError(f"{path}: cannot be written ({error.strerror})") from None
 
 
 def write_json(path: Path, value: Any) -> None:

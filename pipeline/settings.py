@@ -30,6 +30,8 @@ FACTS_DIR = Path("metrics/data")
 TASKS = ("regression", "binary", "multiclass")
 # What a column can be: numbers, few distinct values, points in time, many different words, or nothing to learn from.
 TYPES = ("number", "category", "date", "text", "ignore")
+# What a gate can look at beside the metrics of the chosen model.
+DRIFTED, EXPECTED = "drifted_columns", "expected_score"
 # What --dataset takes for all of them.
 EVERY = "all"
 # A calibrated table of fewer rows has no fraud to speak of.
@@ -254,21 +256,24 @@ class Tuning(_Section):
 
 @dataclass(frozen=True, config={"extra": "forbid"})
 class Drift(_Section):
-    alpha: Number = Field(
-        default=0.05, ge=0, le=1, description="drift: a corrected p-value below, and an effect of at least"
+    alpha: Number = Field(default=0.05, ge=0, le=1, description="how often a verdict of drift may be a false alarm")
+    min_change: Number = Field(
+        default=0.02,
+        ge=0,
+        le=0.5,
+        description="what counts: as much as a share of rows that goes from 50 % to this much more",
     )
-    min_wasserstein: Number = Field(default=0.1, ge=0, description="numbers: Wasserstein distance, standard deviations")
-    min_psi: Number = Field(default=0.1, ge=0, description="categories: population stability index")
-    min_target_shift: Number = Field(default=0.1, ge=0, description="class shares of a target: Cohen's w")
-    min_missing_change: Number = Field(default=0.05, ge=0, le=1, description="change of the share of missing values")
-    min_new_share: Number = Field(default=0.005, ge=0, le=1, description="share of rows with new categories")
+    margin: Number = Field(default=0.02, ge=0, le=1, description="a loss of this part of the score costs nothing yet")
+    moving: Mapping[Name, tuple[Text, ...]] = Field(
+        default_factory=dict, description="columns of a dataset that are expected to move in time"
+    )
 
 
 @dataclass(frozen=True, config={"extra": "forbid"})
 class Gate(_Section):
     """A bound on one metric: the value, or its lead over the naive baseline or the champion, is above or below it."""
 
-    metric: Annotated[str, *_one_of(METRICS, ("drifted_columns",))] = Field(description="of the chosen model")
+    metric: Annotated[str, *_one_of(METRICS, (DRIFTED, EXPECTED))] = Field(description="of the chosen model")
     above: Number | Absent = Field(default=None, description="what the metric has to exceed")
     below: Number | Absent = Field(default=None, description="what the metric has to stay under")
     over: Annotated[str | None, *_one_of(("naive", "champion"))] = Field(
@@ -318,11 +323,13 @@ class Config(_Section):
                 _known(model, self.models, *key, "models", model)
                 _check_jobs(settings, *key, "models", model)
             for place, gate in enumerate(self.gates.get(name, ())):
-                _known(gate.metric, (*metrics, "drifted_columns"), "gates", name, place, "metric")
+                _known(gate.metric, (*metrics, DRIFTED, EXPECTED), "gates", name, place, "metric")
                 if (gate.above is None) == (gate.below is None):
                     raise _mistake("a gate needs one of above and below", "gates", name, place)
         for name in self.gates:
             _known(name, self.datasets, "gates", name)
+        for name in self.drift.moving:
+            _known(name, self.datasets, "drift", "moving", name)
         for name, spec in self.models.items():
             _check_jobs(spec.params, "models", name, "params")
             _check_jobs(spec.classification_params, "models", name, "classification_params")

@@ -88,8 +88,8 @@ TAKEN: dict[str, list[Change]] = {
         (("tuning", "trials"), 1),
     ],
     "no drift ever": [
-        *((("drift", name), 1e308) for name in ("min_wasserstein", "min_psi", "min_target_shift")),
-        *((("drift", name), 1) for name in ("min_missing_change", "min_new_share")),
+        (("drift", "min_change"), 0.5),
+        (("drift", "margin"), 1),
         (("drift", "alpha"), 0),
     ],
     "every label positive, out of fold": [
@@ -136,12 +136,12 @@ def test_what_the_settings_take_works_in_every_stage(
 def test_drift_is_an_alarm_only_where_the_bounds_let_it_be(sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # the verdict is looked at, and no page
     monkeypatch.setattr(pages, "write_pages", lambda *facts: [])
-    moved = make_houses().assign(size=lambda frame: frame["size"] + 5)
+    moved = make_houses().assign(size=lambda frame: frame["size"] + frame["size"].std() / 2)
     moved.to_csv("moved.csv", index=False)
     write()
     assert generate_data.main(["--dataset", "houses"]) == 0
-    for alpha, effect, found in ((0, 0, False), (1, 1e308, False), (1, 0, True), (1e-300, 0, False)):
-        write((("drift", "alpha"), alpha), (("drift", "min_wasserstein"), effect), (("drift", "min_psi"), effect))
+    for alpha, effect, found in ((0, 0, False), (1, 0.5, False), (1, 0, True), (1e-300, 0, False)):
+        write((("drift", "alpha"), alpha), (("drift", "min_change"), effect))
         done = detect_drift.main(["--dataset", "houses", "--current", "moved.csv", "--fail-on-drift"])
         assert (alpha, effect, done) == (alpha, effect, int(found))
 
@@ -162,10 +162,11 @@ REFUSED: dict[str, tuple[Change, str]] = {
     "negative alpha": ((("drift", "alpha"), -1e-9), "drift.alpha: -1e-09 is out of range"),
     "alpha above 1": ((("drift", "alpha"), 1.1), "drift.alpha: 1.1 is out of range; give a number of at most 1"),
     "endless alpha": ((("drift", "alpha"), float("inf")), "drift.alpha: expected a finite number, found inf"),
-    "negative effect": ((("drift", "min_wasserstein"), -0.1), "drift.min_wasserstein: -0.1 is out of range"),
-    "endless effect": ((("drift", "min_psi"), float("inf")), "drift.min_psi: expected a finite number, found inf"),
-    "change of a share above 1": ((("drift", "min_missing_change"), 1.1), "give a number of at most 1"),
-    "share above 1": ((("drift", "min_new_share"), 1.1), "give a number of at most 1"),
+    "negative change": ((("drift", "min_change"), -0.1), "drift.min_change: -0.1 is out of range"),
+    "endless change": ((("drift", "min_change"), float("inf")), "min_change: expected a finite number, found inf"),
+    "change above a half": ((("drift", "min_change"), 0.51), "give a number of at most 0.5"),
+    "margin above 1": ((("drift", "margin"), 1.1), "give a number of at most 1"),
+    "columns of no dataset": ((("drift", "moving"), {"house": ["age"]}), "'house' is unknown; did you mean 'houses'"),
     "gate of NaN": ((("gates", "customers"), [{"metric": "f1", "above": float("nan")}]), "expected a finite"),
     "negative threshold": (((*CUSTOMERS, "threshold"), -0.1), "threshold: -0.1 is out of range; give a number of at"),
     "threshold above 1": (((*CUSTOMERS, "threshold"), 1.1), "threshold: 1.1 is out of range; give a number of at most"),

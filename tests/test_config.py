@@ -177,7 +177,7 @@ def numeric_settings() -> dict[tuple[str, ...], dict[str, Any]]:
 
 def test_every_numeric_setting_is_taken_at_its_bounds_and_refused_beyond(project: Path) -> None:
     found = numeric_settings()
-    assert len(found) == 14
+    assert len(found) == 11
     assert found[("seed",)] == found[("seed",)] | {"minimum": 0, "maximum": 2**32 - 1}
     for key, rule in found.items():
         least, largest = rule["minimum"], rule.get("maximum", 10**9)

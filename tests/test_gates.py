@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pipeline.gates.judge import judge
-from pipeline.gates.results import Results, read_results, select_model
+from pipeline.gates.results import DriftVerdict, DriftVerdicts, Expected, Results, read_results, select_model
 from pipeline.metrics import metrics_of
 from pipeline.settings import Gate, load_config, settings_sha256
 
@@ -19,13 +19,15 @@ def model(cv: float, score: float, low: float, high: float) -> dict[str, Any]:
     return {**figures, "interval": {metric: [low, high] for metric in metrics}}
 
 
+STILL = DriftVerdict(False)
+NO_DRIFT = DriftVerdicts(drift=False, columns=[STILL], target=STILL, joint=STILL)
 MODELS = {"forest": model(0.80, 0.78, 0.74, 0.82), "linear": model(0.70, 0.99, 0.98, 1.0)}
 
 
 def outcome(gate: Gate, published: Any = None, confident: bool = False, **changes: Any) -> Any:
     config = load_config()
     config = dataclasses.replace(config, gates={"customers": (gate,)})
-    results = Results("customers", "d", "p", changes.pop("models", MODELS), drifted=0, champion=None, problems=())
+    results = Results("customers", "d", "p", changes.pop("models", MODELS), drift=NO_DRIFT, champion=None, problems=())
     results = dataclasses.replace(results, **changes)
     [verdict] = judge(config.dataset("customers"), config, results, published, confident)
     return verdict
@@ -61,8 +63,38 @@ def test_bounds(gate: Gate, confident: bool, passed: bool, uncertain: bool) -> N
 
 
 def test_drift_gate_fails_on_a_drifted_column_and_where_drift_is_unknown() -> None:
-    assert not outcome(Gate("drifted_columns", below=1), drifted=2).passed
-    assert "detect_drift.py" in outcome(Gate("drifted_columns", below=1), drifted=None).reason
+    gate, moved = Gate("drifted_columns", below=1), DriftVerdict(True)
+    for columns, target, joint, count in (
+        ([moved, moved], None, STILL, 2),
+        ([STILL], moved, moved, 1),
+        ([STILL], STILL, moved, 1),
+    ):
+        found = outcome(gate, drift=DriftVerdicts(True, columns, target, joint))
+        assert (found.passed, found.value) == (False, count)
+    assert "drift was not tested; run `python detect_drift.py" in outcome(gate, drift=None).reason
+    few = dataclasses.replace(NO_DRIFT, drift=None)
+    assert "drift could not be told, as there were too few new rows" in outcome(gate, drift=few).reason
+
+
+def test_expected_score_gate() -> None:
+    def with_expected(reliable: bool) -> DriftVerdicts:
+        expected = Expected(0.75, (0.72, 0.78), reliable, "" if reliable else "40% of the current rows lie outside")
+        return dataclasses.replace(NO_DRIFT, expected_score=expected)
+
+    gate = Gate("expected_score", above=0.74)
+    found = outcome(gate, drift=with_expected(True))
+    assert (found.passed, found.uncertain, found.value) == (True, True, 0.75)
+    assert not outcome(gate, drift=with_expected(True), confident=True).passed
+    over = outcome(Gate("expected_score", above=0.1, over="naive"), drift=with_expected(True))
+    assert over.passed
+    assert "over the naive's 0.6000" in over.bound
+    doubtful = outcome(gate, drift=with_expected(False))
+    assert (doubtful.passed, doubtful.reason) == (
+        False,
+        "the expected score is not reliable: 40% of the current rows lie outside",
+    )
+    for nothing in (None, NO_DRIFT):
+        assert "is not known; run `python detect_drift.py" in outcome(gate, drift=nothing).reason
 
 
 def test_a_dataset_without_gates_has_to_beat_the_naive_model_in_the_direction_of_its_metric() -> None:
@@ -111,7 +143,7 @@ def test_what_is_no_interval_fails(interval: Any) -> None:
 def test_published_figures_have_to_agree_in_every_model() -> None:
     config = load_config()
     dataset = config.dataset("customers")
-    results = Results("customers", "d", "p", MODELS, drifted=0, champion=None, problems=())
+    results = Results("customers", "d", "p", MODELS, drift=NO_DRIFT, champion=None, problems=())
     scores = {name: dict(facts["score"]) for name, facts in MODELS.items()}
     assert all(verdict.passed for verdict in judge(dataset, config, results, scores))
     others: list[Any] = [{**scores["linear"], "f1": 0.98}, {"f1": 0.99}, 3, None]

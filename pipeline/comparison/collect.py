@@ -54,7 +54,7 @@ def compare_dataset(dataset: Dataset, config: Config, stores: Sequence[MlflowCli
         chosen=chosen,
         tests=paired_tests(entries, chosen, metric, config.seed),
         studies=read_studies(name, stores, hashes),
-        drift=None if results.drifted is None else read_json(drift_file, "python detect_drift.py"),
+        drift=None if results.drift is None else read_json(drift_file, "python detect_drift.py"),
         verdicts=tuple(judge(dataset, config, results)),
         links=page_links(reports, name, results.models),
     )

@@ -74,16 +74,16 @@ def evidently_json(reference: pd.DataFrame, current: pd.DataFrame, verdicts: Ver
 
 
 def drift_preset(names: list[str], verdicts: Verdicts) -> DataDriftPreset:
-    """Evidently's drift preset with tests of ours: their score is the effect that they are named after."""
+    """Evidently's drift preset with tests of ours: their score is how far a share of rows changed."""
     from evidently.legacy.calculations.stattests import StatTest, register_stattest
     from evidently.legacy.core import ColumnType
     from evidently.presets import DataDriftPreset
 
     def verdict(old: pd.Series, new: pd.Series, kind: ColumnType, threshold: float) -> tuple[float, bool]:
-        return columns[old.name]["effect"] or 0.0, columns[old.name]["drift"]
+        return columns[old.name]["findings"][0]["change"], columns[old.name]["drift"]
 
     columns = {column["column"]: column for column in verdicts}
-    tests = {name: columns[name]["effect_name"] for name in names}
+    tests = {name: f"change of a share ({columns[name]['findings'][0]['test']})" for name in names}
     for test in tests.values():
         register_stattest(StatTest(test, test, [ColumnType.Numerical, ColumnType.Categorical]), verdict)
     # one drifted column is drift of the table, be it one that cannot be drawn

@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
-from pipeline.drift.categories import count_labels, find_new_categories, shares
-from pipeline.drift.column import EXTRA, KINDS, ColumnDrift, listed
-from pipeline.drift.missing import compare_missing
-from pipeline.drift.registry import TESTS, effect_words, test_name
-from pipeline.settings import Dataset, Drift
+from pipeline.drift.chance import chances
+from pipeline.drift.column import EXTRA, ColumnDrift, Finding, change_of
+from pipeline.drift.measure import NO_DATES, NO_LABELS, NO_NUMBERS, read_column, tallies_of
+from pipeline.drift.recoded import recoded, renamed
+from pipeline.drift.rows import Tally, Units
+from pipeline.settings import Dataset
 
 ABSENT = "absent from the current table"
-ISO_WRITTEN = r"\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}:\d{2}(\.\d+)?Z?)?"
-NO_NUMBERS = "numbers before, other values now"
-NO_LABELS = "categories before, numbers now"
-NO_DATES = "dates before, other values now"
 FAULTS = {ABSENT: f"is {ABSENT}"} | {note: f"has {note}" for note in (NO_NUMBERS, NO_LABELS, NO_DATES)}
+EXPECTED = "expected to move"
+# Parts of alpha: so much of it is spent on the target, and on all columns together; the rest on the features.
+TARGET_PART, JOINT_PART = 0.2, 0.2
+# Reasons that are told of a column.
+REASONS = 2
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The comparison of the features, of the target (None where a table lacks it), and the smallest change of a share
+    of one half that would be found nine times in ten.
+    """
+
+    columns: list[ColumnDrift]
+    target: ColumnDrift | None
+    visible: float
+
+    def all(self) -> list[ColumnDrift]:
+        return [*self.columns, *([self.target] if self.target else [])]
 
 
 def types_of(dataset: Dataset, reference: pd.DataFrame) -> dict[str, str]:
@@ -33,113 +48,119 @@ def types_of(dataset: Dataset, reference: pd.DataFrame) -> dict[str, str]:
 
 
 def compare_tables(
-    reference: pd.DataFrame, current: pd.DataFrame, types: Mapping[str, str], settings: Drift
-) -> tuple[list[ColumnDrift], ColumnDrift | None]:
-    """Every feature's comparison and the target's (None where a table lacks it); `types` as types_of gives them.
+    reference: pd.DataFrame,
+    current: pd.DataFrame,
+    types: Mapping[str, str],
+    units: Units,
+    *,
+    alpha: float,
+    min_change: float,
+    seed: int,
+    expected: Collection[str] = (),
+) -> Compared:
+    """Every feature's comparison and the target's.
 
-    p-values are corrected over the columns: by Holm (1979) for distributions and for missing values, and for new
-    categories by the union bound over all categories (see `find_new_categories`).
+    Args:
+        types: as types_of gives them.
+        alpha: how often an alarm of any of them may be false.
+        min_change: what a change of a share has to reach to count (see change_of).
+        expected: columns that may move, and are not tested.
     """
     *features, target = types
-    has_target = target in reference and target in current
-    raw, labelled = [], {}
-    for name in types if has_target else features:
-        old, new, is_target = reference[name], current.get(name), name == target
-        table = None if new is None else count_labels(old, new, types[name], is_target)
-        raw.append(compare_column(name, old, new, table, types[name], is_target))
-        if table is not None:
-            labelled[name] = table
-    p_values = [column.p_value for column in raw]
-    moved = [*correct(p_values[: len(features)]), *correct(p_values[len(features) :])]
-    missing = correct([column.p_missing for column in raw])
-    unseen = find_new_categories(labelled, settings.alpha)
-    decided = []
-    for column, p_corrected, p_missing in zip(raw, moved, missing, strict=True):
-        new_ones, share, p_new = unseen.get(column.column, ((), 0.0, None))
-        column = replace(column, p_corrected=p_corrected, p_missing=p_missing)
-        decided.append(decide(replace(column, new_categories=new_ones, new_share=share, p_new=p_new), settings))
+    has_target = target in current and target in reference
+
+    def compared(names: list[str], part: float) -> tuple[list[ColumnDrift], float]:
+        drifts, tallies = [], list[tuple[int, Tally]]()
+        for place, name in enumerate(names):
+            drift, found = compare_column(name, reference[name], current.get(name), types[name], name == target, units)
+            if name in expected:
+                drift, found = replace(drift, note=EXPECTED), []
+            drifts.append(drift)
+            tallies += [(place, one) for one in found]
+        if not tallies:
+            return [decide(drift, alpha, min_change) for drift in drifts], 0.5
+        judged = chances([one for _, one in tallies], units, alpha * part, seed)
+        findings: list[list[Finding]] = [[] for _ in names]
+        start = 0
+        for place, one in tallies:
+            end = start + len(one.words)
+            corrected = np.minimum(1, judged.corrected[start:end] / part)
+            findings[place].append(most_telling(one, units, judged.p_values[start:end], corrected, alpha, min_change))
+            start = end
+        drifts = [replace(drift, findings=tuple(of)) for drift, of in zip(drifts, findings, strict=True)]
+        return [decide(drift, alpha, min_change) for drift in drifts], judged.visible
+
+    names = renamed(reference, current, types)
+    columns, visible = compared(features, 1 - TARGET_PART - JOINT_PART)
+    targets, seen = compared([target], TARGET_PART) if has_target else ([None], visible)
+    columns = [
+        replace(column, reasons=(f"is {ABSENT}; {names[column.column]} has values like it: renamed?",))
+        if column.column in names
+        else column
+        for column in columns
+    ]
     extra = [ColumnDrift(name, "other", note=EXTRA) for name in current if name not in reference]
-    return decided[: len(features)] + extra, decided[-1] if has_target else None
+    return Compared(columns + extra, targets[0], visible if features else seen)
 
 
 def compare_column(
-    name: str, old: pd.Series, new: pd.Series | None, table: pd.DataFrame | None, declared: str, is_target: bool
-) -> ColumnDrift:
-    """Test and effect size of one column, missing values left out; `table` has the counts where it holds categories."""
+    name: str, old: pd.Series, new: pd.Series | None, declared: str, is_target: bool, units: Units
+) -> tuple[ColumnDrift, list[Tally]]:
+    """What can be told of a column before chance is judged, and what its tests count."""
     if new is None:
-        return ColumnDrift(name, "other", note=ABSENT)
-    before, now, p_missing = compare_missing(old, new)
-    column = ColumnDrift(name, "other", missing_reference=before, missing_current=now, p_missing=p_missing)
-    note = why_untested(old, new, table, declared)
-    if note:
-        return replace(column, note=note)
-    if table is None:
-        kind, sides = "numeric", [np.sort(side.dropna().to_numpy()) for side in (old, new)]
-        constant = sides[0][0] == sides[0][-1] == sides[1][0] == sides[1][-1]
-        change = f"mean {sides[0].mean():.4g} before, {sides[1].mean():.4g} now"
-    else:
-        kind, sides, constant = "categorical", list(table.to_numpy().T), len(table) == 1
-        share = [shares(side) for side in sides]
-        most = int(abs(share[1] - share[0]).argmax())
-        change = f"{table.index[most]} {share[0][most]:.1%} before, {share[1][most]:.1%} now"
-    if constant:
-        return replace(column, kind=kind, note="constant")
-    effect_name = test_name(kind, is_target)
-    test, statistic, p_value = TESTS[effect_name].test(*sides)
-    effect = TESTS[effect_name].effect(*sides)
-    return replace(
-        column,
-        kind=kind,
-        test=test,
-        statistic=statistic if math.isfinite(statistic) else None,
-        p_value=p_value,
-        effect_name=effect_name,
-        effect=effect if math.isfinite(effect) else None,
-        change=change,
+        return ColumnDrift(name, "other", note=ABSENT), []
+    column = read_column(old, new, declared, is_target)
+    ks, ks_p = column.kolmogorov_smirnov()
+    drift = ColumnDrift(
+        name,
+        column.kind,
+        level="" if column.note else column.level(),
+        ks=ks,
+        ks_p=ks_p,
+        missing_reference=float(old.isna().mean()),
+        missing_current=float(new.isna().mean()),
+        note=column.note,
+        hint=recoded(column, old, new),
+    )
+    return drift, list(tallies_of(column, units))
+
+
+def most_telling(
+    one: Tally, units: Units, p_values: np.ndarray, corrected: np.ndarray, alpha: float, min_change: float
+) -> Finding:
+    """Of the sets of a test the one that speaks most for drift."""
+    sides = [
+        one.sums[units.current == side].sum(axis=0) / one.rows[units.current == side].sum() for side in (False, True)
+    ]
+    if one.variance is not None:
+        # how often a current rank is above one of the reference (Mann & Whitney 1947)
+        sides = [np.array([0.5]), 0.5 + sides[1] - sides[0]]
+    before, now = (np.clip(np.nan_to_num(side), 0, 1) for side in sides)
+    changes = [change_of(*pair) for pair in zip(before, now, strict=True)]
+    counts = [p < alpha and change >= min_change for p, change in zip(corrected, changes, strict=True)]
+    best = min(range(len(changes)), key=lambda place: (not counts[place], p_values[place], -changes[place]))
+    return Finding(
+        test=one.test,
+        words=one.words[best],
+        before=float(before[best]),
+        now=float(now[best]),
+        change=float(changes[best]),
+        p_value=float(p_values[best]),
+        p_corrected=float(corrected[best]),
+        pairs=one.variance is not None,
     )
 
 
-def why_untested(old: pd.Series, new: pd.Series, table: pd.DataFrame | None, declared: str) -> str:
-    """Why a column cannot be tested, in words; empty where it can."""
-    empty = [side for side, values in (("reference", old), ("current", new)) if values.isna().all()]
-    if empty:
-        return f"all empty in the {' and '.join(empty)} table"
-    if table is not None or old.dtype == new.dtype == "float64":
-        return ""
-    if "float64" in (old.dtype, new.dtype):
-        return NO_NUMBERS if old.dtype == "float64" else NO_LABELS
-    if declared == "date":
-        if not new.dropna().astype(str).str.fullmatch(ISO_WRITTEN).all():
-            return NO_DATES
-        spans = [f"{side.dropna().min()} to {side.dropna().max()}" for side in (old, new)]
-        return f"dates from {spans[0]} before, {spans[1]} now"
-    return "text-like or an identifier: nearly every value is different"
+def decide(column: ColumnDrift, alpha: float, min_change: float) -> ColumnDrift:
+    """The verdict of a column whose corrected p-values are known, its reasons in words, its findings in their order."""
 
+    def counts(found: Finding) -> bool:
+        return found.p_corrected < alpha and found.change >= min_change
 
-def correct(p_values: Sequence[float | None]) -> list[float | None]:
-    """Holm's step-down correction, and Bonferroni's for KINDS; columns without a test (None) do not count."""
-    # by hand, since statsmodels' multipletests collects garbage in every call, which takes longer than all the tests do
-    p = np.array(p_values, dtype=float)
-    order, left = np.argsort(p), np.isfinite(p).sum() - np.arange(len(p))
-    p[order] = np.minimum(1, np.maximum.accumulate(KINDS * p[order] * left))
-    return [None if given is None else float(value) for given, value in zip(p_values, p, strict=True)]
-
-
-def decide(column: ColumnDrift, settings: Drift) -> ColumnDrift:
-    """The verdict of a column whose corrected p-values are known, and its reasons in words."""
+    findings = sorted(column.findings, key=lambda found: (not counts(found), found.p_value, -found.change))
+    told = [found.text() for found in findings if counts(found)]
     reasons = [FAULTS[column.note]] if column.note in FAULTS else []
-    if column.effect_name and below(column.p_corrected, settings.alpha):
-        bound = getattr(settings, TESTS[column.effect_name].setting)
-        if column.effect is not None and column.effect >= bound:
-            words = effect_words(column.effect_name, column.effect)
-            reasons.append(f"moved {words}: {column.change} (corrected p {column.p_corrected:.2g})")
-    before, now = column.missing_reference, column.missing_current
-    if below(column.p_missing, settings.alpha) and abs(now - before) >= settings.min_missing_change:
-        reasons.append(f"has missing values that went from {before:.1%} to {now:.1%}")
-    if column.new_categories and column.new_share >= settings.min_new_share:
-        reasons.append(f"has new categories in {column.new_share:.1%} of the rows: {listed(column.new_categories)}")
-    return replace(column, drift=bool(reasons), reasons=tuple(reasons))
-
-
-def below(p_value: float | None, alpha: float) -> bool:
-    return p_value is not None and p_value < alpha
+    reasons += told[:REASONS]
+    if reasons and column.hint:
+        reasons.insert(0, column.hint)
+    return replace(column, findings=tuple(findings), drift=bool(reasons), reasons=tuple(reasons))

@@ -1,4 +1,4 @@
-"""What a drift test is, in one entry each: the columns it is for, its test, its effect size, and what that is held to.
+"""What a drift test is, in one entry each: the kinds of column that it is for, and the sets of rows that it looks at.
 
 A new drift test is one more entry of TESTS; verdict, metrics and pages take it from there.
 """
@@ -7,46 +7,41 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-from pipeline.drift.categories import chi_squared, cohen_w, stability_index
-from pipeline.drift.numbers import kolmogorov_smirnov, wasserstein
+import numpy as np
+
+from pipeline.drift import numbers, words
+from pipeline.drift.rows import Ranks, Sets
+
+Say = Callable[[Any], str]
 
 
 @dataclass(frozen=True)
 class DriftTest:
-    """How columns of one kind are tested: drift needs a corrected p-value below alpha and an effect of some size.
-
-    `test` returns its name, statistic and p-value; it and `effect` take both sides of a column: sorted values of a
-    "numeric" one, counts a category of a "categorical" one. `words` say how far a column moved, with the effect in
-    braces. `setting`: the key below `drift:` in params.yaml (a field of settings.Drift) that the effect has to reach.
+    """`measure` takes the values (N,) of a column in both tables together, none missing, and a function that writes a
+    value in words; it returns sets or ranks of rows, or None where it has nothing to look at.
     """
 
-    kind: str
-    test: Callable[..., tuple[str, float, float]]
-    effect: Callable[..., float]
-    words: str
-    setting: str
-    target_only: bool = False
+    kinds: tuple[str, ...]
+    measure: Callable[[np.ndarray, Say], Sets | Ranks | None]
 
 
-# By the name of the effect. Of several entries that fit a column the last one is taken.
+# Kinds: "number"; "date", as seconds since 1970; "category" and "text", as words.
 TESTS = {
-    "Wasserstein distance / standard deviation": DriftTest(
-        "numeric", kolmogorov_smirnov, wasserstein, "by {:.2f} standard deviations", "min_wasserstein"
-    ),
-    "population stability index": DriftTest("categorical", chi_squared, stability_index, "by PSI {:.2f}", "min_psi"),
-    # sees a rare class multiply, which the stability index does not
-    "Cohen's w": DriftTest(
-        "categorical", chi_squared, cohen_w, "by Cohen's w {:.2f}", "min_target_shift", target_only=True
-    ),
+    "level": DriftTest(("number", "date"), numbers.level),
+    "spread": DriftTest(("number", "date"), numbers.spread),
+    "distribution": DriftTest(("number", "date"), numbers.distribution),
+    "tails": DriftTest(("number", "date"), numbers.tails),
+    "few values": DriftTest(("number",), numbers.few_values),
+    "common values": DriftTest(("number", "date"), numbers.common_values),
+    "whole numbers": DriftTest(("number",), numbers.whole_numbers),
+    "weekdays": DriftTest(("date",), words.weekdays),
+    "hours": DriftTest(("date",), words.hours),
+    "categories": DriftTest(("category",), words.categories),
+    "single values": DriftTest(("category", "text"), words.single_values),
+    "common texts": DriftTest(("text",), words.common_texts),
+    "vocabulary": DriftTest(("text",), words.vocabulary),
 }
-
-
-def test_name(kind: str, is_target: bool) -> str:
-    """The key of the entry by which a column is tested."""
-    return [name for name, test in TESTS.items() if test.kind == kind and (is_target or not test.target_only)][-1]
-
-
-def effect_words(effect_name: str, effect: float | None) -> str:
-    """How far a column moved."""
-    return "" if effect is None else TESTS[effect_name].words.format(effect)
+# Of every kind: the rows without a value. It is no entry, since all others leave these rows out.
+MISSING = "missing values"

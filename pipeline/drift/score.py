@@ -9,15 +9,11 @@ from typing import Any
 import pandas as pd
 
 from pipeline.bootstrap import bootstrap_intervals
-from pipeline.console import PipelineError, one_line
-from pipeline.drift.column import listed
-from pipeline.gates.results import Results, select_model
+from pipeline.console import PipelineError
+from pipeline.drift.model import Model
 from pipeline.metrics import METRICS, lead, metric_value
 from pipeline.settings import Dataset
-from pipeline.store.connect import open_store
-from pipeline.store.runs import run_of
 from pipeline.tables.split import features_and_target
-from pipeline.training.fit import columns_of_other_kind, predict
 
 # Current rows that the model is scored on: the interval of more is narrower than anyone needs.
 SCORE_ROWS = 50_000
@@ -25,29 +21,40 @@ SCORE_ROWS = 50_000
 
 @dataclass(frozen=True)
 class Score:
-    """The chosen model's main metric on current rows and as it was judged, each with a 95 % interval."""
+    """The chosen model's main metric on current rows and `before`, on rows of the training table that it had not seen,
+    each with a 95 % interval.
+
+    `loss`: by how much the score got worse, above 0 whichever way the metric goes, with its 95 % interval. It is
+    "shown" where the interval is above 0 and reaches beyond `margin`, "within" where it ends within the margin, else
+    "open": then `more_rows` with labels would tell, None where no number of them would.
+    """
 
     model: str
     metric: str
     rows: int
     current: float
     current_interval: tuple[float, float]
-    test: float
-    test_interval: tuple[float, float]
-    lost: bool
+    before: float
+    before_interval: tuple[float, float]
+    loss: float
+    loss_interval: tuple[float, float]
+    margin: float
+    verdict: str
+    more_rows: int | None = None
 
 
-def score_on_current(dataset: Dataset, results: Results, current: pd.DataFrame, known: set[Any], seed: int) -> Score:
-    """The chosen model's main metric on the current rows beside its judged one; `known`: the target's values so far.
-    PipelineError: why there is no score.
+def score_on_current(
+    model: Model, dataset: Dataset, current: pd.DataFrame, known: set[Any], seed: int, margin: float
+) -> Score:
+    """The model's main metric on the current rows beside its judged one. PipelineError: why there is no score.
+
+    Args:
+        known: the target's values so far.
+        margin: the part of the judged score whose loss costs nothing.
     """
-    chosen, target, metric = select_model(results.models, dataset.metric), dataset.target, dataset.metric
+    target, metric = dataset.target, model.metric
     if target not in current:
         raise PipelineError(f"the current table has no {target}")
-    if chosen is None:
-        raise PipelineError(
-            f"no model was trained on the present data and settings (`python train.py --dataset {dataset.name}`)"
-        )
     rows = current[current[target].notna()]
     if dataset.task != "regression":
         rows = rows[rows[target].isin(known)]
@@ -56,33 +63,50 @@ def score_on_current(dataset: Dataset, results: Results, current: pd.DataFrame, 
     if rows.empty:
         raise PipelineError(f"{target} has no value in the current table that the model knows")
     rows = rows.sample(min(len(rows), SCORE_ROWS), random_state=seed)
-    model = run_of(open_store(), dataset.name, chosen, results.data_sha256, results.params_sha256).load_model()
-    X, y = features_and_target(rows, dataset)
-    absent = [name for name in model.feature_names_in_ if name not in X]
-    if absent:
-        raise PipelineError(f"the model needs {listed(absent)}, absent from the current table")
-    other = columns_of_other_kind(model, X[X.columns[X.notna().any()]])
-    if other:
-        raise PipelineError(f"the model cannot read the current rows: {listed(other)} is written otherwise")
-    try:
-        predictions = predict(model, X[list(model.feature_names_in_)], y, dataset.task)
-    except (TypeError, ValueError) as error:
-        raise PipelineError(f"the model cannot read the current rows ({one_line(error, 150)})") from None
+    predictions = model.predict(*features_and_target(rows, dataset))
     value = metric_value(metric, predictions)
     if not math.isfinite(value):
-        raise PipelineError(f"{metric} is not defined on these {len(y):,} rows")
+        raise PipelineError(f"{metric} is not defined on these {len(rows):,} rows")
     low, high = bootstrap_intervals(dataset.task, predictions, seed)[metric]
-    test, (test_low, test_high) = results.models[chosen]["score"][metric], results.models[chosen]["interval"][metric]
-    lost = has_lost(metric, test, (test_low, test_high), value, (low, high))
-    return Score(chosen, metric, len(y), value, (low, high), test, (test_low, test_high), lost)
+    return judged_loss(model, len(rows), value, (low, high), margin * abs(model.before))
 
 
-def has_lost(
+def judged_loss(model: Model, rows: int, value: float, interval: tuple[float, float], margin: float) -> Score:
+    """What a score on so many current rows, with its interval, says of a loss of `margin` and more."""
+    loss, bounds = loss_of(model.metric, model.before, model.before_interval, value, interval)
+    verdict = "within" if bounds[1] <= margin else "shown" if bounds[0] > 0 else "open"
+    _, better = _ends(model.metric)
+    # what is left of the margin for the error of the current score, were there no loss
+    spare = margin**2 - (model.before_interval[better] - model.before) ** 2
+    needed = rows * (value - interval[1 - better]) ** 2 / spare if spare > 0 else math.inf
+    more = max(1, math.ceil(needed - rows)) if verdict == "open" and math.isfinite(needed) else None
+    return Score(
+        model=model.name,
+        metric=model.metric,
+        rows=rows,
+        current=value,
+        current_interval=interval,
+        before=model.before,
+        before_interval=model.before_interval,
+        loss=loss,
+        loss_interval=bounds,
+        margin=margin,
+        verdict=verdict,
+        more_rows=more,
+    )
+
+
+def loss_of(
     metric: str, old: float, old_interval: tuple[float, float], new: float, new_interval: tuple[float, float]
-) -> bool:
-    """The new score is worse with 95 % confidence: the interval of a difference of independent estimates from their own
+) -> tuple[float, tuple[float, float]]:
+    """How much worse the new score is, with the 95 % interval of a difference of independent estimates from their own
     intervals, MOVER (Zou & Donner 2008).
     """
-    # the ends of both intervals that lie towards each other where the score got worse
-    worse, better = (0, 1) if METRICS[metric].higher_is_better else (1, 0)
-    return lead(metric, old, new) > math.hypot(old - old_interval[worse], new_interval[better] - new)
+    loss, (worse, better) = lead(metric, old, new), _ends(metric)
+    low = loss - math.hypot(old - old_interval[worse], new_interval[better] - new)
+    return loss, (low, loss + math.hypot(old_interval[better] - old, new - new_interval[worse]))
+
+
+def _ends(metric: str) -> tuple[int, int]:
+    """The places of the worse and of the better end of an interval."""
+    return (0, 1) if METRICS[metric].higher_is_better else (1, 0)

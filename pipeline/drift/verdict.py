@@ -2,74 +2,180 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
-from pipeline.drift.column import EXTRA, NAMED, ColumnDrift, listed
-from pipeline.drift.score import Score
+from pipeline.drift.column import EXTRA, NAMED, ColumnDrift, listed, percent
+from pipeline.drift.compare import Compared
+from pipeline.drift.expected import ExpectedScore
+from pipeline.drift.model import Model
+from pipeline.drift.registry import MISSING
+from pipeline.drift.score import Score, loss_of
+from pipeline.drift.together import Joint
 from pipeline.tables.columns import value_text
 
+# Where the smallest change of one half that could be seen is above this, too few rows are there for a verdict; where
+# this share of them is known already, no new ones are.
+BLIND, COPIED = 0.4, 0.5
+UNSEEN = "That the target depends on the columns in another way than before cannot be seen without labels."
 
-def verdict_words(columns: Sequence[ColumnDrift], target: ColumnDrift | None) -> tuple[str, list[str]]:
-    """Whether there is drift; and, a line each, which columns moved and by how much, the target first."""
-    moved = sorted((column for column in columns if column.drift), key=lambda column: -(column.effect or 0))
-    places = [f"{len(moved)} of {sum(column.note != EXTRA for column in columns)} features"] if moved else []
+
+def verdict_words(found: Compared, joint: Joint, rows: int, copied: float) -> tuple[bool | None, str, list[str]]:
+    """Whether there is drift, None where that cannot be told; the same in words; and, a line each, which columns
+    moved and how, the target first.
+
+    Args:
+        rows: of the current table.
+        copied: the share of them that are rows of the training table.
+    """
+    moved = sorted((column for column in found.columns if column.drift), key=_strength)
+    places = [f"{len(moved)} of {sum(c.note != EXTRA for c in found.columns)} features"] if moved else []
     lines = [f"{column.column} {'; '.join(column.reasons)}" for column in moved]
-    if target is not None and target.drift:
+    if found.target is not None and found.target.drift:
         places.append("the target")
-        lines.insert(0, f"the target {target.column} {'; '.join(target.reasons)}")
-    if not places:
-        return "No drift was found: the tables agree within the set thresholds.", []
-    return f"Drift was found in {' and in '.join(places)}.", lines
+        lines.insert(0, f"the target {found.target.column} {'; '.join(found.target.reasons)}")
+    if joint.drift:
+        places.append("how the columns go together" if not places else "all columns together")
+        of = f", mostly by {listed(joint.columns)}" if joint.columns else ""
+        lines.append(f"a classifier tells current rows from those of the reference (ROC-AUC {joint.auc:.3f}){of}")
+        if joint.segment:
+            lines.append(joint.segment)
+    if copied >= COPIED:
+        return None, f"No verdict: {percent(copied)} of the current rows are rows of the training table.", lines
+    if places:
+        return True, f"Drift was found in {_and(places)}.", lines
+    count, best = f"{rows:,} current row{'s' if rows > 1 else ''}", f"from 50 % to {percent(0.5 + found.visible)}"
+    if found.visible >= 0.5:
+        return None, f"No verdict: {count} can show no change of any size.", []
+    if found.visible > BLIND:
+        return None, f"No verdict: {count} can show at best a share of rows that goes {best}.", []
+    return (
+        False,
+        f"No drift was found; {count} would have shown a share of rows that goes {best}, nine times in ten.",
+        [],
+    )
+
+
+def _and(places: Sequence[str]) -> str:
+    return " and in ".join([*([", in ".join(places[:-1])] if places[1:] else []), places[-1]])
+
+
+def _strength(column: ColumnDrift) -> float:
+    return -(column.findings[0].change if column.findings else 1.0)
 
 
 def recommend(
-    columns: Sequence[ColumnDrift], target: ColumnDrift | None, score: Score | None, unscored: str
+    drift: bool | None,
+    moved: Sequence[ColumnDrift],
+    score: Score | None,
+    expected: ExpectedScore | None,
+    model: Model | None,
+    margin: float,
+    labelled: bool,
 ) -> tuple[bool, str]:
     """Whether to retrain, and that with its reason in words.
 
-    A drift is an alarm, unless the score on current rows shows that it has cost nothing. `unscored`: why there is no
-    score.
+    A drift is an alarm, unless labels show, or the expected score, that it costs less than the margin.
+
+    Args:
+        moved: the columns that drifted.
+        margin: the part of the judged score whose loss costs nothing.
+        labelled: whether the current rows have the target.
     """
-    moved = [column for column in (*columns, target) if column is not None and column.drift]
-    faults = [c.column for c in moved if c.note or any("missing values" in reason for reason in c.reasons)]
+    unseen = "" if labelled else f" {UNSEEN}"
+    faults = [
+        c.column
+        for c in moved
+        if c.note or c.hint or any(f.test == MISSING and f.text() in c.reasons for f in c.findings)
+    ]
     source = (
         f" First find out why {listed(faults)} came that way: a fault of the source is to be mended, not learned."
         if faults
         else ""
     )
+    if drift is None:
+        return False, "Nothing can be said of retraining: bring more rows, or others."
+    if score is not None:
+        return _by_labels(drift, score, source)
+    if expected is None or model is None or not expected.reliable:
+        if drift:
+            return True, f"The model should be retrained on rows like the current ones.{source}{unseen}"
+        return False, f"Nothing that was seen speaks for retraining.{unseen}"
+    _, (low, high) = loss_of(model.metric, model.before, model.before_interval, expected.value, expected.interval)
+    if drift and high <= margin * abs(model.before):
+        advice = f"No need to retrain now: a loss above {high:.4f} is not expected."
+        return False, f"{advice}{source}{unseen}"
+    if low > margin * abs(model.before):
+        return True, f"The model should be retrained: a loss of {low:.4f} or more is expected.{source}{unseen}"
+    if drift:
+        return True, f"The model should be retrained on rows like the current ones.{source}{unseen}"
+    return False, f"Nothing that was seen speaks for retraining.{unseen}"
+
+
+def model_words(model: Model | None, score: Score | None, expected: ExpectedScore | None) -> str:
+    """How the model fares on the current rows: its true score where there are labels, beside the expected one."""
+    if model is None or (score is None and expected is None):
+        return ""
+    judged = f"{model.test:.4f} when it was judged"
+    if expected is None:
+        estimate = ""
+    elif not expected.reliable:
+        estimate = f"The model's {model.metric} on these rows cannot be told: {expected.reason}"
+    else:
+        low, high = expected.interval
+        reach = f"{model.metric} {expected.value:.4f} [{low:.4f}, {high:.4f}]"
+        estimate = f"The model ({model.name}) is expected to reach {reach} here, {judged}"
     if score is None:
-        if not moved:
-            return False, "There is no reason to retrain."
-        cost = f" What the drift costs is not known: {unscored}." if unscored else ""
-        return True, f"The model should be retrained on rows like the current ones.{cost}{source}"
-    words = (
-        f" {score.model} reaches {score.metric} {score.current:.4f} "
-        f"[{score.current_interval[0]:.4f}, {score.current_interval[1]:.4f}] on the current rows, after "
-        f"{score.test:.4f} [{score.test_interval[0]:.4f}, {score.test_interval[1]:.4f}] when it was judged.{source}"
+        return f"No labels yet. {estimate}."
+    low, high = score.current_interval
+    true = f"{model.name} reaches {model.metric} {score.current:.4f} [{low:.4f}, {high:.4f}] here, {judged}"
+    if expected is None:
+        return f"{true}."
+    without = f"{expected.value:.4f} [{expected.interval[0]:.4f}, {expected.interval[1]:.4f}]"
+    doubt = "" if expected.reliable else f", which was not reliable: {expected.reason}"
+    return f"{true}; without labels {without} was expected{doubt}."
+
+
+def _by_labels(drift: bool, score: Score, source: str) -> tuple[bool, str]:
+    low, high = score.loss_interval
+    before = f"{score.metric} {score.before:.4f} on rows of the training table that it had not seen"
+    words = f" The loss is {score.loss:.4f} [{low:.4f}, {high:.4f}], from {before}.{source}"
+    if score.verdict == "shown":
+        because = "" if drift else " No column moved, so the target depends on them in another way than before."
+        return True, f"Retrain the model on rows like the current ones: it has lost score.{because}{words}"
+    if score.verdict == "within":
+        return False, f"No need to retrain: the loss lies within the margin of {score.margin:.4f}.{words}"
+    told = (
+        f"{score.more_rows:,} more labelled rows would tell"
+        if score.more_rows is not None
+        else "no number of current rows would tell, as the score at judging is too uncertain itself"
     )
-    advice = {
-        (True, True): "Retrain the model on rows like the current ones: the drift costs score.",
-        (True, False): "Retrain the model: no column moved, yet it has lost score, so the target depends on them in "
-        "another way than before.",
-        (False, True): "No need to retrain now: no loss of score is shown, so the drift costs nothing.",
-        (False, False): "There is no reason to retrain.",
-    }
-    return score.lost, advice[score.lost, bool(moved)] + words
+    unclear = f"A loss above the margin of {score.margin:.4f} is not shown either way; {told}."
+    if drift:
+        return True, f"The model should be retrained on rows like the current ones. {unclear}{words}"
+    return False, f"{unclear}{words}"
 
 
-def target_words(old: pd.Series | None, new: pd.Series | None, name: str, target: ColumnDrift | None) -> str:
-    """Means or class shares of the target on both sides, and the p-value, in one sentence."""
-    if target is None or old is None or new is None:
+def target_words(sides: tuple[pd.DataFrame, pd.DataFrame], name: str, target: Mapping[str, Any] | None) -> str:
+    """Means or class shares of the target on both sides, and the p-value, in one sentence.
+
+    Args:
+        target: its comparison, as the metrics file holds it.
+    """
+    if target is None:
         return f"The current table has no target ({name}), so target drift cannot be tested."
-    verdict = "has drifted" if target.drift else "has not drifted"
-    if target.test is None:
-        return f"The target {name} {verdict}: {target.note}."
-    words = f"The target {verdict} (p = {target.p_value:.3g}, corrected {target.p_corrected:.3g})"
-    if target.kind == "numeric":
+    verdict = "has drifted" if target["drift"] else "shows no drift"
+    if target["note"] or not target["findings"]:
+        because = f": {target['note']}" if target["note"] else ""
+        return f"The target {name} {verdict}{because}."
+    found = target["findings"][0]
+    words = f"The target {name} {verdict} (p = {found['p_value']:.3g}, corrected {found['p_corrected']:.3g})"
+    old, new = (side[name] for side in sides)
+    if target["kind"] == "number":
         return f"{words}: mean {old.mean():.4g} in the reference, {new.mean():.4g} now."
     before, now = (side.dropna().map(value_text).value_counts(normalize=True) for side in (old, new))
     labels = list(dict.fromkeys([*before.index, *now.index]))
-    parts = [f"{label} {before.get(label, 0):.1%} before, {now.get(label, 0):.1%} now" for label in labels]
+    parts = [f"{label} {percent(before.get(label, 0))} before, {percent(now.get(label, 0))} now" for label in labels]
     return f"{words}: {'; '.join(parts[:NAMED])}."

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.gates.results import SAME, Results, is_number, select_model
-from pipeline.settings import Config, Dataset, Gate
+from pipeline.settings import DRIFTED, EXPECTED, Config, Dataset, Gate
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Verdict:
         if self.reason:
             return self.reason
         interval = f" [{self.interval[0]:.4f}, {self.interval[1]:.4f}]" if self.interval else ""
-        number = f"{self.value:g}" if self.metric == "drifted_columns" else f"{self.value:.4f}"
+        number = f"{self.value:g}" if self.metric == DRIFTED else f"{self.value:.4f}"
         subject = f"{self.model} " if self.model else ""
         return f"{subject}{self.metric} {number}{interval}, needed {self.bound}"
 
@@ -62,7 +62,7 @@ def judge(
         reasons.append(f"no model is trained; run `python train.py --dataset {dataset.name}`")
     verdicts = [failure(dataset.name, reason) for reason in reasons]
     if name is not None:
-        verdicts += [judge_gate(gate, name, results, confident) for gate in config.gates_of(dataset)]
+        verdicts += [judge_gate(gate, name, dataset.metric, results, confident) for gate in config.gates_of(dataset)]
     return verdicts
 
 
@@ -71,38 +71,48 @@ def failure(dataset: str, reason: str) -> Verdict:
     return Verdict(dataset, "", "", "", None, None, passed=False, uncertain=False, reason=reason)
 
 
-def judge_gate(gate: Gate, name: str, results: Results, confident: bool) -> Verdict:
-    """One gate decided on the model of that name, or on the number of drifted columns."""
+def judge_gate(gate: Gate, name: str, main_metric: str, results: Results, confident: bool) -> Verdict:
+    """One gate decided on the model of that name, on its expected score, or on the number of drifted columns."""
     limit = gate.above if gate.above is not None else gate.below
     bound = f"{'above' if gate.above is not None else 'below'} {limit:g}"
     undecided = replace(failure(results.dataset, ""), model=name, metric=gate.metric, bound=bound)
-    if gate.metric == "drifted_columns":
-        if results.drifted is None:
+    if gate.metric == DRIFTED:
+        if results.drift is None or results.drift.drifted is None:
+            state = "was not tested" if results.drift is None else "could not be told, as there were too few new rows"
             mend = f"run `python detect_drift.py --dataset {results.dataset}`"
-            return replace(undecided, reason=f"drift was not tested; {mend}")
-        count = float(results.drifted)
+            return replace(undecided, reason=f"drift {state}; {mend}")
+        count = float(results.drift.drifted)
         passed = count > gate.above if gate.above is not None else count < (gate.below or 0.0)
         return replace(undecided, model="", value=count, passed=passed)
-    model = results.models[name]
-    if gate.metric not in model["score"]:
-        return replace(undecided, reason=f"{name} has no {gate.metric}, which is of another task")
-    decided = replace(undecided, value=model["score"][gate.metric], interval=tuple(model["interval"][gate.metric]))
+    model, metric = results.models[name], gate.metric
+    if metric == EXPECTED:
+        expected = results.drift and results.drift.expected_score
+        if not expected or not expected.reliable:
+            mend = f"run `python detect_drift.py --dataset {results.dataset} --current FILE`"
+            state = f"is not reliable: {expected.reason}" if expected else f"is not known; {mend}"
+            return replace(undecided, reason=f"the expected score {state}")
+        metric, figure, interval = main_metric, expected.value, expected.interval
+    elif metric not in model["score"]:
+        return replace(undecided, reason=f"{name} has no {metric}, which is of another task")
+    else:
+        figure, interval = model["score"][metric], tuple(model["interval"][metric])
+    decided = replace(undecided, value=figure, interval=interval)
     offset: Any = 0.0
     if gate.over == "champion" and results.champion is None:
         return replace(decided, passed=True, reason="no champion yet to compare with")
     if gate.over:
         other = (results.champion or {}).get("score") if gate.over == "champion" else model["naive"]
-        figure = other.get(gate.metric) if isinstance(other, dict) else None
-        if not is_number(figure):
-            return replace(undecided, reason=f"the {gate.over} has no {gate.metric} to compare with")
-        offset, bound = figure, f"{bound} over the {gate.over}'s {figure:.4f}"
+        found = other.get(metric) if isinstance(other, dict) else None
+        if not is_number(found):
+            return replace(undecided, reason=f"the {gate.over} has no {metric} to compare with")
+        offset, bound = found, f"{bound} over the {gate.over}'s {found:.4f}"
 
     def holds(value: float) -> bool:
         return value - offset > gate.above if gate.above is not None else value - offset < (gate.below or 0.0)
 
-    low, high = model["interval"][gate.metric]
+    low, high = interval
     cautious = low if gate.above is not None else high
-    passed = holds(cautious if confident else model["score"][gate.metric])
+    passed = holds(cautious if confident else figure)
     return replace(decided, bound=bound, passed=passed, uncertain=holds(low) != holds(high))
 
 

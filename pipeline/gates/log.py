@@ -2,35 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import html
-import os
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.console import PipelineError
+from pipeline.files import append_lines
 from pipeline.gates.judge import Verdict
 
 LOG = Path("logs/validation.log")
 
 
 def append_log(verdicts: Sequence[Verdict], commit: str) -> None:
-    """Add the verdicts to the log with time and commit; one write, so that parallel runs do not mix. PipelineError: the
-    log cannot be written.
-    """
+    """Add the verdicts to the log with time and commit. PipelineError: the log cannot be written."""
     head = f"{time.strftime('%Y-%m-%d %H:%M:%S%z')} {commit[:9]}"
-    size = LOG.stat().st_size if LOG.is_file() else 0
-    try:
-        LOG.parent.mkdir(exist_ok=True)
-        with LOG.open("a", encoding="utf-8") as log:
-            log.write("".join(f"{head} {verdict.line()}\n" for verdict in verdicts))
-    except OSError as error:
-        # no half line stays where the disk was full
-        with contextlib.suppress(OSError):
-            os.truncate(LOG, size)
-        raise PipelineError(f"{LOG}: cannot be written ({error.strerror})") from None
+    append_lines(LOG, [f"{head} {verdict.line()}" for verdict in verdicts])
 
 
 def annotate(verdicts: Sequence[Verdict], summary: str | None) -> None:

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, StrictBool, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
+from pydantic.functional_validators import model_validator
 
 from pipeline.metrics import best_of, metrics_of
 from pipeline.settings import Config, Dataset, Number, drift_sha256, settings_sha256
@@ -36,11 +37,38 @@ class DriftVerdict:
 
 
 @dataclass(frozen=True)
+class Expected:
+    """The main metric on current rows without their labels; `reason` says why it is not `reliable`."""
+
+    value: Number
+    interval: tuple[Number, Number]
+    reliable: StrictBool
+    reason: str
+
+
+@dataclass(frozen=True)
 class DriftVerdicts:
     """The part of metrics/drift/ that gates are decided on."""
 
+    drift: StrictBool | None
     columns: Annotated[list[DriftVerdict], Field(min_length=1)]
     target: DriftVerdict | None
+    joint: DriftVerdict
+    expected_score: Expected | None = None
+
+    @model_validator(mode="after")
+    def check_agreement(self) -> DriftVerdicts:
+        """The verdict is that of its parts."""
+        if self.drift is not None and self.drift != bool(self.drifted):
+            raise ValueError("the verdict is another one than that of the columns")
+        return self
+
+    @property
+    def drifted(self) -> int | None:
+        """How many columns drifted, the target included; 1 where only all together did, None without a verdict."""
+        if self.drift is None:
+            return None
+        return max(sum(one.drift for one in [*self.columns, self.target] if one), int(self.joint.drift))
 
 
 MODEL, DRIFT, NUMBER = TypeAdapter(ModelFigures), TypeAdapter(DriftVerdicts), TypeAdapter(Number)
@@ -50,15 +78,15 @@ MODEL, DRIFT, NUMBER = TypeAdapter(ModelFigures), TypeAdapter(DriftVerdicts), Ty
 class Results:
     """A dataset's committed figures; `problems` says what is missing, unreadable or stale, and what mends it.
 
-    `models` maps names (tuned ones as `<model>_tuned`) to estimator, cv, score, interval and naive figures; `drifted`
-    is the number of drifted columns, the target included.
+    `models` maps names (tuned ones as `<model>_tuned`) to estimator, cv, score, interval and naive figures; `drift`
+    is what was found of drift, None where it was not tested.
     """
 
     dataset: str
     data_sha256: str
     params_sha256: str
     models: Mapping[str, Mapping[str, Any]]
-    drifted: int | None
+    drift: DriftVerdicts | None
     champion: Mapping[str, Any] | None
     problems: tuple[str, ...]
 
@@ -108,18 +136,17 @@ def read_results(dataset: Dataset, config: Config, folder: Path = METRICS_DIR) -
     mend = f"{run('tune_hyperparameters.py')}, or remove the file"
     tuned = models("tune", mend, ("cv", "score", "interval"))
     naive: Any = next((model["naive"] for model in trained.values()), {})
-    mend, drifted = run("detect_drift.py"), None
-    if drift := read("drift", mend, hashes | {"params_sha256": drift_sha256(config, dataset)}):
+    mend, drift = run("detect_drift.py"), None
+    if found := read("drift", mend, hashes | {"params_sha256": drift_sha256(config, dataset)}):
         try:
-            verdicts = DRIFT.validate_python(drift)
-            drifted = sum(verdict.drift for verdict in [*verdicts.columns, verdicts.target] if verdict)
+            drift = DRIFT.validate_python(found)
         except ValidationError:
             problems.append(f"{path('drift')} holds no verdicts; {mend}")
     return Results(
         dataset=dataset.name,
         **hashes,
         models=trained | {f"{name}_tuned": {**model, "naive": naive} for name, model in tuned.items()},
-        drifted=drifted,
+        drift=drift,
         champion=read("champion", "remove the file, then run `python validate.py --promote`", {}) or None,
         problems=tuple(problems),
     )

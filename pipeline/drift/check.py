@@ -1,0 +1,154 @@
+"""One check: a current table, or a window of it, against a reference."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from pipeline.console import PipelineError
+from pipeline.drift.compare import JOINT_PART, Compared, compare_tables, types_of
+from pipeline.drift.expected import ExpectedScore, density_ratio, expected_score
+from pipeline.drift.joint import Membership, membership
+from pipeline.drift.model import Model
+from pipeline.drift.recoded import share_of_copies
+from pipeline.drift.rows import units_of
+from pipeline.drift.score import SCORE_ROWS, Score, score_on_current
+from pipeline.drift.together import FEWEST_ROWS, Joint, compare_together, who_moved
+from pipeline.drift.verdict import model_words, recommend, verdict_words
+from pipeline.settings import Dataset, Drift
+
+
+@dataclass(frozen=True)
+class Check:
+    """What a check found. `drift` is None where it cannot be told. `no_score`, `no_expected`: why there is none."""
+
+    rows: int
+    drift: bool | None
+    retrain: bool
+    verdict: str
+    moved: list[str]
+    recommendation: str
+    compared: Compared
+    joint: Joint
+    copied: float = 0.0
+    score: Score | None = None
+    no_score: str = ""
+    expected: ExpectedScore | None = None
+    no_expected: str = ""
+    model_words: str = ""
+
+    @property
+    def effect(self) -> float:
+        """The largest change of a share in any column."""
+        return max((found.change for column in self.compared.all() for found in column.findings), default=0.0)
+
+
+def check(
+    dataset: Dataset,
+    settings: Drift,
+    reference: pd.DataFrame,
+    current: pd.DataFrame,
+    *,
+    seed: int,
+    alpha: float,
+    moving: Collection[str] = (),
+    table: pd.DataFrame | None = None,
+    model: Model | None = None,
+    no_model: str = "",
+) -> Check:
+    """Compare a current table with the reference: by columns, all together, and by what it means for the model.
+
+    Args:
+        moving: columns that are expected to move, beside those of the settings.
+        table: the training table, where the current one came as a file.
+        model: to be judged on the current rows; `no_model` says why there is none.
+    """
+    types = types_of(dataset, reference)
+    if current.get(dataset.target, pd.Series(dtype=float)).isna().all():
+        # a column that waits for its labels is none yet
+        current = current.drop(columns=dataset.target, errors="ignore")
+    grouped = bool(dataset.group) and dataset.group in current and dataset.group in reference
+    units = units_of(reference, current, dataset.group if grouped else "")
+    compared = compare_tables(
+        reference,
+        current,
+        types,
+        units,
+        alpha=alpha,
+        min_change=settings.min_change,
+        seed=seed,
+        expected={dataset.time, *moving, *settings.moving.get(dataset.name, ())},
+    )
+    kinds = {column.column: column.kind for column in compared.all() if not column.note}
+    joint, member = Joint(), None
+    if min(len(reference), len(current)) >= FEWEST_ROWS and kinds:
+        old, new = np.split(units.of_row, [len(reference)])
+        member = membership(reference, current, kinds, seed, (old, new) if units.grouped else None)
+        joint = compare_together(member, units, alpha=alpha, part=JOINT_PART, min_change=settings.min_change, seed=seed)
+        if joint.drift:
+            columns, segment = who_moved(reference, current, kinds, seed)
+            joint = replace(joint, columns=columns, segment=segment)
+    copied = 0.0 if table is None else share_of_copies(table, current)
+    drift, verdict, moved = verdict_words(compared, joint, len(current), copied)
+    score, expected, no_score, no_expected = None, None, no_model, no_model
+    if model is not None and table is not None:
+        try:
+            score = score_on_current(model, dataset, current, {*table[dataset.target]}, seed, settings.margin)
+        except PipelineError as error:
+            no_score = str(error)
+        features = {name: kind for name, kind in kinds.items() if name != dataset.target}
+        shared = member if reference is table and features == kinds else None
+        try:
+            expected = expected_on_current(model, table, current, features, shared, seed)
+        except PipelineError as error:
+            no_expected = str(error)
+    drifted = [column for column in compared.all() if column.drift]
+    retrain, recommendation = recommend(
+        drift, drifted, score, expected, model, settings.margin, compared.target is not None
+    )
+    return Check(
+        rows=len(current),
+        drift=drift,
+        retrain=retrain,
+        verdict=verdict,
+        moved=moved,
+        recommendation=recommendation,
+        compared=compared,
+        joint=joint,
+        copied=copied,
+        score=score,
+        no_score=no_score,
+        expected=expected,
+        no_expected=no_expected,
+        model_words=model_words(model, score, expected),
+    )
+
+
+def expected_on_current(
+    model: Model,
+    table: pd.DataFrame,
+    current: pd.DataFrame,
+    kinds: Mapping[str, str],
+    member: Membership | None,
+    seed: int,
+) -> ExpectedScore:
+    """The score that the model is expected to have on the current rows. PipelineError: why there is no estimate.
+
+    Args:
+        kinds: of the features that can be compared.
+        member: of the table's and the current rows by these, where it is known.
+    """
+    if not kinds:
+        raise PipelineError("no feature of the current table can be compared")
+    if len(current) < FEWEST_ROWS:
+        raise PipelineError(f"{len(current)} current rows are too few for an estimate")
+    current = current.sample(min(len(current), SCORE_ROWS), random_state=seed)
+    predictions = model.predict(current, np.zeros(len(current)))
+    if member is None or len(member.current) != len(current):
+        member = membership(table, current, kinds, seed)
+    weights, outside = density_ratio(member)
+    of_rows = pd.Series(weights, index=table.index)[model.labels].to_numpy()
+    return expected_score(model.metric, model.predictions, of_rows, predictions, outside, seed)
