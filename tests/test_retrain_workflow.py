@@ -80,7 +80,7 @@ def test_from_nothing_new_to_retrained_and_promoted(tmp_path: Path, server: Mlfl
     status, log, artifacts = retrain()
     assert status == 0, log[-6000:]
     assert "houses: nothing new" in log
-    assert "customers: There is no reason to retrain." in log
+    assert "customers: A loss above the margin of" in log
     assert artifacts == {"drift-customers"}
     assert run_output(repository, "git", "rev-parse", "HEAD") == before
     assert champions() == ["1", "1"]
@@ -91,7 +91,7 @@ def test_from_nothing_new_to_retrained_and_promoted(tmp_path: Path, server: Mlfl
     status, log, artifacts = retrain()
     assert status != 0
     assert "houses: not retrained; error: x.csv: holds no labels (price)" in log, log[-6000:]
-    assert "customers: Retrain the model on rows like the current ones: the drift costs score." in log
+    assert "customers: Retrain the model on rows like the current ones: it has lost score." in log
     assert "customers: 400 rows of incoming/customers.csv were added to the 240 of y.csv" in log
     assert artifacts == {"drift-houses", "drift-customers", "retrained-customers"}
     assert champions() == ["1", "2"], log[-6000:]

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from joblib import Parallel, delayed
 from sklearn.ensemble import HistGradientBoostingClassifier
+from threadpoolctl import threadpool_limits
 
 FOLDS = 3
 # Rows a side that a classifier learns from; every row is scored.
@@ -50,21 +52,29 @@ def membership(
     X = encoded(pd.concat([reference[list(kinds)], current[list(kinds)]], ignore_index=True), kinds)
     is_current = np.arange(n + m) >= n
     fold = _folds(n, m, groups, rng)
-    found = np.full(n + m, 0.5)
+    learned_from = []
     for number in range(FOLDS):
         sides = [np.flatnonzero((fold != number) & (is_current == side)) for side in (False, True)]
-        sides = [rng.permutation(rows)[:FITTED_ROWS] for rows in sides]
-        held_out = np.flatnonzero(fold == number)
-        if not len(held_out) or not all(map(len, sides)):
-            continue
-        rows = np.concatenate(sides)
+        learned_from.append([rng.permutation(rows)[:FITTED_ROWS] for rows in sides])
+
+    def held_out(number: int) -> np.ndarray:
+        rows, validation = np.concatenate(learned_from[number]), X[fold == number]
+        if not len(validation) or not all(map(len, learned_from[number])):
+            return np.full(len(validation), 0.5)
         model = HistGradientBoostingClassifier(
             **SETTINGS, early_stopping=False, class_weight="balanced", random_state=seed
         )
         # boosting cannot bin a column that has no value where it learns
         empty = np.isnan(X[rows]).all(axis=0)
-        model.fit(np.where(empty, 0.0, X[rows]), is_current[rows])
-        found[held_out] = model.predict_proba(X[held_out])[:, 1]
+        # a core each: threads of boosting that share a busy core wait for one another
+        with threadpool_limits(1, user_api="openmp"):
+            model.fit(np.where(empty, 0.0, X[rows]), is_current[rows])
+            return model.predict_proba(validation)[:, 1]
+
+    found = np.empty(n + m)
+    parts = Parallel(n_jobs=-1, prefer="threads")(delayed(held_out)(number) for number in range(FOLDS))
+    for number, part in enumerate(parts):
+        found[fold == number] = part
     return Membership(found[:n], found[n:], fold[:n], fold[n:])
 
 

@@ -52,7 +52,7 @@ def recoded(column: Column, old: pd.Series, new: pd.Series) -> str:
         return _words(old, new)
     before, now = column.values[: column.old], column.values[column.old :]
     if column.kind == "category":
-        return _words(pd.Series(before), pd.Series(now)) if np.isin(now, before).mean() <= KNOWN_VALUES else ""
+        return _words(pd.Series(before), pd.Series(now)) if pd.Series(now).isin(before).mean() <= KNOWN_VALUES else ""
     if column.kind != "number":
         return ""
     at = np.linspace(0.05, 0.95, 19)
@@ -79,7 +79,7 @@ def share_of_copies(table: pd.DataFrame, current: pd.DataFrame) -> float:
     come up several times, so that it tells nothing.
     """
     names = [name for name in table if name in current]
-    hashes = [pd.util.hash_pandas_object(side[names].astype(str), index=False) for side in (table, current)]
+    hashes = [pd.util.hash_pandas_object(side[names], index=False) for side in (table, current)]
     if hashes[0].duplicated(keep=False).mean() > 0.5:
         return 0.0
     return float(hashes[1].isin(set(hashes[0])).mean())

@@ -38,7 +38,7 @@ def drift_over_time(points: Sequence[Mapping[str, Any]], metric: str, min_change
             top.scatter(chosen, [points[place]["effect"] for place in chosen], color=color, label=label, zorder=2)
     top.axhline(min_change, color="0.3", linestyle=":", label="what counts")
     top.set_ylabel("largest change\n(share of rows)")
-    top.set_ylim(0, 0.52)
+    top.set_ylim(0, 0.68)
     top.legend(fontsize="small", loc="upper left", ncols=4)
     if scored:
         below = axes[1, 0]
