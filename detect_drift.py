@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.console import PipelineError, exit_code, reports_errors
+from pipeline.console import PipelineError, exit_code, nearest, reports_errors
 from pipeline.files import file_sha256, write_json
 from pipeline.settings import Config, Dataset, drift_sha256, load_config
 
@@ -91,14 +91,15 @@ def detect(dataset: Dataset, config: Config, asked: Asked) -> bool:
         "changes": changes_against(contract, windows[shown]) if asked.current else [],
     }
     points = points_of(checks)
-    places = [remember(dataset.name, points)] if asked.current else []
-    metrics = asked.output / "drift.json" if asked.output else Path("metrics/drift") / f"{dataset.name}.json"
-    write_json(metrics, found)
-    places.append(metrics)
+    places = []
     if asked.pages:
-        history = points if len(points) > 1 else remembered(dataset.name) if asked.current else []
+        history = points if len(points) > 1 or not asked.current else [*remembered(dataset.name), *points]
         folder = asked.output or Path("reports") / dataset.name
         places += write_pages((reference, windows[shown]), dataset.target, found, history, config, folder)
+    places.append(asked.output / "drift.json" if asked.output else Path("metrics/drift") / f"{dataset.name}.json")
+    write_json(places[-1], found)
+    if asked.current:
+        places.append(remember(dataset.name, points))
     more = [f"and {len(found['moved']) - NAMED} more"] if len(found["moved"]) > NAMED else []
     for line in (found["verdict"], *found["moved"][:NAMED], *more, found["model_words"], found["recommendation"]):
         if line:
@@ -127,6 +128,11 @@ def load_sides(
             raise PipelineError(f"{path}: no column in common with {dataset.file}; is it the right table?")
         return frame
 
+    for name in config.drift.moving.get(dataset.name, ()):
+        if name not in table:
+            raise PipelineError(
+                f"params.yaml: drift.moving.{dataset.name}: no column {name!r}; {nearest(name, list(table))}"
+            )
     train, test = split(table, dataset, config)
     reference = read(asked.reference) if asked.reference else table if asked.current else train
     windows = {str(path): read(path) for path in asked.current} or {"test part": test}

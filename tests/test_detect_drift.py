@@ -356,15 +356,15 @@ def test_dates_are_cut_into_windows_with_enough_rows() -> None:
             "No drift was found; 9 current rows would have shown a share of rows that goes from 50",
         ),
         (
-            0.45,
+            0.46,
             0.0,
             False,
             None,
-            "No verdict: 9 current rows can show at best a share of rows that goes from 50 % to 95",
+            "No verdict: 9 current rows can show at best a share of rows that goes from 50 % to 96",
         ),
         (0.5, 0.0, False, None, "No verdict: 9 current rows can show no change of any size."),
         (0.05, 0.9, True, None, "No verdict: 90.0 % of the current rows are rows of the training table."),
-        (0.45, 0.0, True, True, "Drift was found in how the columns go together."),
+        (0.46, 0.0, True, True, "Drift was found in how the columns go together."),
     ],
 )
 def test_what_can_be_said(visible: float, copied: float, joint: bool, drift: bool | None, words: str) -> None:

@@ -112,7 +112,7 @@ def test_the_predictions_of_the_current_rows_count() -> None:
     ("weights", "outside", "positives", "words"),
     [
         (np.ones(2000), 0.2, 0.5, "20% of the current rows lie where there are hardly any reference rows"),
-        (np.r_[np.full(20, 1e4), np.ones(1980)], 0.0, 0.5, "tell no more than"),
+        (np.r_[np.full(20, 1e4), np.ones(1980)], 0.0, 0.5, "rows that look like the current ones tell no more than"),
         (np.ones(2000), 0.0, 0.002, "positive reference rows tell no more than"),
         (np.ones(2000), 0.0, 0.998, "negative reference rows tell no more than"),
     ],

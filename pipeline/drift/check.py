@@ -93,6 +93,8 @@ def check(
             joint = replace(joint, columns=columns, segment=segment)
     copied = 0.0 if table is None else share_of_copies(table, current)
     drift, verdict, moved = verdict_words(compared, joint, len(current), copied)
+    if dataset.group and not grouped:
+        verdict += f" Without {dataset.group} rows count as independent, so that groups may look like drift."
     score, expected, no_score, no_expected = None, None, no_model, no_model
     if model is not None and table is not None:
         try:
