@@ -51,7 +51,9 @@ def append_lines(path: Path, lines: Sequence[str]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8") as file:
-            file.write("".join(f"{line}\n" for line in lines))
+            # a line that was cut off by a kill stays one of its own
+            start = "\n" if size and not path.read_bytes().endswith(b"\n") else ""
+            file.write(start + "".join(f"{line}\n" for line in lines))
     except OSError as error:
         # no half line stays where the disk was full
         with contextlib.suppress(OSError):

@@ -327,7 +327,8 @@ def test_checks_of_files_are_remembered_and_shown(trained: Path) -> None:
     assert [json.loads(line)["window"] for line in lines] == ["now.csv"] * 3
     Path("logs/drift/customers.jsonl").write_text("\n".join([*lines, "{torn"]))
     run_on(make_customers(300, 50))
-    assert "The last 3 checks of this dataset, from" in Path("reports/customers/drift_report.html").read_text()
+    assert "The last 4 checks of this dataset, from" in Path("reports/customers/drift_report.html").read_text()
+    assert [line[:5] for line in Path("logs/drift/customers.jsonl").read_text().splitlines()[3:]] == ["{torn", '{"tim']
 
 
 def test_dates_are_cut_into_windows_with_enough_rows() -> None:

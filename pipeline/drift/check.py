@@ -18,7 +18,11 @@ from pipeline.drift.rows import units_of
 from pipeline.drift.score import SCORE_ROWS, Score, score_on_current
 from pipeline.drift.together import FEWEST_ROWS, Joint, compare_together, who_moved
 from pipeline.drift.verdict import model_words, recommend, verdict_words
+from pipeline.metrics import Predictions
 from pipeline.settings import Dataset, Drift
+
+# Rows of the training table that a score is expected from.
+EXPECTED_ROWS = 100_000
 
 
 @dataclass(frozen=True)
@@ -153,4 +157,9 @@ def expected_on_current(
         member = membership(table, current, kinds, seed)
     weights, outside = density_ratio(member)
     of_rows = pd.Series(weights, index=table.index)[model.labels].to_numpy()
-    return expected_score(model.metric, model.predictions, of_rows, predictions, outside, seed)
+    judged = model.predictions
+    if len(of_rows) > EXPECTED_ROWS:
+        chosen = np.random.default_rng(seed).permutation(len(of_rows))[:EXPECTED_ROWS]
+        of_rows, score = of_rows[chosen], judged.score
+        judged = Predictions(judged.actual[chosen], judged.predicted[chosen], None if score is None else score[chosen])
+    return expected_score(model.metric, judged, of_rows, predictions, outside, seed)

@@ -148,10 +148,10 @@ def _draws(weights: np.ndarray, m: int, seed: int) -> Iterator[np.ndarray]:
     for first in range(0, RESAMPLES, size):
         counts = np.empty((min(size, RESAMPLES - first), n))
         for row in counts:
-            rows = rng.integers(0, n, n)
-            ends = np.cumsum(weights[rows])
-            picked = rows[np.searchsorted(ends, rng.random(m) * ends[-1], "right").clip(max=n - 1)]
-            row[:] = np.bincount(picked, minlength=n)
+            ends = np.cumsum(weights * np.bincount(rng.integers(0, n, n), minlength=n))
+            # uniform numbers in order, as sums of exponential ones (Devroye 1986): sorted ones are found much faster
+            steps = rng.standard_exponential(m + 1).cumsum()
+            row[:] = np.diff(np.searchsorted(steps[:-1] * (ends[-1] / steps[-1]), ends, "right"), prepend=0)
         yield counts
 
 

@@ -61,21 +61,22 @@ def membership(
         rows, validation = np.concatenate(learned_from[number]), X[fold == number]
         if not len(validation) or not all(map(len, learned_from[number])):
             return np.full(len(validation), 0.5)
-        model = HistGradientBoostingClassifier(
-            **SETTINGS, early_stopping=False, class_weight="balanced", random_state=seed
-        )
-        # boosting cannot bin a column that has no value where it learns
-        empty = np.isnan(X[rows]).all(axis=0)
         # a core each: threads of boosting that share a busy core wait for one another
         with threadpool_limits(1, user_api="openmp"):
-            model.fit(np.where(empty, 0.0, X[rows]), is_current[rows])
-            return model.predict_proba(validation)[:, 1]
+            return classifier(X[rows], is_current[rows], seed).predict_proba(validation)[:, 1]
 
     found = np.empty(n + m)
     parts = Parallel(n_jobs=-1, prefer="threads")(delayed(held_out)(number) for number in range(FOLDS))
     for number, part in enumerate(parts):
         found[fold == number] = part
     return Membership(found[:n], found[n:], fold[:n], fold[n:])
+
+
+def classifier(X: np.ndarray, is_current: np.ndarray, seed: int) -> HistGradientBoostingClassifier:
+    """Boosting fitted to tell current rows from others, as if both were as many; X (n, k), NaN where missing."""
+    model = HistGradientBoostingClassifier(**SETTINGS, early_stopping=False, class_weight="balanced", random_state=seed)
+    # it cannot bin a column that has no value where it learns
+    return model.fit(np.where(np.isnan(X).all(axis=0), 0.0, X), is_current)
 
 
 def encoded(frame: pd.DataFrame, kinds: Mapping[str, str]) -> np.ndarray:

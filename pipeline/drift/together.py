@@ -11,7 +11,7 @@ from scipy.stats import rankdata
 
 from pipeline.drift.chance import chances
 from pipeline.drift.column import change_of, percent
-from pipeline.drift.joint import SETTINGS, Membership, encoded
+from pipeline.drift.joint import Membership, classifier, encoded
 from pipeline.drift.rows import Ranks, Units, tally
 
 # Fewer rows a side teach a classifier nothing.
@@ -74,7 +74,6 @@ def who_moved(
     Args:
         kinds: of the columns, as membership takes them.
     """
-    from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.metrics import roc_auc_score
 
     rng = np.random.default_rng(seed)
@@ -83,9 +82,7 @@ def who_moved(
     is_current = np.repeat([False, True], [*map(len, picked)])
     learned = np.arange(len(frame)) % 2 == 0
     encodings = {name: encoded(frame, {name: kind}) for name, kind in kinds.items()}
-    weight = np.where(is_current, 1 / is_current.mean(), 1 / (1 - is_current.mean()))
-    model = HistGradientBoostingClassifier(**SETTINGS, early_stopping=False, random_state=seed)
-    model.fit(np.hstack([*encodings.values()])[learned], is_current[learned], sample_weight=weight[learned])
+    model = classifier(np.hstack([*encodings.values()])[learned], is_current[learned], seed)
 
     def auc(shuffled: str = "") -> float:
         parts = [
