@@ -27,6 +27,9 @@ from pipeline.settings import Config, Dataset, drift_sha256, load_config
 if TYPE_CHECKING:
     import pandas as pd
 
+# Windows share one alpha: of more of them none could show much.
+MOST_FILES = 30
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -69,7 +72,7 @@ def detect(dataset: Dataset, config: Config, asked: Asked) -> bool:
             window,
             seed=config.seed,
             alpha=config.drift.alpha / len(windows),
-            moving=[asked.by],
+            moving=[asked.by] if asked.by else [],
             table=table if asked.current else None,
             model=model,
             no_model=no_model,
@@ -124,8 +127,11 @@ def load_sides(
 
     def read(path: Path) -> pd.DataFrame:
         frame = table if path == Path(dataset.file) else read_rows(path, dataset, columns)
-        if not set(frame) & set(table):
-            raise PipelineError(f"{path}: no column in common with {dataset.file}; is it the right table?")
+        features = [name for name in table if name != dataset.target and name not in dataset.unused]
+        common = [name for name in features if name in frame]
+        if 2 * len(common) < len(features) or not set(frame) & set(table):
+            words = f"{len(common)} of {len(features)} features" if common else "no column"
+            raise PipelineError(f"{path}: {words} in common with {dataset.file}; is it the right table?")
         return frame
 
     for name in config.drift.moving.get(dataset.name, ()):
@@ -137,8 +143,14 @@ def load_sides(
     reference = read(asked.reference) if asked.reference else table if asked.current else train
     windows = {str(path): read(path) for path in asked.current} or {"test part": test}
     if asked.labels:
-        labels = read_rows(asked.labels, dataset, columns)
+        labels, rows = read_rows(asked.labels, dataset, columns), sum(map(len, windows.values()))
         windows = {name: with_labels(one, labels, asked.key, dataset.target) for name, one in windows.items()}
+        count = sum(len(one) for one in windows.values() if dataset.target in one)
+        if not count:
+            raise PipelineError(
+                f"{asked.labels}: no current row has a label; is {asked.key!r} the same in both tables?"
+            )
+        print(f"{dataset.name}: {count:,} of {rows:,} current rows have a label; only these are compared")
     if asked.by:
         import pandas as pd
 
@@ -173,6 +185,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("--labels and --key go together, with --current")
     if args.by and not args.current:
         parser.error("--by cuts the files of --current; give one")
+    if len({path.resolve() for path in args.current}) < len(args.current) or len(args.current) > MOST_FILES:
+        parser.error(f"--current takes up to {MOST_FILES} different files")
     asked = Asked(
         reference=args.reference,
         current=tuple(args.current),

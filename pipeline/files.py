@@ -52,13 +52,19 @@ def append_lines(path: Path, lines: Sequence[str]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8") as file:
             # a line that was cut off by a kill stays one of its own
-            start = "\n" if size and not path.read_bytes().endswith(b"\n") else ""
+            start = "\n" if size and _last_byte(path) != b"\n" else ""
             file.write(start + "".join(f"{line}\n" for line in lines))
     except OSError as error:
         # no half line stays where the disk was full
         with contextlib.suppress(OSError):
             os.truncate(path, size)
         raise PipelineError(f"{path}: cannot be written ({error.strerror})") from None
+
+
+def _last_byte(path: Path) -> bytes:
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read()
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -42,6 +42,8 @@ def take_in(name: str, config: Config, file: Path) -> str:
     rows, layout = read_source(file, "give an existing file", given, kept_layout(dataset))
     if dataset.target not in rows or rows[dataset.target].isna().all():
         raise PipelineError(f"{file}: holds no labels ({dataset.target}) to train on; add them and start again")
+    if unlabelled := int(rows[dataset.target].isna().sum()):
+        raise PipelineError(f"{file}: {unlabelled:,} of {len(rows):,} rows have no {dataset.target}; remove them")
     old, kept = read_source(source, "put the table there", given)
     known = load_dataset(dataset)
     missing = [column for column in dict.fromkeys([*known, *old]) if column not in rows]

@@ -9,11 +9,13 @@ import numpy as np
 import pandas as pd
 
 from pipeline.console import PipelineError
-from pipeline.drift.compare import JOINT_PART, Compared, compare_tables, types_of
+from pipeline.drift.column import EXTRA, listed
+from pipeline.drift.compare import EXPECTED, JOINT_PART, Compared, compare_tables, types_of
 from pipeline.drift.expected import ExpectedScore, density_ratio, expected_score
 from pipeline.drift.joint import Membership, membership
+from pipeline.drift.measure import CONSTANT
 from pipeline.drift.model import Model
-from pipeline.drift.recoded import share_of_copies
+from pipeline.drift.recoded import copies_of
 from pipeline.drift.rows import units_of
 from pipeline.drift.score import SCORE_ROWS, Score, score_on_current
 from pipeline.drift.together import FEWEST_ROWS, Joint, compare_together, who_moved
@@ -23,6 +25,8 @@ from pipeline.settings import Dataset, Drift
 
 # Rows of the training table that a score is expected from.
 EXPECTED_ROWS = 100_000
+# A share of repeated rows that is told, beyond that of the reference.
+MANY_TWICE = 0.01
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class Check:
     recommendation: str
     compared: Compared
     joint: Joint
-    copied: float = 0.0
+    copied: int = 0
     score: Score | None = None
     no_score: str = ""
     expected: ExpectedScore | None = None
@@ -46,8 +50,8 @@ class Check:
 
     @property
     def effect(self) -> float:
-        """The largest change of a share in any column."""
-        return max((found.change for column in self.compared.all() for found in column.findings), default=0.0)
+        """The largest change of a share in what speaks most for drift of each column."""
+        return max((column.findings[0].change for column in self.compared.all() if column.findings), default=0.0)
 
 
 def check(
@@ -74,6 +78,10 @@ def check(
     if current.get(dataset.target, pd.Series(dtype=float)).isna().all():
         # a column that waits for its labels is none yet
         current = current.drop(columns=dataset.target, errors="ignore")
+    copies = np.zeros(len(current), dtype=bool) if table is None else copies_of(table, current)
+    if not copies.all():
+        # what the model was trained on says nothing of new rows
+        current = current[~copies]
     grouped = bool(dataset.group) and dataset.group in current and dataset.group in reference
     units = units_of(reference, current, dataset.group if grouped else "")
     compared = compare_tables(
@@ -84,7 +92,7 @@ def check(
         alpha=alpha,
         min_change=settings.min_change,
         seed=seed,
-        expected={dataset.time, *moving, *settings.moving.get(dataset.name, ())},
+        expected={dataset.time, *moving, *settings.moving.get(dataset.name, ())} - {""},
     )
     kinds = {column.column: column.kind for column in compared.all() if not column.note}
     joint, member = Joint(), None
@@ -95,8 +103,10 @@ def check(
         if joint.drift:
             columns, segment = who_moved(reference, current, kinds, seed)
             joint = replace(joint, columns=columns, segment=segment)
-    copied = 0.0 if table is None else share_of_copies(table, current)
-    drift, verdict, moved = verdict_words(compared, joint, len(current), copied)
+    drift, verdict, moved = verdict_words(compared, joint, len(current), int(copies.sum()))
+    twice = int(current.duplicated().sum())
+    if twice / len(current) > float(reference.duplicated().mean()) + MANY_TWICE:
+        verdict += f" {twice:,} of the current rows are there a second time."
     if dataset.group and not grouped:
         verdict += f" Without {dataset.group} rows count as independent, so that groups may look like drift."
     score, expected, no_score, no_expected = None, None, no_model, no_model
@@ -105,10 +115,16 @@ def check(
             score = score_on_current(model, dataset, current, {*table[dataset.target]}, seed, settings.margin)
         except PipelineError as error:
             no_score = str(error)
-        features = {name: kind for name, kind in kinds.items() if name != dataset.target}
+        # a column that may move still matters to the model; the time of a row is no news
+        known = {column.column: column.kind for column in compared.columns if column.note in ("", EXPECTED)}
+        features = {name: kind for name, kind in known.items() if name not in (dataset.time, *moving)}
+        unknown = [c.column for c in compared.columns if c.note not in ("", EXPECTED, EXTRA, CONSTANT)]
         shared = member if reference is table and features == kinds else None
         try:
             expected = expected_on_current(model, table, current, features, shared, seed)
+            if unknown and expected.reliable:
+                words = f"{listed(unknown)} of the current rows cannot be compared"
+                expected = replace(expected, reliable=False, reason=words)
         except PipelineError as error:
             no_expected = str(error)
     drifted = [column for column in compared.all() if column.drift]
@@ -124,12 +140,12 @@ def check(
         recommendation=recommendation,
         compared=compared,
         joint=joint,
-        copied=copied,
+        copied=int(copies.sum()),
         score=score,
         no_score=no_score,
         expected=expected,
         no_expected=no_expected,
-        model_words=model_words(model, score, expected),
+        model_words=model_words(model, score, expected, no_score if compared.target else ""),
     )
 
 
@@ -150,7 +166,7 @@ def expected_on_current(
     if not kinds:
         raise PipelineError("no feature of the current table can be compared")
     if len(current) < FEWEST_ROWS:
-        raise PipelineError(f"{len(current)} current rows are too few for an estimate")
+        raise PipelineError(f"an estimate needs {FEWEST_ROWS} current rows, not {len(current)}")
     current = current.sample(min(len(current), SCORE_ROWS), random_state=seed)
     predictions = model.predict(current, np.zeros(len(current)))
     if member is None or len(member.current) != len(current):
@@ -162,4 +178,7 @@ def expected_on_current(
         chosen = np.random.default_rng(seed).permutation(len(of_rows))[:EXPECTED_ROWS]
         of_rows, score = of_rows[chosen], judged.score
         judged = Predictions(judged.actual[chosen], judged.predicted[chosen], None if score is None else score[chosen])
-    return expected_score(model.metric, judged, of_rows, predictions, outside, seed)
+    found = expected_score(model.metric, judged, of_rows, predictions, outside, seed)
+    if not np.isfinite([found.value, *found.interval]).all():
+        raise PipelineError(found.reason)
+    return found

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 EXTRA = "only in the current table"
+# Of which rows a column has no value.
+NO_VALUE = "no value"
 NAMED = 8
 
 
@@ -32,15 +34,18 @@ class Finding:
 
     def text(self) -> str:
         """What was found, after the column's name."""
-        of = "pairs of rows" if self.pairs else "rows"
-        return f"has {self.words} in {percent(self.now)} of the {of}, {percent(self.before)} before"
+        if self.pairs:
+            share = percent(max(self.now, 1 - self.now))
+            return f"has {self.words} now (in {share} of the pairs of a current and a former row)"
+        of = "the rows" if self.words == NO_VALUE else "its values"
+        return f"has {self.words} in {percent(self.now)} of {of}, {percent(self.before)} before"
 
 
 @dataclass(frozen=True)
 class ColumnDrift:
     """One column's comparison.
 
-    `findings`: the most telling one of each test, the most telling first; empty where the column cannot be tested (the
+    `findings`: the most telling ones of all tests, the most telling first; empty where the column cannot be tested (the
     note says why). `level`: median or share in words, before and now. `ks` and `ks_p`: the Kolmogorov-Smirnov statistic
     and p-value of numbers, for those who know it by heart; they decide nothing. `hint`: how the column is written
     otherwise as a whole, in words. `reasons`: why drift is called; empty where it is not.

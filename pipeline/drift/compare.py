@@ -22,6 +22,8 @@ EXPECTED = "expected to move"
 TARGET_PART, JOINT_PART = 0.2, 0.2
 # Reasons that are told of a column.
 REASONS = 2
+# Findings of a column that are kept.
+KEPT = 3
 
 
 @dataclass(frozen=True)
@@ -79,11 +81,11 @@ def compare_tables(
             tallies += [(place, one) for one in found]
         if not tallies:
             return [decide(drift, alpha, min_change) for drift in drifts], 0.5
-        judged = chances([one for _, one in tallies], units, alpha * part, seed)
+        judged = chances([one for _, one in tallies], units, alpha * part, min_change, seed)
         findings: list[list[Finding]] = [[] for _ in names]
         start = 0
         for place, one in tallies:
-            end = start + len(one.words)
+            end = start + one.sums.shape[1]
             corrected = np.minimum(1, judged.corrected[start:end] / part)
             findings[place].append(most_telling(one, units, judged.p_values[start:end], corrected, alpha, min_change))
             start = end
@@ -141,7 +143,7 @@ def most_telling(
     best = min(range(len(changes)), key=lambda place: (not counts[place], p_values[place], -changes[place]))
     return Finding(
         test=one.test,
-        words=one.words[best],
+        words=one.words[best if one.variance is None else int(now[0] < before[0])],
         before=float(before[best]),
         now=float(now[best]),
         change=float(changes[best]),
@@ -158,9 +160,10 @@ def decide(column: ColumnDrift, alpha: float, min_change: float) -> ColumnDrift:
         return found.p_corrected < alpha and found.change >= min_change
 
     findings = sorted(column.findings, key=lambda found: (not counts(found), found.p_value, -found.change))
-    told = [found.text() for found in findings if counts(found)]
+    # two tests may have looked at the same rows
+    told = [*dict.fromkeys(found.text() for found in findings if counts(found))]
     reasons = [FAULTS[column.note]] if column.note in FAULTS else []
     reasons += told[:REASONS]
     if reasons and column.hint:
         reasons.insert(0, column.hint)
-    return replace(column, findings=tuple(findings), drift=bool(reasons), reasons=tuple(reasons))
+    return replace(column, findings=tuple(findings[:KEPT]), drift=bool(reasons), reasons=tuple(reasons))

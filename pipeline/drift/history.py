@@ -12,6 +12,7 @@ from pipeline.files import append_lines
 
 HISTORY = Path("logs/drift")
 SHOWN = 60
+POINT = {"time", "window", "effect", "drift", "metric", "expected", "score"}
 
 
 def remember(name: str, points: Sequence[Mapping[str, Any]]) -> Path:
@@ -35,6 +36,6 @@ def remembered(name: str) -> list[dict[str, Any]]:
             point = json.loads(line)
         except ValueError:
             continue
-        if isinstance(point, dict) and {"time", "window", "effect", "drift"} <= point.keys():
+        if isinstance(point, dict) and point.keys() >= POINT:
             points.append(point)
     return points

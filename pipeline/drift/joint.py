@@ -11,6 +11,8 @@ from joblib import Parallel, delayed
 from sklearn.ensemble import HistGradientBoostingClassifier
 from threadpoolctl import threadpool_limits
 
+from pipeline.drift.measure import seconds
+
 FOLDS = 3
 # Rows a side that a classifier learns from; every row is scored.
 FITTED_ROWS = 10_000
@@ -91,8 +93,7 @@ def encoded(frame: pd.DataFrame, kinds: Mapping[str, str]) -> np.ndarray:
         if kind == "number":
             parts.append(pd.to_numeric(values, errors="coerce").to_numpy(dtype=float))
         elif kind == "date":
-            times = pd.to_datetime(values, errors="coerce", format="ISO8601", utc=True)
-            parts.append(((times - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)).to_numpy(dtype=float))
+            parts.append(seconds(values))
         elif kind == "text":
             text = values.astype(object)
             length = text.str.len().to_numpy(dtype=float)

@@ -26,7 +26,7 @@ class Model:
 
     `predictions` of the n rows `labels` of the training table, each by a fit that had not seen the row: those of the
     test part and the out-of-fold ones of the training part. `before`: the metric of all of these, with a 95 % interval;
-    of more rows than the test part has, so that a loss is seen sooner.
+    of more rows than the test part has, so that a loss is seen sooner. `unused`: columns that it does not learn from.
     """
 
     name: str
@@ -38,10 +38,12 @@ class Model:
     before_interval: tuple[float, float]
     predictions: Predictions
     labels: pd.Index
+    unused: frozenset[str] = frozenset()
 
     def predict(self, X: pd.DataFrame, y: np.ndarray) -> Predictions:
         """Its predictions of n rows. PipelineError: it cannot read them."""
         needed = self.pipeline.feature_names_in_
+        X = X.assign(**{name: None for name in self.unused if name in needed and name not in X})
         absent = [name for name in needed if name not in X]
         if absent:
             raise PipelineError(f"the model needs {listed(absent)}, absent from the current table")
@@ -85,4 +87,5 @@ def judged_model(dataset: Dataset, config: Config) -> Model:
         before_interval=(low, high),
         predictions=predictions,
         labels=pd.Index(np.concatenate([read_rows(path) for path in paths])),
+        unused=dataset.unused,
     )

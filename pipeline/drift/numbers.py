@@ -21,26 +21,28 @@ FEWEST_ROWS = 5
 
 def level(values: np.ndarray, say: Say) -> Ranks:
     """Mann & Whitney (1947): how often a current value is above one of the reference."""
-    return Ranks("a current value above one of the reference", rankdata(values) / len(values))
+    return Ranks(("larger values", "smaller values"), rankdata(values) / len(values))
 
 
 def spread(values: np.ndarray, say: Say) -> Ranks:
     """The same of distances from the median."""
     distances = np.abs(values - np.median(values))
-    return Ranks("a current value farther from the middle than one of the reference", rankdata(distances) / len(values))
+    words = "values farther from the middle", "values closer to the middle"
+    return Ranks(words, rankdata(distances) / len(values))
 
 
 def distribution(values: np.ndarray, say: Say) -> Sets | None:
     """The shares below each of 19 quantiles, where Kolmogorov and Smirnov look at all of them."""
     cuts = np.unique(np.quantile(values, np.linspace(0.05, 0.95, 19), method="lower"))
-    return sets_of({f"at most {say(cut)}": values <= cut for cut in cuts})
+    return sets_of((f"at most {say(cut)}", values <= cut) for cut in cuts)
 
 
 def tails(values: np.ndarray, say: Say) -> Sets | None:
     """The shares beyond the outer quantiles of both tables."""
-    low = {f"at most {say(cut)}": values <= cut for cut in np.quantile(values, TAILS, method="higher")}
-    ends = np.quantile(values, [1 - share for share in TAILS], method="lower")
-    return sets_of(low | {f"at least {say(cut)}": values >= cut for cut in ends})
+    low = np.unique(np.quantile(values, TAILS, method="higher"))
+    high = np.unique(np.quantile(values, [1 - share for share in TAILS], method="lower"))
+    ends = [(f"at least {say(cut)}", values >= cut) for cut in high]
+    return sets_of([*((f"at most {say(cut)}", values <= cut) for cut in low), *ends])
 
 
 def few_values(values: np.ndarray, say: Say) -> Sets | None:
@@ -54,11 +56,10 @@ def common_values(values: np.ndarray, say: Say) -> Sets | None:
     different, counts = np.unique(values, return_counts=True)
     common = np.argsort(-counts, kind="stable")[:COMMON_VALUES]
     chosen = different[common[counts[common] >= FEWEST_ROWS]]
-    return (
-        sets_of({f"exactly {say(value)}": values == value for value in chosen}) if len(different) > FEW_VALUES else None
-    )
+    several = len(different) > FEW_VALUES
+    return sets_of((f"exactly {say(value)}", values == value) for value in chosen) if several else None
 
 
 def whole_numbers(values: np.ndarray, say: Say) -> Sets | None:
     """The share of whole numbers, which rounding changes."""
-    return sets_of({"a whole number": values == np.round(values)})
+    return sets_of([("a whole number", values == np.round(values))])

@@ -95,7 +95,7 @@ def over_time(history: Sequence[Mapping[str, Any]], found: Mapping[str, Any], mi
     """The chart of the points in time as a data URI."""
     from pipeline.plots.drift import drift_over_time
 
-    metric = next((found[key]["metric"] for key in ("expected_score", "score") if found[key]), "score")
+    metric = next((found[key]["metric"] for key in ("expected_score", "score") if found[key]), "")
     picture = io.BytesIO()
     drift_over_time(history, metric, min_change).savefig(picture, dpi=110, format="png")
     return f"data:image/png;base64,{base64.b64encode(picture.getvalue()).decode()}"

@@ -45,3 +45,5 @@ TESTS = {
 }
 # Of every kind: the rows without a value. It is no entry, since all others leave these rows out.
 MISSING = "missing values"
+# And of numbers and dates: the rows with another value.
+ODD = "other values"

@@ -6,7 +6,7 @@ alone, and the p-value of how it fell is exact, whatever the column holds.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,20 +25,20 @@ class Sets:
     rows: np.ndarray | None = None
 
 
-def sets_of(masks: Mapping[str, np.ndarray]) -> Sets | None:
-    """Sets from whether each row (N,) is in them, by their words; those of all rows or of none tell nothing."""
-    telling = {words: inside for words, inside in masks.items() if inside.any() and not inside.all()}
+def sets_of(masks: Iterable[tuple[str, np.ndarray]]) -> Sets | None:
+    """Sets from their words and whether each row (N,) is in them; those of all rows or of none tell nothing."""
+    telling = [(words, inside) for words, inside in masks if inside.any() and not inside.all()]
     if not telling:
         return None
-    codes, rows = np.nonzero(np.array([*telling.values()]))
-    return Sets([*telling], codes, rows)
+    codes, rows = np.nonzero(np.array([inside for _, inside in telling]))
+    return Sets([words for words, _ in telling], codes, rows)
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """The rank of each row, 0 to 1, ties sharing theirs. `words`: what a high rank means."""
+    """The rank of each row, 0 to 1, ties sharing theirs. `words`: what larger and what smaller ranks mean."""
 
-    words: str
+    words: tuple[str, str]
     values: np.ndarray
 
 
@@ -59,7 +59,7 @@ class Units:
 class Tally:
     """What the units have of S sets, or of one ranking: `sums` (U, S), and the number of their `rows` (U,).
 
-    `variance` of the ranks of all rows; None for sets.
+    `words` of each set, or of larger and smaller ranks. `variance` of the ranks of all rows; None for sets.
     """
 
     test: str
@@ -74,7 +74,7 @@ def tally(test: str, measured: Sets | Ranks, units: np.ndarray, count: int) -> T
     rows = np.bincount(units, minlength=count).astype(float)
     if isinstance(measured, Ranks):
         sums = np.bincount(units, measured.values, count)[:, None]
-        return Tally(test, [measured.words], sums, rows, float(measured.values.var()))
+        return Tally(test, measured.words, sums, rows, float(measured.values.var()))
     size = len(measured.words)
     inside = measured.codes < size
     of_unit = units if measured.rows is None else units[measured.rows]
@@ -88,6 +88,9 @@ def units_of(reference: pd.DataFrame, current: pd.DataFrame, group: str) -> Unit
     side = np.repeat([0, 1], [len(reference), len(current)])
     if not group:
         return Units(side, np.array([False, True]))
-    labels = pd.concat([reference[group], current[group]], ignore_index=True)
-    codes, units = pd.factorize(pd.MultiIndex.from_arrays([side, labels]))
-    return Units(codes, np.array([unit[0] == 1 for unit in units]), grouped=True)
+    labels = pd.factorize(pd.concat([reference[group], current[group]], ignore_index=True))[0]
+    # a row without a group is one of its own
+    alone = labels < 0
+    labels[alone] = labels.max() + 1 + np.arange(alone.sum())
+    different, codes = np.unique(2 * labels + side, return_inverse=True)
+    return Units(codes, different % 2 == 1, grouped=True)

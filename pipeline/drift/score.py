@@ -17,6 +17,8 @@ from pipeline.tables.split import features_and_target
 
 # Current rows that the model is scored on: the interval of more is narrower than anyone needs.
 SCORE_ROWS = 50_000
+# And the fewest: an interval of fewer means nothing.
+FEWEST_ROWS = 20
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Score:
 
     `loss`: by how much the score got worse, above 0 whichever way the metric goes, with its 95 % interval. It is
     "shown" where the interval is above 0 and reaches beyond `margin`, "within" where it ends within the margin, else
-    "open": then `more_rows` with labels would tell, None where no number of them would.
+    "open": then `more_rows` with labels would tell, were the loss to stay; None where no number would.
     """
 
     model: str
@@ -62,6 +64,8 @@ def score_on_current(
         raise PipelineError(f"{target} holds no numbers in the current table")
     if rows.empty:
         raise PipelineError(f"{target} has no value in the current table that the model knows")
+    if len(rows) < FEWEST_ROWS:
+        raise PipelineError(f"a score needs {FEWEST_ROWS} labelled rows, not {len(rows)}")
     rows = rows.sample(min(len(rows), SCORE_ROWS), random_state=seed)
     predictions = model.predict(*features_and_target(rows, dataset))
     value = metric_value(metric, predictions)
@@ -76,8 +80,9 @@ def judged_loss(model: Model, rows: int, value: float, interval: tuple[float, fl
     loss, bounds = loss_of(model.metric, model.before, model.before_interval, value, interval)
     verdict = "within" if bounds[1] <= margin else "shown" if bounds[0] > 0 else "open"
     _, better = _ends(model.metric)
-    # what is left of the margin for the error of the current score, were there no loss
-    spare = margin**2 - (model.before_interval[better] - model.before) ** 2
+    # how far the loss found is from what it has to be told from, the margin or nothing
+    apart = max(margin - loss, loss)
+    spare = apart**2 - (model.before_interval[better] - model.before) ** 2 if apart > 0 else 0.0
     needed = rows * (value - interval[1 - better]) ** 2 / spare if spare > 0 else math.inf
     more = max(1, math.ceil(needed - rows)) if verdict == "open" and math.isfinite(needed) else None
     return Score(

@@ -20,6 +20,8 @@ FEWEST_ROWS = 50
 SEGMENT_ROWS = 10_000
 # Of the rows of a side that a segment has at least; and one condition is told where it says nearly as much as two.
 SEGMENT_SHARE, ENOUGH = 0.02, 0.85
+# Standard errors, on the arcsine scale, that the share of a segment has to have moved.
+CLEAR = 4.0
 MOST_CATEGORIES, CUTS = 15, np.linspace(0.1, 0.9, 9)
 # A column is named where its values, shuffled, cost this much of the ROC-AUC, and this part of what the first costs.
 NAMED_COLUMNS, LEAST_LOSS, LEAST_PART = 4, 0.01, 0.1
@@ -56,10 +58,10 @@ def compare_together(
         # the scores of different folds are of different classifiers
         held_out = folds == number
         ranks[held_out] = rankdata(scores[held_out]) / held_out.sum()
-    one = tally("joint", Ranks("", ranks), units.of_row, len(units.current))
+    one = tally("joint", Ranks(("", ""), ranks), units.of_row, len(units.current))
     now, before = (ranks[units.current[units.of_row] == side].mean() for side in (True, False))
     auc = float(np.clip(0.5 + now - before, 0, 1))
-    p_value = min(1.0, float(chances([one], units, alpha * part, seed).p_values[0]) / part)
+    p_value = min(1.0, float(chances([one], units, alpha * part, min_change, seed).p_values[0]) / part)
     # a classifier that ranks them the wrong way round has learned nothing
     drift = p_value < alpha and auc > 0.5 and change_of(0.5, auc) >= min_change
     return Joint(auc, p_value, drift)
@@ -122,6 +124,9 @@ def moved_segment(frame: pd.DataFrame, kinds: Mapping[str, str], is_current: np.
     chosen = sorted({first, second})
     inside = holds[:, chosen].min(axis=1) > 0
     share_now, share_before = (float(inside[~learned & (is_current == side)].mean()) for side in (True, False))
+    error = np.sqrt(sum(1 / (~learned & (is_current == side)).sum() for side in (True, False)))
+    if change_of(share_before, share_now) < 0.5 * np.sin(min(CLEAR * error, np.pi / 2)):
+        return ""
     words = " and ".join(conditions[place].words for place in chosen)
     return f"rows with {words} went from {percent(share_before)} to {percent(share_now)}"
 
@@ -140,9 +145,10 @@ def _conditions(frame: pd.DataFrame, kinds: Mapping[str, str]) -> list[_Conditio
         values, missing = frame[name], frame[name].isna()
         found.append(_Condition(f"no {name}", missing.to_numpy()))
         if kind == "number":
-            for cut in np.unique(np.nanquantile(values.to_numpy(dtype=float), CUTS, method="lower")):
-                found.append(_Condition(f"{name} at most {cut:.6g}", (values <= cut).to_numpy()))
-                found.append(_Condition(f"{name} above {cut:.6g}", (values > cut).to_numpy()))
+            numbers = pd.to_numeric(values, errors="coerce").to_numpy(dtype=float)
+            for cut in np.unique(np.nanquantile(numbers, CUTS, method="lower")):
+                found.append(_Condition(f"{name} at most {cut:.6g}", numbers <= cut))
+                found.append(_Condition(f"{name} above {cut:.6g}", numbers > cut))
         elif kind == "date":
             known = values[~missing]
             for cut in known.sort_values().iloc[:: max(1, len(known) // len(CUTS))].unique():

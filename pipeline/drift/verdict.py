@@ -7,28 +7,29 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.drift.column import EXTRA, NAMED, ColumnDrift, listed, percent
+from pipeline.drift.column import EXTRA, NAMED, NO_VALUE, ColumnDrift, listed, percent
 from pipeline.drift.compare import Compared
 from pipeline.drift.expected import ExpectedScore
 from pipeline.drift.model import Model
-from pipeline.drift.registry import MISSING
+from pipeline.drift.recoded import LATER
 from pipeline.drift.score import Score, loss_of
 from pipeline.drift.together import Joint
 from pipeline.tables.columns import value_text
 
-# Where the smallest change of one half that could be seen is above this, too few rows are there for a verdict; where
-# this share of them is known already, no new ones are.
-BLIND, COPIED = 0.45, 0.5
+# Where the smallest change of one half that could be seen is above this, too few rows are there for a verdict.
+BLIND = 0.45
+# Shares of values that were hardly there before, and are in no small number now.
+HARDLY_ANY, NOT_FEW = 0.002, 0.05
 UNSEEN = "That the target depends on the columns in another way than before cannot be seen without labels."
 
 
-def verdict_words(found: Compared, joint: Joint, rows: int, copied: float) -> tuple[bool | None, str, list[str]]:
+def verdict_words(found: Compared, joint: Joint, rows: int, copied: int) -> tuple[bool | None, str, list[str]]:
     """Whether there is drift, None where that cannot be told; the same in words; and, a line each, which columns
     moved and how, the target first.
 
     Args:
-        rows: of the current table.
-        copied: the share of them that are rows of the training table.
+        rows: of the current table that were compared.
+        copied: how many more were left out, being rows of the training table.
     """
     moved = sorted((column for column in found.columns if column.drift), key=_strength)
     places = [f"{len(moved)} of {sum(c.note != EXTRA for c in found.columns)} features"] if moved else []
@@ -37,25 +38,24 @@ def verdict_words(found: Compared, joint: Joint, rows: int, copied: float) -> tu
         places.append("the target")
         lines.insert(0, f"the target {found.target.column} {'; '.join(found.target.reasons)}")
     if joint.drift:
-        places.append("how the columns go together" if not places else "all columns together")
+        places.append("all columns together")
         of = f", mostly by {listed(joint.columns)}" if joint.columns else ""
         lines.append(f"a classifier tells current rows from those of the reference (ROC-AUC {joint.auc:.3f}){of}")
         if joint.segment:
             lines.append(joint.segment)
-    if copied >= COPIED:
-        return None, f"No verdict: {percent(copied)} of the current rows are rows of the training table.", lines
+    if rows == copied:
+        return None, "No verdict: all current rows are rows of the training table.", []
+    count = f"{rows:,} current row{'s' if rows > 1 else ''}"
+    left_out = f" {copied:,} more are rows of the training table, and were left out." if copied else ""
     if places:
-        return True, f"Drift was found in {_and(places)}.", lines
-    count, best = f"{rows:,} current row{'s' if rows > 1 else ''}", f"from 50 % to {percent(0.5 + found.visible)}"
+        return True, f"Drift was found in {_and(places)}.{left_out}", lines
+    best = f"from 50 % to {percent(0.5 + found.visible)}"
     if found.visible >= 0.5:
-        return None, f"No verdict: {count} can show no change of any size.", []
+        return None, f"No verdict: {count} can show no change of any size.{left_out}", []
     if found.visible > BLIND:
-        return None, f"No verdict: {count} can show at best a share of rows that goes {best}.", []
-    return (
-        False,
-        f"No drift was found; {count} would have shown a share of rows that goes {best}, nine times in ten.",
-        [],
-    )
+        return None, f"No verdict: {count} can show at best a share of rows that goes {best}.{left_out}", []
+    words = f"{count} would have shown a share of rows that goes {best}, nine times in ten"
+    return False, f"No drift was found; {words}.{left_out}", []
 
 
 def _and(places: Sequence[str]) -> str:
@@ -85,20 +85,16 @@ def recommend(
         labelled: whether the current rows have the target.
     """
     unseen = "" if labelled else f" {UNSEEN}"
-    faults = [
-        c.column
-        for c in moved
-        if c.note or c.hint or any(f.test == MISSING and f.text() in c.reasons for f in c.findings)
-    ]
+    faults = [column.column for column in moved if is_odd(column)]
     source = (
         f" First find out why {listed(faults)} came that way: a fault of the source is to be mended, not learned."
         if faults
         else ""
     )
+    if score is not None:
+        return _by_labels(bool(drift), score, source)
     if drift is None:
         return False, "Nothing can be said of retraining: bring more rows, or others."
-    if score is not None:
-        return _by_labels(drift, score, source)
     if expected is None or model is None or not expected.reliable:
         if drift:
             return True, f"The model should be retrained on rows like the current ones.{source}{unseen}"
@@ -114,8 +110,19 @@ def recommend(
     return False, f"Nothing that was seen speaks for retraining.{unseen}"
 
 
-def model_words(model: Model | None, score: Score | None, expected: ExpectedScore | None) -> str:
-    """How the model fares on the current rows: its true score where there are labels, beside the expected one."""
+def is_odd(column: ColumnDrift) -> bool:
+    """Whether a fault of the source is likely: missing values, another kind, or values where hardly any were before."""
+    told = [found for found in column.findings if found.text() in column.reasons]
+    new = [f for f in told if f.words == NO_VALUE or (f.before < HARDLY_ANY and f.change >= NOT_FEW)]
+    return bool(column.note or new or (column.hint and not column.hint.startswith(LATER)))
+
+
+def model_words(model: Model | None, score: Score | None, expected: ExpectedScore | None, no_score: str) -> str:
+    """How the model fares on the current rows: its true score where there are labels, beside the expected one.
+
+    Args:
+        no_score: why there is no true one, where there are labels.
+    """
     if model is None or (score is None and expected is None):
         return ""
     judged = f"{model.test:.4f} when it was judged"
@@ -128,14 +135,16 @@ def model_words(model: Model | None, score: Score | None, expected: ExpectedScor
         reach = f"{model.metric} {expected.value:.4f} [{low:.4f}, {high:.4f}]"
         estimate = f"The model ({model.name}) is expected to reach {reach} here, {judged}"
     if score is None:
-        return f"No labels yet. {estimate}."
+        return f"{f'No true score: {no_score}' if no_score else 'No labels yet'}. {estimate}."
     low, high = score.current_interval
-    true = f"{model.name} reaches {model.metric} {score.current:.4f} [{low:.4f}, {high:.4f}] here, {judged}"
+    reach = f"{model.metric} {score.current:.4f} [{low:.4f}, {high:.4f}]"
+    true = f"{model.name} reaches {reach} on the {score.rows:,} labelled rows, {judged}"
     if expected is None:
         return f"{true}."
+    if not expected.reliable:
+        return f"{true}. Without labels that could not be told: {expected.reason}."
     without = f"{expected.value:.4f} [{expected.interval[0]:.4f}, {expected.interval[1]:.4f}]"
-    doubt = "" if expected.reliable else f", which was not reliable: {expected.reason}"
-    return f"{true}; without labels {without} was expected{doubt}."
+    return f"{true}; without labels {without} was expected."
 
 
 def _by_labels(drift: bool, score: Score, source: str) -> tuple[bool, str]:
@@ -143,12 +152,12 @@ def _by_labels(drift: bool, score: Score, source: str) -> tuple[bool, str]:
     before = f"{score.metric} {score.before:.4f} on rows of the training table that it had not seen"
     words = f" The loss is {score.loss:.4f} [{low:.4f}, {high:.4f}], from {before}.{source}"
     if score.verdict == "shown":
-        because = "" if drift else " No column moved, so the target depends on them in another way than before."
+        because = "" if drift else " No drift was found: the target may depend on the columns in another way."
         return True, f"Retrain the model on rows like the current ones: it has lost score.{because}{words}"
     if score.verdict == "within":
         return False, f"No need to retrain: the loss lies within the margin of {score.margin:.4f}.{words}"
     told = (
-        f"{score.more_rows:,} more labelled rows would tell"
+        f"{score.more_rows:,} more labelled rows would tell, if they go on like these"
         if score.more_rows is not None
         else "no number of current rows would tell, as the score at judging is too uncertain itself"
     )

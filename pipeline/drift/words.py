@@ -28,13 +28,13 @@ def categories(values: np.ndarray, say: Say) -> Sets:
 def single_values(values: np.ndarray, say: Say) -> Sets | None:
     """The rows whose value no other row of either table has: typing errors make more of them, copies fewer."""
     codes, _ = pd.factorize(values)
-    return sets_of({"a value that no other row has": np.bincount(codes)[codes] == 1})
+    return sets_of([("a value that no other row has", np.bincount(codes)[codes] == 1)])
 
 
 def common_texts(values: np.ndarray, say: Say) -> Sets | None:
     """The texts that come up most."""
     counts = Counter(values).most_common(COMMON_TEXTS)
-    return sets_of({f"the text {say(text)!r}": values == text for text, count in counts if count >= FEWEST_ROWS})
+    return sets_of((f"the text {say(text)}", values == text) for text, count in counts if count >= FEWEST_ROWS)
 
 
 def vocabulary(values: np.ndarray, say: Say) -> Sets | None:
@@ -59,7 +59,7 @@ def weekdays(values: np.ndarray, say: Say) -> Sets:
 def hours(values: np.ndarray, say: Say) -> Sets | None:
     """The time of the day, in steps of three hours."""
     of_day = values % 86_400
-    return sets_of({f"a time before {hour:02}:00": of_day < hour * 3600 for hour in range(3, 24, 3)})
+    return sets_of((f"a time before {hour:02}:00", of_day < hour * 3600) for hour in range(3, 24, 3))
 
 
 def counted(values: np.ndarray) -> Mapping[str, np.ndarray]:
@@ -68,9 +68,9 @@ def counted(values: np.ndarray) -> Mapping[str, np.ndarray]:
     length = text.str.len().to_numpy(dtype=float)
     filled = np.maximum(length, 1)
     return {
-        "a length in characters of": length,
-        "a number of words of": text.str.count(WORD.pattern).to_numpy(dtype=float),
-        "a share of capitals of": text.str.count(r"[A-Z]").to_numpy(dtype=float) / filled,
-        "a share of signs and digits of": text.str.count(r"[^\w\s]|[\d_]").to_numpy(dtype=float) / filled,
-        "a share of letters beyond ASCII of": text.str.count(r"[^\x00-\x7f]").to_numpy(dtype=float) / filled,
+        "length in characters": length,
+        "number of words": text.str.count(WORD.pattern).to_numpy(dtype=float),
+        "share of capitals": text.str.count(r"[A-Z]").to_numpy(dtype=float) / filled,
+        "share of signs and digits": text.str.count(r"[^\w\s]|[\d_]").to_numpy(dtype=float) / filled,
+        "share of letters beyond ASCII": text.str.count(r"[^\x00-\x7f]").to_numpy(dtype=float) / filled,
     }

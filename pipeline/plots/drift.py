@@ -14,14 +14,15 @@ def drift_over_time(points: Sequence[Mapping[str, Any]], metric: str, min_change
     expected score and its true one, with 95 % intervals.
 
     Args:
-        points: each with window, effect, drift, and perhaps expected and score: value and interval.
+        points: each with window, effect, drift, metric, and expected and score: value and interval, or None.
+            Scores of another metric are left out.
     """
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    scored = any(point.get("expected") or point.get("score") for point in points)
+    scored = any(point["metric"] == metric for point in points)
     figure, axes = pyplot.subplots(
         2 if scored else 1, 1, sharex=True, squeeze=False, figsize=(9, 4.6 if scored else 2.6)
     )
@@ -46,7 +47,7 @@ def drift_over_time(points: Sequence[Mapping[str, Any]], metric: str, min_change
             ("expected", "#e08214", "expected", -0.08),
             ("score", "#1b4f80", "true", 0.08),
         ):
-            chosen = [place for place in places if points[place].get(key)]
+            chosen = [place for place in places if points[place]["metric"] == metric and points[place][key]]
             if chosen:
                 found = [points[place][key] for place in chosen]
                 ends = [[abs(one["value"] - one["interval"][end]) for one in found] for end in (0, 1)]
