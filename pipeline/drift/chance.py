@@ -61,7 +61,7 @@ def _exact(tallies: Sequence[Tally], alpha: float, counts: float) -> Chances:
         else:
             # ranks that are all the same have the variance of rounding
             spread = one.variance if one.variance > SAME else 0.0
-            error = np.sqrt(spread * total**2 / max(total - 1, 1) / (old * new))
+            error = np.sqrt(one.inflation * spread * total**2 / max(total - 1, 1) / (old * new))
             difference = one.sums[1] / new - one.sums[0] / old
             p_values.append(2 * stats.norm.sf(np.abs(difference) / error) if error else np.ones(1))
             smallest.append(np.zeros(1))
@@ -90,7 +90,11 @@ def _by_groups(tallies: Sequence[Tally], current: np.ndarray, alpha: float, coun
     drawn = np.concatenate(parts)
     center, error = np.nanmean(drawn, axis=0), np.nanstd(drawn, axis=0)
     error[~(error > 0)] = np.inf
-    found, drawn = np.nan_to_num(np.abs(found - center) / error), np.nan_to_num(np.abs(drawn - center) / error)
+    inflation = np.concatenate([np.full(one.sums.shape[1], one.inflation) for one in tallies])
+    found, drawn = (
+        np.nan_to_num(np.abs(found - center) / error / np.sqrt(inflation)),
+        np.nan_to_num(np.abs(drawn - center) / error),
+    )
     # what was found is a permutation of its own: it is among those that reach it
     slack = found * (1 - 1e-9)
     p_values = (1 + (drawn >= slack).sum(axis=0)) / (1 + PERMUTATIONS)

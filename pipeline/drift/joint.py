@@ -95,7 +95,7 @@ def encoded(frame: pd.DataFrame, kinds: Mapping[str, str]) -> np.ndarray:
         elif kind == "date":
             parts.append(seconds(values))
         elif kind == "text":
-            text = values.astype(object)
+            text = values.astype(str).where(values.notna())
             length = text.str.len().to_numpy(dtype=float)
             letters = text.str.count(r"[^\W\d_]").to_numpy(dtype=float)
             parts += [length, text.str.count(r"\S+").to_numpy(dtype=float), 1 - letters / np.maximum(length, 1)]

@@ -60,6 +60,7 @@ class Tally:
     """What the units have of S sets, or of one ranking: `sums` (U, S), and the number of their `rows` (U,).
 
     `words` of each set, or of larger and smaller ranks. `variance` of the ranks of all rows; None for sets.
+    `inflation`: how much larger the variance of a share is than where rows fall on the tables by chance.
     """
 
     test: str
@@ -67,6 +68,7 @@ class Tally:
     sums: np.ndarray
     rows: np.ndarray
     variance: float | None = None
+    inflation: float = 1.0
 
 
 def tally(test: str, measured: Sets | Ranks, units: np.ndarray, count: int) -> Tally:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,7 @@ from pipeline.drift.column import change_of, percent
 from pipeline.drift.joint import Membership, classifier, encoded
 from pipeline.drift.rows import Ranks, Units, tally
 
+CROSS_FITTED = 2.0
 # Fewer rows a side teach a classifier nothing.
 FEWEST_ROWS = 50
 # Rows a side that segments are looked for in.
@@ -46,7 +47,8 @@ def compare_together(
 ) -> Joint:
     """Whether the classifier's held-out scores rank current rows higher than chance would (Lopez-Paz & Oquab 2017).
 
-    The scores stay as they are and the labels of rows, or of groups, are permuted over them.
+    The scores stay as they are and the labels of rows, or of groups, are permuted over them. The folds are not
+    independent: each pair of rows of two folds has a say in both, which doubles the variance at most.
 
     Args:
         part: of alpha that is spent on this.
@@ -58,7 +60,7 @@ def compare_together(
         # the scores of different folds are of different classifiers
         held_out = folds == number
         ranks[held_out] = rankdata(scores[held_out]) / held_out.sum()
-    one = tally("joint", Ranks(("", ""), ranks), units.of_row, len(units.current))
+    one = replace(tally("joint", Ranks(("", ""), ranks), units.of_row, len(units.current)), inflation=CROSS_FITTED)
     now, before = (ranks[units.current[units.of_row] == side].mean() for side in (True, False))
     auc = float(np.clip(0.5 + now - before, 0, 1))
     p_value = min(1.0, float(chances([one], units, alpha * part, min_change, seed).p_values[0]) / part)
