@@ -5,6 +5,7 @@ import pytest
 
 from pipeline.metrics import Predictions, metric_value
 from pipeline.plots import curves
+from pipeline.plots.drift import drift_over_time
 from pipeline.plots.run import diagnostics, feature_importance, predictions_plot
 
 
@@ -14,6 +15,31 @@ def scored(rows: int, ties: float) -> Predictions:
     actual = rng.integers(0, 2, rows)
     score = np.where(rng.random(rows) < ties, rng.integers(0, 8, rows) / 8, rng.random(rows)) * 0.6 + 0.3 * actual
     return Predictions(actual, (score > 0.5).astype(int), score)
+
+
+def test_checks_over_time_show_the_scores_of_one_metric() -> None:
+    score = {"value": 0.8, "interval": [0.7, 0.9]}
+    points = [
+        {
+            "window": f"week {n}",
+            "effect": 0.1 * n,
+            "drift": drift,
+            "metric": metric,
+            "expected": expected,
+            "score": None,
+        }
+        for n, (drift, metric, expected) in enumerate([(False, "f1", score), (True, "r2", score), (None, "", None)])
+    ]
+    changes, scores = drift_over_time(points, "f1", 0.02).axes
+    assert [text.get_text() for text in changes.get_legend().get_texts()] == [
+        "drift",
+        "no drift",
+        "no verdict",
+        "what counts",
+    ]
+    [shown] = scores.containers
+    assert shown.lines[0].get_ydata().tolist() == [0.8]
+    [changes] = drift_over_time(points[2:], "", 0.02).axes
 
 
 @pytest.mark.parametrize("ties", [0, 0.5, 1])

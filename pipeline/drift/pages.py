@@ -52,7 +52,7 @@ def write_pages(
     for sample in samples:
         sample[labelled] = sample[labelled].map(value_text, na_action="ignore")
     (before, _), (now, quality_verdict) = map(quality, sides)
-    chart = over_time(history, found, config.drift.min_change) if len(history) > 1 else ""
+    chart = over_time(history, config.drift.min_change) if len(history) > 1 else ""
     paths = []
     for name, title, verdict, columns in (
         ("drift_report", "Data drift", found["verdict"], found["columns"]),
@@ -91,11 +91,11 @@ def write_pages(
     return paths
 
 
-def over_time(history: Sequence[Mapping[str, Any]], found: Mapping[str, Any], min_change: float) -> str:
+def over_time(history: Sequence[Mapping[str, Any]], min_change: float) -> str:
     """The chart of the points in time as a data URI."""
     from pipeline.plots.drift import drift_over_time
 
-    metric = next((found[key]["metric"] for key in ("expected_score", "score") if found[key]), "")
+    metric = next((point["metric"] for point in reversed(history) if point["metric"]), "")
     picture = io.BytesIO()
     drift_over_time(history, metric, min_change).savefig(picture, dpi=110, format="png")
     return f"data:image/png;base64,{base64.b64encode(picture.getvalue()).decode()}"

@@ -22,7 +22,7 @@ def drift_over_time(points: Sequence[Mapping[str, Any]], metric: str, min_change
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    scored = any(point["metric"] == metric for point in points)
+    scored = any(point["metric"] == metric and (point["expected"] or point["score"]) for point in points)
     figure, axes = pyplot.subplots(
         2 if scored else 1, 1, sharex=True, squeeze=False, figsize=(9, 4.6 if scored else 2.6)
     )
