@@ -1,6 +1,6 @@
 """How near the score expected on current rows without labels comes to their true one, under known covariate shifts.
 
-    python -m benchmarks.expected_score --tables 200 --real ames.csv:Sale_Price credit_data.csv:Status=bad
+    python -m benchmarks.expected_score --tables 100 --real ames.csv:Sale_Price credit_data.csv:Status=bad
 
 So many tables, of fresh generator seeds and of reshuffled files, are shifted in three ways each. Half of a table is the
 reference: boosting with the settings of params.yaml is fitted on four fifths of it (out-of-fold predictions) and
