@@ -27,9 +27,6 @@ from pipeline.settings import Config, Dataset, drift_sha256, load_config
 if TYPE_CHECKING:
     import pandas as pd
 
-# Windows share one alpha: of more of them none could show much.
-MOST_FILES = 30
-
 
 @dataclass(frozen=True)
 class Asked:
@@ -118,7 +115,7 @@ def load_sides(
     faulty, or has no column in common with the reference.
     """
     from pipeline.drift.labels import with_labels
-    from pipeline.drift.windows import windows_by
+    from pipeline.drift.windows import MOST_WINDOWS, windows_by
     from pipeline.tables.read import read_rows, source_columns
     from pipeline.tables.split import load_dataset, split
 
@@ -139,6 +136,8 @@ def load_sides(
             raise PipelineError(
                 f"params.yaml: drift.moving.{dataset.name}: no column {name!r}; {nearest(name, list(table))}"
             )
+    if len(asked.current) > MOST_WINDOWS:
+        raise PipelineError(f"--current: {len(asked.current)} files are too many; at most {MOST_WINDOWS} can be judged")
     train, test = split(table, dataset, config)
     reference = read(asked.reference) if asked.reference else table if asked.current else train
     windows = {str(path): read(path) for path in asked.current} or {"test part": test}
@@ -185,8 +184,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("--labels and --key go together, with --current")
     if args.by and not args.current:
         parser.error("--by cuts the files of --current; give one")
-    if len({path.resolve() for path in args.current}) < len(args.current) or len(args.current) > MOST_FILES:
-        parser.error(f"--current takes up to {MOST_FILES} different files")
+    if len({path.resolve() for path in args.current}) < len(args.current):
+        parser.error("--current names a file twice")
     asked = Asked(
         reference=args.reference,
         current=tuple(args.current),

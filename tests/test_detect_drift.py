@@ -294,6 +294,8 @@ def test_rows_of_the_training_table_are_no_news(trained: Path) -> None:
     found = run_on(pd.read_csv("y.csv").sample(200, random_state=0))
     assert (found["drift"], found["retrain"]) == (None, False)
     assert found["verdict"] == "No verdict: all current rows are rows of the training table."
+    # a score of rows that it was trained on would say nothing
+    assert (found["score"], found["no_score"]) == (None, "all current rows are rows of the training table")
     grown = pd.concat([pd.read_csv("y.csv"), make_customers(300, 9).assign(tenure=lambda frame: frame["tenure"] + 40)])
     found = run_on(grown)
     assert found["drift"] is True
@@ -351,24 +353,33 @@ def test_dates_are_cut_into_windows_with_enough_rows() -> None:
 
 
 @pytest.mark.parametrize(
-    ("visible", "copied", "joint", "drift", "words"),
+    ("rows", "visible", "copied", "joint", "drift", "words"),
     [
         (
+            9,
             0.05,
             0,
             False,
             False,
             "No drift was found; 9 current rows would have shown a share of rows that goes from 50",
         ),
-        (0.46, 0, False, None, "No verdict: 9 current rows can show at best a share of rows that goes from 50 % to 96"),
-        (0.5, 0, False, None, "No verdict: 9 current rows can show no change of any size."),
-        (0.05, 9, True, None, "No verdict: all current rows are rows of the training table."),
-        (0.46, 4, True, True, "Drift was found in all columns together. 4 more are rows of the training table, and"),
+        (
+            9,
+            0.46,
+            0,
+            False,
+            None,
+            "No verdict: 9 current rows can show at best a share of rows that goes from 50 % to 96",
+        ),
+        (9, 0.5, 0, False, None, "No verdict: 9 current rows can show no change of any size."),
+        (0, 0.05, 9, True, None, "No verdict: all current rows are rows of the training table."),
+        (9, 0.05, 9, False, False, "No drift was found; 9 current rows would have shown"),
+        (9, 0.46, 4, True, True, "Drift was found in all columns together. 4 more are rows of the training table, and"),
     ],
 )
-def test_what_can_be_said(visible: float, copied: int, joint: bool, drift: bool | None, words: str) -> None:
+def test_what_can_be_said(rows: int, visible: float, copied: int, joint: bool, drift: bool | None, words: str) -> None:
     found = Compared([ColumnDrift("a", "number")], None, visible)
-    verdict, headline, _ = verdict_words(found, Joint(0.6, 0.001, joint), 9, copied)
+    verdict, headline, _ = verdict_words(found, Joint(0.6, 0.001, joint), rows, copied)
     assert verdict is drift
     assert headline.startswith(words)
 

@@ -79,9 +79,12 @@ def check(
         # a column that waits for its labels is none yet
         current = current.drop(columns=dataset.target, errors="ignore")
     copies = np.zeros(len(current), dtype=bool) if table is None else copies_of(table, current)
-    if not copies.all():
+    copied, fresh = int(copies.sum()), int((~copies).sum())
+    if fresh:
         # what the model was trained on says nothing of new rows
         current = current[~copies]
+    else:
+        model, no_model = None, "all current rows are rows of the training table"
     grouped = bool(dataset.group) and dataset.group in current and dataset.group in reference
     units = units_of(reference, current, dataset.group if grouped else "")
     compared = compare_tables(
@@ -103,7 +106,7 @@ def check(
         if joint.drift:
             columns, segment = who_moved(reference, current, kinds, seed)
             joint = replace(joint, columns=columns, segment=segment)
-    drift, verdict, moved = verdict_words(compared, joint, len(current), int(copies.sum()))
+    drift, verdict, moved = verdict_words(compared, joint, fresh, copied)
     twice = int(current.duplicated().sum())
     if twice / len(current) > float(reference.duplicated().mean()) + MANY_TWICE:
         verdict += f" {twice:,} of the current rows are there a second time."
@@ -140,7 +143,7 @@ def check(
         recommendation=recommendation,
         compared=compared,
         joint=joint,
-        copied=int(copies.sum()),
+        copied=copied,
         score=score,
         no_score=no_score,
         expected=expected,

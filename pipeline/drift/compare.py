@@ -138,30 +138,37 @@ def most_telling(
         # how often a current rank is above one of the reference (Mann & Whitney 1947)
         sides = [np.array([0.5]), 0.5 + sides[1] - sides[0]]
     before, now = (np.clip(np.nan_to_num(side), 0, 1) for side in sides)
-    changes = [change_of(*pair) for pair in zip(before, now, strict=True)]
-    counts = [p < alpha and change >= min_change for p, change in zip(corrected, changes, strict=True)]
-    best = min(range(len(changes)), key=lambda place: (not counts[place], p_values[place], -changes[place]))
-    return Finding(
-        test=one.test,
-        words=one.words[best if one.variance is None else int(now[0] < before[0])],
-        before=float(before[best]),
-        now=float(now[best]),
-        change=float(changes[best]),
-        p_value=float(p_values[best]),
-        p_corrected=float(corrected[best]),
-        pairs=one.variance is not None,
-    )
+    findings = [
+        Finding(
+            test=one.test,
+            words=one.words[place if one.variance is None else int(now[0] < before[0])],
+            before=float(before[place]),
+            now=float(now[place]),
+            change=change_of(before[place], now[place]),
+            p_value=float(p_values[place]),
+            p_corrected=float(corrected[place]),
+            pairs=one.variance is not None,
+        )
+        for place in range(len(before))
+    ]
+    return min(findings, key=lambda found: _order(found, alpha, min_change))
+
+
+def _counts(found: Finding, alpha: float, min_change: float) -> bool:
+    """Whether a finding is drift: more than chance, and enough to matter."""
+    return found.p_corrected < alpha and found.change >= min_change
+
+
+def _order(found: Finding, alpha: float, min_change: float) -> tuple[bool, float, float]:
+    """The most telling finding comes first."""
+    return not _counts(found, alpha, min_change), found.p_value, -found.change
 
 
 def decide(column: ColumnDrift, alpha: float, min_change: float) -> ColumnDrift:
     """The verdict of a column whose corrected p-values are known, its reasons in words, its findings in their order."""
-
-    def counts(found: Finding) -> bool:
-        return found.p_corrected < alpha and found.change >= min_change
-
-    findings = sorted(column.findings, key=lambda found: (not counts(found), found.p_value, -found.change))
+    findings = sorted(column.findings, key=lambda found: _order(found, alpha, min_change))
     # two tests may have looked at the same rows
-    told = [*dict.fromkeys(found.text() for found in findings if counts(found))]
+    told = [*dict.fromkeys(found.text() for found in findings if _counts(found, alpha, min_change))]
     reasons = [FAULTS[column.note]] if column.note in FAULTS else []
     reasons += told[:REASONS]
     if reasons and column.hint:

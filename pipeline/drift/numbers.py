@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from scipy.stats import rankdata
 
-from pipeline.drift.rows import Ranks, Sets, sets_of
+from pipeline.drift.rows import Ranks, Say, Sets, sets_of
 
-# How a value is written in words.
-Say = Callable[[float], str]
 # Numbers of at most this many different values are looked at one by one.
 FEW_VALUES = 20
 # Shares of both tables together that lie beyond a cut, at either end.

@@ -7,14 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from pipeline.drift import numbers, words
-from pipeline.drift.rows import Ranks, Sets
-
-Say = Callable[[Any], str]
+from pipeline.drift.rows import Ranks, Say, Sets
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,20 @@
 """What tests look at: sets of rows, and rankings of rows, of both tables together.
 
 A test never knows which rows are current ones. So without drift each of its sets falls on the two tables by chance
-alone, and the p-value of how it fell is exact, whatever the column holds.
+alone, and the p-value of how it fell is exact, whatever the column holds; that of a ranking is its normal limit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
+
+# How a value is written in words.
+Say = Callable[[Any], str]
 
 
 @dataclass(frozen=True)

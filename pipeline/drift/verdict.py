@@ -28,8 +28,7 @@ def verdict_words(found: Compared, joint: Joint, rows: int, copied: int) -> tupl
     moved and how, the target first.
 
     Args:
-        rows: of the current table that were compared.
-        copied: how many more were left out, being rows of the training table.
+        rows: of the current table that are no rows of the training table; the others, `copied`, were left out.
     """
     moved = sorted((column for column in found.columns if column.drift), key=_strength)
     places = [f"{len(moved)} of {sum(c.note != EXTRA for c in found.columns)} features"] if moved else []
@@ -43,7 +42,7 @@ def verdict_words(found: Compared, joint: Joint, rows: int, copied: int) -> tupl
         lines.append(f"a classifier tells current rows from those of the reference (ROC-AUC {joint.auc:.3f}){of}")
         if joint.segment:
             lines.append(joint.segment)
-    if rows == copied:
+    if not rows:
         return None, "No verdict: all current rows are rows of the training table.", []
     count = f"{rows:,} current row{'s' if rows > 1 else ''}"
     left_out = f" {copied:,} more are rows of the training table, and were left out." if copied else ""
@@ -95,16 +94,13 @@ def recommend(
         return _by_labels(bool(drift), score, source)
     if drift is None:
         return False, "Nothing can be said of retraining: bring more rows, or others."
-    if expected is None or model is None or not expected.reliable:
-        if drift:
-            return True, f"The model should be retrained on rows like the current ones.{source}{unseen}"
-        return False, f"Nothing that was seen speaks for retraining.{unseen}"
-    _, (low, high) = loss_of(model.metric, model.before, model.before_interval, expected.value, expected.interval)
-    if drift and high <= margin * abs(model.before):
-        advice = f"No need to retrain now: a loss above {high:.4f} is not expected."
-        return False, f"{advice}{source}{unseen}"
-    if low > margin * abs(model.before):
-        return True, f"The model should be retrained: a loss of {low:.4f} or more is expected.{source}{unseen}"
+    if expected is not None and model is not None and expected.reliable:
+        margin *= abs(model.before)
+        _, (low, high) = loss_of(model.metric, model.before, model.before_interval, expected.value, expected.interval)
+        if low > margin:
+            return True, f"The model should be retrained: a loss of {low:.4f} or more is expected.{source}{unseen}"
+        if drift and high <= margin:
+            return False, f"No need to retrain now: a loss above {high:.4f} is not expected.{source}{unseen}"
     if drift:
         return True, f"The model should be retrained on rows like the current ones.{source}{unseen}"
     return False, f"Nothing that was seen speaks for retraining.{unseen}"

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 
-from pipeline.drift.rows import Sets, sets_of
+from pipeline.drift.rows import Say, Sets, sets_of
 
-Say = Callable[[object], str]
 # The most frequent words of a text column that are looked at, each in some rows at least.
 VOCABULARY, FEWEST_ROWS = 60, 5
 COMMON_TEXTS = 5
