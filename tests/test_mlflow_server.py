@@ -111,7 +111,8 @@ def test_every_script_on_an_mlflow_server_that_is_killed(
     words = ["--model", "linear", "--n-trials", "3"]
     assert f"MLflow runs in {tracking_server.uri}" in succeed(tune_hyperparameters, *words)
     succeed(train, "--tuned")
-    words = ["--dataset", "clients", "--current", "y.csv", "--output", "weekly"]
+    make_customers(seed=1).to_csv("week.csv", index=False)
+    words = ["--dataset", "clients", "--current", "week.csv", "--output", "weekly"]
     assert "reaches accuracy" in succeed(detect_drift, *words)
     succeed(compare_results)
     assert "the first champion" in succeed(validate, "--promote")
