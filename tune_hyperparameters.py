@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.cluster import connect, fits_on
 from pipeline.console import exit_code, positive_float, positive_int, progress_lines, reports_errors
 from pipeline.files import earlier_models, file_sha256, hold, write_json
-from pipeline.settings import Config, Dataset, load_config, settings_sha256
+from pipeline.settings import Config, Dataset, kind_of, load_config, settings_sha256
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -34,15 +34,17 @@ def tune_dataset(
     dataset: Dataset,
     config: Config,
     model: str,
-    n_trials: int,
+    n_trials: int | None,
     timeout: float | None,
-    workers: int = 1,
+    workers: int | None = None,
     cluster: Client | None = None,
 ) -> Path:
     """Search, refit and score the winner beside the baseline, log all of it; returns the metrics file's path.
 
-    So many `workers`, or the threads of the `cluster`, run trials side by side.
+    So many `workers` (by default as many as there are cores), or the threads of the `cluster`, run trials side by side.
     """
+    import joblib
+
     from pipeline.plots.study import write_study_reports
     from pipeline.search import queue, scorers, space, study, trials, winner
     from pipeline.store.connect import open_store, store_lock
@@ -55,12 +57,18 @@ def tune_dataset(
 
     started, label = time.time(), f"{dataset.name} {model}"
     recipe = resolve_recipe(dataset, config, model)
-    ranges = space.space_of_task(config.search_spaces.get(model, {}), model, dataset.task)
+    ranges, kind = space.space_of_task(config.search_spaces.get(model, {}), model, dataset.task), kind_of(dataset.task)
+    first = getattr(config.first_trials[model], kind) if model in config.first_trials else ()
+    n_trials = n_trials or dataset.trials
+    if n_trials is None and timeout is None:
+        timeout = config.tuning.seconds
+    n_trials = n_trials or config.tuning.trials
     parts = load_parts(dataset, config)
     rows = sample_rows(parts.train, dataset, config, config.tuning.search_rows)
     way = scorers.way_of_scoring(recipe, ranges, rows.independent)
     hashes = {"data_sha256": file_sha256(Path(dataset.file)), "params_sha256": settings_sha256(config, dataset)}
-    name = study.study_name(model, way, ranges, [config.tuning.search_rows, config.tuning.startup_trials], hashes)
+    numbers = config.tuning.search_rows, config.tuning.startup_trials, config.tuning.lag
+    name = study.study_name(model, way, ranges, first, numbers, hashes)
     client = open_store(create=True)
 
     # a second search of the same study waits, then finds the trials done
@@ -68,11 +76,14 @@ def tune_dataset(
     lock = database.with_name(f".{dataset.name}-{model}.lock")
     with hold(lock, f"{label}: another search goes on"), database_errors(database):
         kept = study.open_study(dataset.name, model, name, recipe.metric)
-        objective = trials.make_objective(recipe, ranges, way, rows, config.tuning.startup_trials)
-        at_once = workers if cluster is None else max(1, sum(cluster.nthreads().values()))
-        lag = study.lag_of(kept, at_once, label)
-        queue.run_trials(kept, objective, n_trials, timeout, lag, workers, cluster, dataset.name)
-        searched = study.in_memory(name, recipe.metric, study.finished_trials(kept))
+        objective = trials.make_objective(recipe, ranges, first, way, rows, config.tuning.startup_trials)
+        workers = workers or joblib.cpu_count()
+        queue.run_trials(kept, objective, n_trials, timeout, config.tuning.lag, workers, cluster, dataset.name)
+        searched = study.in_memory(name, recipe.metric, study.trials_of(kept, n_trials))
+    if len(searched.trials) < n_trials:
+        command = f"python tune_hyperparameters.py --dataset {dataset.name} --model {model}"
+        words = f"the time was up; `{command} --n-trials {len(searched.trials)}` finds the same"
+        print(f"{label}: {words}", flush=True)
 
     best = winner.best_settings(searched, dataset.name)
     with fits_on(cluster):
@@ -119,16 +130,15 @@ def build_parser(config: Config) -> argparse.ArgumentParser:
     parser.add_argument(
         "--n-trials",
         type=positive_int,
-        default=config.tuning.trials,
-        help="trials in all, finished ones of an earlier call included (default: %(default)s)",
+        help="trials in all, finished ones of an earlier call included (default: the dataset's `trials` in "
+        f"params.yaml, else as many as {config.tuning.seconds:g} seconds allow, {config.tuning.trials} at most)",
     )
     parser.add_argument(
         "--workers",
         type=positive_int,
-        default=1,
         metavar="N",
-        help="processes that run trials side by side; a trial then knows the results of all but the N - 1 before "
-        "it, and a search goes on with the N that it began with (default: %(default)s)",
+        help="processes that run trials side by side, at most tuning.lag of them; the result is the same with any "
+        "number (default: one a core)",
     )
     parser.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster to search on, as tcp://host:8786")
     parser.add_argument(
@@ -146,7 +156,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         config = load_config()
         parser = build_parser(config)
         args = parser.parse_args(argv)
-        if args.scheduler and args.workers > 1:
+        if args.scheduler and args.workers:
             parser.error("argument --scheduler: goes without --workers")
         from pipeline.store.connect import place
 

@@ -103,6 +103,13 @@ def built_in(name: str, folder: Path) -> Dataset:
     return Dataset(name=name, source=str(path), file=f"data/{name}.csv", target="target")
 
 
+def dataset_of(words: str) -> Dataset:
+    """The dataset that FILE:TARGET stands for."""
+    file, _, target = words.rpartition(":")
+    name = Path(file).stem
+    return Dataset(name=name, source=file, file=f"data/{name}.csv", target=target)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Compare the pipeline with hand-written ones on many tables.")
     parser.add_argument("tables", nargs="*", metavar="FILE:TARGET")
@@ -111,10 +118,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         found = [built_in(name, Path(folder)) for name in BUILT_IN]
-        for words in args.tables:
-            file, _, target = words.rpartition(":")
-            name = Path(file).stem
-            found.append(Dataset(name=name, source=file, file=f"data/{name}.csv", target=target))
+        found += map(dataset_of, args.tables)
         for dataset in found:
             row = compare(dataset)
             rows.append(row)

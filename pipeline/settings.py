@@ -36,7 +36,7 @@ DRIFTED, EXPECTED = "drifted_columns", "expected_score"
 EVERY = "all"
 # A calibrated table of fewer rows has no fraud to speak of.
 FEWEST_ROWS, MOST_ROWS = 1000, 100_000_000
-FEWEST_SEARCH_ROWS, MOST_FOLDS, MOST_JOBS = 50, 100, 1000
+FEWEST_SEARCH_ROWS, MOST_FOLDS, MOST_JOBS, MOST_LAG = 50, 100, 1000, 100
 # Of characters: names are parts of file names, which systems bound by 255 bytes.
 LONGEST_NAME, LONGEST_FILE = 100, 150
 # The ends of a range: beyond it floats do not hold every whole number.
@@ -132,6 +132,26 @@ def _check_range(rule: Any, *key: str) -> None:
         raise _mistake(f"{low} has no logarithm; start above 0", *key)
 
 
+def kind_of(task: str) -> str:
+    """Which of KINDS_OF_TASK a task is of."""
+    return KINDS_OF_TASK[task != "regression"]
+
+
+def space_of(space: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
+    """The part of a model's search space that is for a kind of task; all of it where it makes no difference."""
+    return space.get(kind, {}) if {*KINDS_OF_TASK} & {*space} else space
+
+
+def _check_first(settings: Mapping[str, Any], space: Mapping[str, Any], *key: Any) -> None:
+    """Settings that a search tries are in its space."""
+    for name, value in settings.items():
+        rule = space[_known(name, space, "first_trials", *key, name)]
+        kind, ends = next(iter(rule.items())) if isinstance(rule, dict) else ("", rule)
+        number = type(value) in ((int,) if all(type(end) is int for end in ends) else (int, float))
+        if value not in ends if kind == "choice" else not (number and ends[0] <= value <= ends[1]):
+            raise _mistake(f"{value!r} is not in its range, {rule}", "first_trials", *key, name)
+
+
 def _word(value: Any) -> str:
     """A value of the file as a table has it: 1 and 1.0 are the text 1."""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
@@ -220,6 +240,9 @@ class Dataset(_Section):
     dayfirst: Switch | Mapping[Text, Switch] | Absent = Field(default=None, description="03/04/2024 is a day in April")
     missing: Marks | Mapping[Text, Marks] = Field(default=(), description="marks of missing values beside empty fields")
     tune: Text = Field(default="gradient_boosting", description="the model to tune")
+    trials: Annotated[Whole, Field(ge=1)] | Absent = Field(
+        default=None, description="settings that a search tries, however long it takes; by default bounded by time"
+    )
     models: Mapping[Text, Values] = Field(default_factory=dict, description="settings that differ on this table")
 
     def __post_init__(self, split: Any) -> None:
@@ -247,11 +270,21 @@ class ModelSpec(_Section):
 
 @dataclass(frozen=True, config={"extra": "forbid"})
 class Tuning(_Section):
-    trials: Whole = Field(default=100, ge=1, description="settings that a search tries")
+    seconds: Number = Field(default=120, gt=0, description="time of a search, where its dataset has no `trials`")
+    trials: Whole = Field(default=300, ge=1, description="most settings that a search tries in that time")
+    lag: Whole = Field(
+        default=4, ge=1, le=MOST_LAG, description="trials at once; each knows the results of all but the last of these"
+    )
     startup_trials: Whole = Field(default=10, ge=1, description="random trials, before the sampler learns from them")
     search_rows: Whole = Field(
         default=20000, ge=FEWEST_SEARCH_ROWS, description="most training rows to search on, a stratified sample"
     )
+
+
+@dataclass(frozen=True, config={"extra": "forbid"})
+class FirstTrials(_Section):
+    regression: tuple[Values, ...] = Field(default=(), description="where numbers are predicted")
+    classification: tuple[Values, ...] = Field(default=(), description="where classes are predicted")
 
 
 @dataclass(frozen=True, config={"extra": "forbid"})
@@ -289,6 +322,9 @@ class Config(_Section):
     datasets: Annotated[Mapping[Name, Dataset], AfterValidator(_named)] = Field(description="tables, by name")
     models: Annotated[Mapping[Name, ModelSpec], AfterValidator(_named)] = Field(description="estimators, by name")
     search_spaces: Mapping[Text, Values] = Field(default_factory=dict, description="ranges of a model's settings")
+    first_trials: Mapping[Text, FirstTrials] = Field(
+        default_factory=dict, description="settings known to be good, which a model's search tries first"
+    )
     tuning: Tuning = Field(default=Tuning(), description="how tune_hyperparameters.py searches")
     drift: Drift = Field(default=Drift(), description="what detect_drift.py calls drift")
     gates: Mapping[Text, tuple[Gate, ...]] = Field(
@@ -338,6 +374,10 @@ class Config(_Section):
         for name, space in self.search_spaces.items():
             _known(name, self.models, "search_spaces", name)
             _check_space(space, "search_spaces", name)
+        for name, first in self.first_trials.items():
+            for kind in KINDS_OF_TASK:
+                for place, settings in enumerate(getattr(first, kind)):
+                    _check_first(settings, space_of(self.search_spaces.get(name, {}), kind), name, kind, place)
         if self.tuning.search_rows < self.folds:
             words = f"{self.tuning.search_rows} rows cannot fill {self.folds} folds; give more, or lower `folds`"
             raise _mistake(words, "tuning", "search_rows")
@@ -460,8 +500,8 @@ def drift_sha256(config: Config, dataset: Dataset) -> str:
 
 
 def _sha256(config: Config, dataset: Dataset, **further: Any) -> str:
-    # the number of rows is in the table's own hash
-    facts = {key: value for key, value in asdict(dataset).items() if key != "rows"}
+    # the number of rows is in the table's own hash, and no baseline depends on the others
+    facts = {key: value for key, value in asdict(dataset).items() if key not in ("rows", "tune", "trials")}
     settings = {"seed": config.seed, "test_size": config.test_size, "dataset": facts, **further}
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 

@@ -24,6 +24,7 @@ from pipeline.settings import load_config
 from pipeline.training.build import resolve_recipe
 
 HOUSES, CUSTOMERS, FOREST = ("datasets", "houses"), ("datasets", "customers"), ("search_spaces", "forest")
+FIRST_OF_FOREST = ("first_trials", "forest", "classification")
 PARAMS_OF_FOREST = ("models", "forest", "params")
 STAGES = (generate_data, train, tune, detect_drift, compare_results, validate)
 Change = tuple[tuple[Any, ...], Any]
@@ -87,6 +88,13 @@ TAKEN: dict[str, list[Change]] = {
         (("tuning", "search_rows"), 10**30),
         (("tuning", "trials"), 1),
     ],
+    "longest lag, shortest time": [
+        (("tuning", "lag"), 100),
+        (("tuning", "seconds"), 1e-300),
+        ((*CUSTOMERS, "trials"), 4),
+        (FIRST_OF_FOREST, [{"max_depth": 8, "max_features": 0.2}]),
+    ],
+    "one trial knows all before it": [(("tuning", "lag"), 1)],
     "no drift ever": [
         (("drift", "min_change"), 0.5),
         (("drift", "margin"), 1),
@@ -156,6 +164,18 @@ REFUSED: dict[str, tuple[Change, str]] = {
     "no test part": ((("test_size",), 0.0), "test_size: 0.0 is out of range; give a number of at least 0.01"),
     "test part only": ((("test_size",), 1.0), "test_size: 1.0 is out of range; give a number of at most 0.99"),
     "no trials": ((("tuning", "trials"), 0), "tuning.trials: 0 is out of range; give a number of at least 1"),
+    "no time": ((("tuning", "seconds"), 0), "tuning.seconds: 0 is out of range; give a number above 0"),
+    "endless time": ((("tuning", "seconds"), float("inf")), "tuning.seconds: expected a finite number, found inf"),
+    "no trials of a table": (((*HOUSES, "trials"), 0), "houses.trials: 0 is out of range; give a number of at least 1"),
+    "no lag": ((("tuning", "lag"), 0), "tuning.lag: 0 is out of range; give a number of at least 1"),
+    "lag of 101": ((("tuning", "lag"), 101), "tuning.lag: 101 is out of range; give a number of at most 100"),
+    "first trial of an unknown setting": (
+        (FIRST_OF_FOREST, [{"max_dpth": 3}]),
+        "first_trials.forest.classification.0.max_dpth: 'max_dpth' is unknown; did you mean 'max_depth'",
+    ),
+    "first trial out of range": ((FIRST_OF_FOREST, [{"max_depth": 9}]), "max_depth: 9 is not in its range, [2, 8]"),
+    "first trial of a word": ((FIRST_OF_FOREST, [{"max_depth": "3"}]), "max_depth: '3' is not in its range, [2, 8]"),
+    "first trials of no list": ((FIRST_OF_FOREST, {"max_depth": 3}), "forest.classification: expected a list"),
     "no random trials": ((("tuning", "startup_trials"), 0), "tuning.startup_trials: 0 is out of range"),
     "one searched row": ((("tuning", "search_rows"), 1), "tuning.search_rows: 1 is out of range; give a number of at "),
     "49 searched rows": ((("tuning", "search_rows"), 49), "give a number of at least 50"),
@@ -274,17 +294,15 @@ def test_a_search_of_endless_trials_ends_with_its_time(project: Path, capsys: py
     assert "going on after 1 finished trials" in capsys.readouterr().out
 
 
-def test_too_many_workers_are_refused_and_the_search_does_not_remember_them(
+def test_any_number_of_workers_is_taken_and_the_search_does_not_remember_it(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write()
-    words = ["--dataset", "customers", "--n-trials", "1"]
-    for workers in (1001, 10**30):
-        assert tune.main([*words, "--workers", str(workers)]) == 2
-        assert capsys.readouterr().err.endswith(f"{workers} trials at once are too many; give at most 1000 --workers\n")
-    assert tune.main(words) == 0
-    assert tune.main([*words, "--workers", "2"]) == 0
-    assert "this search began with 1 trials at once" in capsys.readouterr().out
+    words, found = ["--dataset", "customers", "--n-trials"], Path("reports/customers/tuning/forest/trials.csv")
+    for trials, workers in (("1", 1), ("2", 10**30), ("3", 2)):
+        assert tune.main([*words, trials, "--workers", str(workers)]) == 0
+        assert len(found.read_text().splitlines()) == 1 + int(trials)
+    assert "a new study starts" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("trees", [0, -5, 5.5, "many", None])

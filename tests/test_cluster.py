@@ -10,11 +10,13 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
 import yaml
 from conftest import PARAMS, ROOT, make_customers
+from distributed import Client
 from distributed.comm import CommClosedError
 from servers import wait_until
 
@@ -53,9 +55,9 @@ class Cluster:
         self.processes.append(process)
         return process
 
-    def add_worker(self, code: Path = ROOT) -> subprocess.Popen[bytes]:
+    def add_worker(self, *words: str, code: Path = ROOT) -> subprocess.Popen[bytes]:
         log = self.folder / f"{len(self.processes)}.log"
-        worker = self.start("worker", self.address, "--nthreads", "1", "--no-nanny", code=code)
+        worker = self.start("worker", self.address, "--nthreads", "1", "--no-nanny", *words, code=code)
         wait_until(lambda: "Registered to" in log.read_text(), 60)
         return worker
 
@@ -114,31 +116,88 @@ def test_no_scheduler_no_worker_and_other_code_are_told_in_a_line(
     other = tmp_path / "other"
     shutil.copytree(ROOT / "pipeline", other / "pipeline")
     (other / "pipeline/metrics.py").write_text("# changed\n")
-    cluster.add_worker(other)
+    cluster.add_worker(code=other)
     assert train.main(["--scheduler", cluster.address]) == 2
     told = capsys.readouterr().err.splitlines()
     words = ["no Dask scheduler answers", "the scheduler has no workers", "has other code or versions (code "]
     assert [text in line for text, line in zip(words, told, strict=True)] == [True] * 3, told
 
 
-def test_a_search_that_loses_a_worker_ends_with_the_trials_asked_for(project: Path, cluster: Cluster) -> None:
-    first, _ = cluster.add_worker(), cluster.add_worker()
-    search = start("tune_hyperparameters.py", "--n-trials", "12", "--scheduler", cluster.address)
-    wait_until(lambda: "2/12" in printed() or search.poll() is not None, 120)
+# Each worker writes a line for every plugin that it sets up, and for every objective that it unpacks; the first trials
+# run, the others wait for a file.
+COUNTED = """
+import os, time
+from pipeline.search import cluster_worker
+from pipeline.search.cluster_worker import Held
+from pipeline.search.trials import Objective, run_trial
+
+def count(what):
+    with open({file!r}, "a") as lines:
+        lines.write(what + "\\n")
+
+def unpacked(objective, state):
+    count("unpacked")
+    objective.__dict__.update(state)
+
+def run_trial_later(objective, known, proposed, seconds):
+    while proposed.user_attrs["slot"] > 2 and not os.path.exists({go!r}):
+        time.sleep(0.05)
+    count("trial")
+    return run_trial(objective, known, proposed, seconds)
+
+# as it is in a worker, nothing
+Held.setup = lambda plugin, worker: count("set up")
+Objective.__setstate__, cluster_worker.run_trial = unpacked, run_trial_later
+"""
+
+
+def test_a_search_that_loses_a_worker_and_gets_another_finds_what_it_finds_here(
+    project: Path, cluster: Cluster
+) -> None:
+    def held(dask_worker: Any) -> list[str]:
+        """What a worker still holds of a search: its plugin, and objectives."""
+        import gc
+
+        from pipeline.search.trials import Objective
+
+        gc.collect()
+        plugins = [name for name in dask_worker.plugins if "objective" in name]
+        return plugins + ["objective" for found in gc.get_objects() if isinstance(found, Objective)]
+
+    def add_counted(name: str) -> subprocess.Popen[bytes]:
+        preload, lines = project / f"{name}.py", project / f"{name}.lines"
+        preload.write_text(COUNTED.format(file=str(lines), go=str(project / "go")))
+        return cluster.add_worker("--preload", str(preload))
+
+    first, _ = add_counted("first"), add_counted("second")
+    search = start("tune_hyperparameters.py", "--n-trials", "16", "--scheduler", cluster.address)
+    wait_until(lambda: "3/16" in printed() or search.poll() is not None, 120)
     first.kill()
+    add_counted("third")
+    Path("go").touch()
     assert search.wait(timeout=300) == 0, printed()
+    for name in ("first", "second", "third"):
+        told = (project / f"{name}.lines").read_text().splitlines()
+        assert [line for line in told if line != "trial"] == ["unpacked", "set up"], name
+    # by the one that came later
+    assert "trial" in told
+    with Client(cluster.address) as client:
+        assert len(client.nthreads()) == 2
+        assert client.run(held) == {worker: [] for worker in client.nthreads()}
     [study] = optuna.get_all_study_summaries("sqlite:///mlruns/optuna/customers.db")
     trials = optuna.load_study(study_name=study.study_name, storage="sqlite:///mlruns/optuna/customers.db").trials
-    assert sorted(trial.user_attrs["slot"] for trial in trials) == list(range(12))
-    tried = [json.dumps(trial.user_attrs["settings"], sort_keys=True) for trial in trials]
-    assert len(set(tried)) == 12
-    found = json.loads(Path("metrics/tune/customers.json").read_text())["models"]["forest"]
-    assert sum(found["trials"].values()) == 12
-    client = open_store()
-    experiment = client.get_experiment_by_name("customers")
+    assert sorted(trial.user_attrs["slot"] for trial in trials) == list(range(16))
+    store = open_store()
+    experiment = store.get_experiment_by_name("customers")
     assert experiment is not None
-    runs = client.search_runs([experiment.experiment_id], "tags.stage = 'trial'")
-    assert len(runs) == len({run.info.run_name for run in runs}) == 12
+    runs = store.search_runs([experiment.experiment_id], "tags.stage = 'trial'")
+    assert len(runs) == len({run.info.run_name for run in runs}) == 16
+    names = Path("reports/customers/tuning/forest/trials.csv"), Path("metrics/tune/customers.json")
+    found = [name.read_bytes() for name in names]
+    for folder in ("mlruns", "reports", "metrics"):
+        shutil.rmtree(folder)
+    assert start("tune_hyperparameters.py", "--n-trials", "16", "--workers", "1").wait(timeout=300) == 0, printed()
+    assert [name.read_bytes() for name in names] == found
 
 
 def test_a_scheduler_that_is_lost_is_told_in_a_line_and_the_search_goes_on(project: Path, cluster: Cluster) -> None:

@@ -20,7 +20,12 @@ from pipeline.tables.split import load_parts
 from pipeline.training.build import build_estimator, resolve_recipe
 
 SCHEMA = json.loads((ROOT / "params.schema.json").read_text())
-HOUSES = ("datasets", "houses")
+HOUSES, FIRST = ("datasets", "houses"), ("first_trials",)
+
+
+def first(settings: dict[str, Any], model: str = "forest") -> tuple[tuple[str, ...], dict[str, Any]]:
+    """Settings that a model's search for classes tries second, after empty ones: key and value of params.yaml."""
+    return FIRST, {model: {"classification": [{}, settings]}}
 
 
 def load_with(key: tuple[Any, ...], value: object) -> Config:
@@ -96,6 +101,27 @@ def test_defaults_are_filled_in(project: Path) -> None:
         (("gates", "houses"), [{"metric": "f1", "above": 0}], "gates.houses.0.metric: 'f1' is unknown"),
         (("gates", "houses"), [{"metric": "r2", "above": 0, "over": "best"}], "known: naive, champion"),
         (("tuning", "trials"), 0, "tuning.trials: 0 is out of range"),
+        (("tuning", "seconds"), "2 min", "tuning.seconds: expected a number, found '2 min'"),
+        ((*HOUSES, "trials"), 0, "datasets.houses.trials: 0 is out of range; give a number of at least 1"),
+        ((*HOUSES, "trials"), 1.5, "datasets.houses.trials: expected a whole number, found 1.5"),
+        (FIRST, {"forrest": {"regression": [{"max_depth": 3}]}}, "first_trials.forrest: .* did you mean 'forest'"),
+        (FIRST, {"forrest": {}}, "first_trials.forrest: .* did you mean 'forest'"),
+        (FIRST, {"forest": [{"max_depth": 3}]}, "first_trials.forest: expected `name: value` lines, found list"),
+        (FIRST, {"forest": {"regresion": []}}, "first_trials.forest.regresion: .* did you mean 'regression'"),
+        (FIRST, {"forest": {"regression": {"max_depth": 3}}}, "forest.regression: expected a list, found dict"),
+        (FIRST, {"forest": {"regression": [3]}}, "forest.regression.0: expected `name: value` lines, found 3"),
+        (*first({"max_dpth": 3}), "forest.classification.1.max_dpth: 'max_dpth' is unknown; did you mean 'max_depth'"),
+        (*first({"max_depth": 1}), r"forest.classification.1.max_depth: 1 is not in its range, \[2, 8\]"),
+        (*first({"max_depth": 9}), r"max_depth: 9 is not in its range, \[2, 8\]"),
+        (*first({"max_depth": 3.0}), "max_depth: 3.0 is not in its range"),
+        (*first({"max_depth": "3"}), "max_depth: '3' is not in its range"),
+        (*first({"max_depth": True}), "max_depth: True is not in its range"),
+        (*first({"max_depth": None}), "max_depth: None is not in its range"),
+        (*first({"max_depth": [3]}), r"max_depth: \[3\] is not in its range"),
+        (*first({"max_features": 0.1}), "max_features: 0.1 is not in its range"),
+        (*first({"max_features": float("nan")}), "max_features: nan is not in its range"),
+        (*first({"C": 11}, "linear"), "linear.classification.1.C: 11 is not in its range, {'log': .0.01, 10.0.}"),
+        (FIRST, {"linear": {"regression": [{"C": 1}]}}, "first_trials.linear.regression.0.C: 'C' is unknown"),
     ],
 )
 def test_a_mistake_is_named_with_its_key(project: Path, key: tuple[Any, ...], value: object, words: str) -> None:
@@ -109,6 +135,36 @@ def test_a_mistake_is_named_with_its_line(project: Path) -> None:
     line = text.splitlines().index("    above: high") + 1
     with pytest.raises(PipelineError, match=f"line {line}: gates.customers.0.above: expected a number, found 'high'"):
         load_config()
+
+
+def test_a_first_trial_out_of_range_is_named_with_its_line(project: Path) -> None:
+    lines = "first_trials:\n  forest:\n    regression:\n      - {max_depth: 3}\n      - {max_depth: 99}\n"
+    text = Path("params.yaml").read_text() + lines
+    Path("params.yaml").write_text(text)
+    words = f"line {len(text.splitlines())}: first_trials.forest.regression.1.max_depth: 99 is not in its range"
+    with pytest.raises(PipelineError, match=words):
+        load_config()
+
+
+def test_first_trials_at_the_ends_of_their_ranges_are_taken(project: Path) -> None:
+    choices = {"max_depth": {"choice": [3, None]}, "max_features": {"choice": ["sqrt", 0.5]}}
+    Path("params.yaml").write_text(
+        yaml.safe_dump(
+            {
+                **PARAMS,
+                "search_spaces": {**PARAMS["search_spaces"], "forest": choices},
+                "first_trials": {
+                    "forest": {"regression": [{"max_depth": None}, {"max_depth": 3, "max_features": "sqrt"}]},
+                    "gradient_boosting": {"classification": [{"learning_rate": 0.5}, {"learning_rate": 0.01}]},
+                    "linear": {"classification": [{"C": 10}, {"C": 0.01}]},
+                },
+            }
+        )
+    )
+    found = load_config().first_trials
+    assert found["forest"].regression == ({"max_depth": None}, {"max_depth": 3, "max_features": "sqrt"})
+    assert found["linear"].classification == ({"C": 10}, {"C": 0.01})
+    assert found["linear"].regression == ()
 
 
 @pytest.mark.parametrize("text", ["", "[]", "5"])
@@ -177,17 +233,18 @@ def numeric_settings() -> dict[tuple[str, ...], dict[str, Any]]:
 
 def test_every_numeric_setting_is_taken_at_its_bounds_and_refused_beyond(project: Path) -> None:
     found = numeric_settings()
-    assert len(found) == 11
+    assert len(found) == 14
     assert found[("seed",)] == found[("seed",)] | {"minimum": 0, "maximum": 2**32 - 1}
     for key, rule in found.items():
-        least, largest = rule["minimum"], rule.get("maximum", 10**9)
+        above = rule.get("exclusiveMinimum")
+        least, largest = rule.get("minimum", 1e-9), rule.get("maximum", 10**9)
         step = 1 if rule["type"] == "integer" else 1e-9
         for value in (least, largest):
             taken: Any = load_with(key, value)
             for name in key:
                 taken = taken[name] if isinstance(taken, dict) else getattr(taken, name)
             assert (key, taken) == (key, value)
-        for value in [least - step, *([largest + step] if "maximum" in rule else [])]:
+        for value in [least - step if above is None else above, *([largest + step] if "maximum" in rule else [])]:
             with pytest.raises(PipelineError, match=f"{'.'.join(key)}: {value} is out of range"):
                 load_with(key, value)
 
@@ -197,7 +254,7 @@ def test_a_search_takes_the_largest_seed(project: Path) -> None:
     dataset = config.dataset("houses")
     rows = load_parts(dataset, config).train
     recipe = resolve_recipe(dataset, config, "forest")
-    objective = make_objective(recipe, config.search_spaces["forest"], "out of bag", rows, startup_trials=1)
+    objective = make_objective(recipe, config.search_spaces["forest"], (), "out of bag", rows, startup_trials=1)
     trial = propose(objective, [], [], 1)
     estimator = build_estimator(recipe, objective.columns, trial.user_attrs["settings"])
     assert len(list(objective.scorer(estimator))) > 0

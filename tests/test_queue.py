@@ -1,35 +1,33 @@
 """The queue of trials: what a trial knows, whoever runs it; workers that die, and parents that do."""
 
-import io
-import json
+import contextlib
+import itertools
 import os
 import random
+import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
+import threading
 import time
-from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import optuna
-import pandas as pd
 import psutil
 import pytest
 import yaml
-from conftest import PARAMS, ROOT
+from conftest import PARAMS, ROOT, make_customers
 from servers import wait_until
 
 import tune_hyperparameters as tune
 from pipeline.console import PipelineError
 from pipeline.search import queue
-from pipeline.search.study import in_memory, slot_of
+from pipeline.search.study import in_memory, slot_of, trials_of
 from pipeline.search.trials import Objective, run_trial
-
-DATABASE = Path("mlruns/optuna/customers.db")
-CLOCKS = ["datetime_start", "datetime_complete", "duration"]
 
 
 @pytest.fixture
@@ -44,17 +42,18 @@ def objective(project: Path, monkeypatch: pytest.MonkeyPatch) -> Objective:
     return taken[0]
 
 
-def search(objective: Objective, trials: int, lag: int) -> list[tuple[Any, ...]]:
+def search(objective: Objective, trials: int, lag: int, workers: int = 1) -> list[tuple[Any, ...]]:
     """Settings, values and states of a search, in its order."""
     kept = in_memory("kept", "accuracy", [])
-    queue.run_trials(kept, objective, trials, None, lag, lag, None, "customers")
+    queue.run_trials(kept, objective, trials, None, lag, workers, None, "customers")
     found = sorted(kept.trials, key=slot_of)
     assert [slot_of(trial) for trial in found] == list(range(trials))
-    return [(trial.params, trial.intermediate_values, trial.state, trial.value) for trial in found]
+    return [(trial.user_attrs, trial.intermediate_values, trial.state, trial.value) for trial in found]
 
 
+@pytest.mark.parametrize("workers", [1, 2, 3, 9])
 def test_a_trial_knows_the_results_before_the_lag_and_the_settings_of_the_others(
-    objective: Objective, monkeypatch: pytest.MonkeyPatch
+    objective: Objective, monkeypatch: pytest.MonkeyPatch, workers: int
 ) -> None:
     known: list[tuple[list[int], list[int]]] = []
     propose = queue.propose
@@ -64,39 +63,148 @@ def test_a_trial_knows_the_results_before_the_lag_and_the_settings_of_the_others
         return propose(objective, results, settings, slot)
 
     monkeypatch.setattr(queue, "propose", watched)
-    search(objective, 5, lag=3)
-    assert known == [([], []), ([], [0]), ([], [0, 1]), ([0], [1, 2]), ([0, 1], [2, 3])]
+    monkeypatch.setattr(queue, "SECONDS_TO_START", 0)
+    monkeypatch.setattr(
+        queue, "start_executor", lambda count, *facts: (ThreadPoolExecutor(count), partial(run_trial, objective))
+    )
+    search(objective, 6, 3, workers)
+    assert known == [([], []), ([], [0]), ([], [0, 1]), ([0], [1, 2]), ([0, 1], [2, 3]), ([0, 1, 2], [3, 4])]
 
 
-def test_a_search_is_the_same_in_whatever_order_its_trials_end(
+def test_a_search_is_the_same_in_whatever_order_its_trials_end_and_no_more_run_than_the_lag(
     objective: Objective, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alone = search(objective, 9, lag=3)
     rng = random.Random(0)
+    now, most, lock = 0, 0, threading.Lock()
 
     def some_time_later(*facts: Any) -> Any:
+        nonlocal now, most
+        with lock:
+            now += 1
+            most = max(most, now)
         time.sleep(rng.random() / 5)
-        return run_trial(*facts)
+        found = run_trial(objective, *facts)
+        with lock:
+            now -= 1
+        return found
 
-    monkeypatch.setattr(
-        queue,
-        "start_executor",
-        lambda *facts: (ThreadPoolExecutor(3), partial(some_time_later, objective)),
-    )
-    assert search(objective, 9, lag=3) == alone
+    monkeypatch.setattr(queue, "SECONDS_TO_START", 0)
+    # more threads than trials may run
+    monkeypatch.setattr(queue, "start_executor", lambda *facts: (ThreadPoolExecutor(9), some_time_later))
+    for workers, at_once in ((2, 2), (3, 3), (8, 3), (10**30, 3)):
+        most = 0
+        assert search(objective, 9, 3, workers) == alone
+        assert most == at_once
     # another lag is another search
     assert search(objective, 9, lag=1) != alone
 
 
-def test_a_search_goes_on_with_the_lag_that_it_began_with(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["--dataset", "customers", "--n-trials"]
-    assert tune.main([*words, "3"]) == tune.main([*words, "5", "--workers", "2"]) == 0
-    assert "customers forest: this search began with 1 trials at once, and goes on so" in capsys.readouterr().out
-    found = Path("reports/customers/tuning/forest/trials.csv").read_text()
-    shutil.rmtree("mlruns")
-    assert tune.main([*words, "5"]) == 0
-    again = pd.read_csv("reports/customers/tuning/forest/trials.csv")
-    pd.testing.assert_frame_equal(again.drop(columns=CLOCKS), pd.read_csv(io.StringIO(found)).drop(columns=CLOCKS))
+def test_worker_processes_start_where_the_first_trial_says_that_they_pay(
+    objective: Objective, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[int] = []
+
+    def watched(workers: int, *facts: Any) -> Any:
+        started.append(workers)
+        return queue.InProcess(), partial(run_trial, objective)
+
+    monkeypatch.setattr(queue, "start_executor", watched)
+    for seconds, trials, workers, expected in ((1e9, 3, 2, [1]), (0, 3, 2, [1, 2]), (0, 3, 1, [1]), (0, 1, 2, [1])):
+        monkeypatch.setattr(queue, "SECONDS_TO_START", seconds)
+        started.clear()
+        search(objective, trials, 3, workers)
+        assert started == expected
+
+
+MODELS = ["forest", "gradient_boosting", "linear"]
+
+
+def search_elsewhere(project: Path, name: str, *words: str) -> tuple[bytes, bytes]:
+    """What a search writes in a new folder of that name: the trials of the last word's model, and the metrics."""
+    folder = project / name
+    (folder / "data").mkdir(parents=True)
+    for file in ("params.yaml", "data/customers.csv"):
+        shutil.copy(project / file, folder / file)
+    os.chdir(folder)
+    assert tune.main(["--dataset", "customers", *words]) == 0
+    [trials] = Path("reports/customers/tuning").glob("*/trials.csv")
+    return trials.read_bytes(), Path("metrics/tune/customers.json").read_bytes()
+
+
+@pytest.mark.parametrize("workers", [(2,), pytest.param((1, 4, 8), marks=pytest.mark.slow)])
+@pytest.mark.parametrize("model", MODELS)
+def test_a_search_is_the_same_to_the_last_byte_with_any_number_of_worker_processes(
+    project: Path, monkeypatch: pytest.MonkeyPatch, model: str, workers: tuple[int, ...]
+) -> None:
+    # as many at once as there are workers
+    params = {**PARAMS, "tuning": {**PARAMS["tuning"], "lag": 8}}
+    Path("params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    pools: list[int] = []
+    start_executor = queue.start_executor
+
+    def watched(count: int, *facts: Any) -> Any:
+        executor, run = start_executor(count, *facts)
+        pools.append(count if isinstance(executor, ProcessPoolExecutor) else 0)
+        return executor, run
+
+    words = ["--n-trials", "14", "--model", model]
+    # in this process
+    monkeypatch.setattr(queue, "SECONDS_TO_START", 1e9)
+    alone = search_elsewhere(project, "alone", *words)
+    monkeypatch.setattr(queue, "SECONDS_TO_START", 0)
+    monkeypatch.setattr(queue, "start_executor", watched)
+    for count in workers:
+        pools.clear()
+        assert search_elsewhere(project, f"with {count}", *words, "--workers", str(count)) == alone
+        assert pools == ([0] if count == 1 else [0, count])
+
+
+def test_the_table_of_trials_has_no_clocks(project: Path) -> None:
+    trials, _ = search_elsewhere(project, "one", "--n-trials", "3", "--model", "forest")
+    header, *lines = trials.decode().splitlines()
+    assert header == "number,value,state,params_max_depth,params_n_estimators,params_max_features"
+    assert [line.split(",")[0] for line in lines] == ["0", "1", "2"]
+
+
+def test_a_search_that_its_time_ends_tells_the_trials_that_find_the_same(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # several at once, that end in any order
+    monkeypatch.setattr(queue, "SECONDS_TO_START", 0)
+    start_executor, rng = queue.start_executor, random.Random(0)
+
+    def in_threads(workers: int, cluster: Any, objective: Objective) -> Any:
+        def some_time_later(*facts: Any) -> Any:
+            time.sleep(rng.random() / 5)
+            return run_trial(objective, *facts)
+
+        return ThreadPoolExecutor(workers), some_time_later
+
+    monkeypatch.setattr(queue, "start_executor", in_threads)
+    stopped = search_elsewhere(project, "stopped", "--n-trials", "5000", "--timeout", "2", "--workers", "4")
+    told = re.findall(r"the time was up; `python (tune_hyperparameters.py .*)` finds the same", capsys.readouterr().out)
+    assert len(told) == 1
+    monkeypatch.setattr(queue, "start_executor", start_executor)
+    script, *words = told[0].split()
+    assert (script, words[:4]) == ("tune_hyperparameters.py", ["--dataset", "customers", "--model", "forest"])
+    assert search_elsewhere(project, "again", *words) == stopped
+    assert "the time was up" not in capsys.readouterr().out
+    assert len(stopped[0].splitlines()) == 1 + int(words[-1])
+
+
+def test_trials_beyond_a_missing_one_are_no_result_and_stay(objective: Objective) -> None:
+    kept = in_memory("kept", "accuracy", [])
+    queue.run_trials(kept, objective, 5, None, 4, 1, None, "customers")
+    [*first, third, fourth, last] = sorted(kept.trials, key=slot_of)
+    holed = in_memory("holed", "accuracy", [last, third, *first])
+    assert [slot_of(trial) for trial in trials_of(holed, 5)] == [0, 1, 2]
+    assert [slot_of(trial) for trial in trials_of(holed, 2)] == [0, 1]
+    queue.run_trials(holed, objective, 5, None, 4, 1, None, "customers")
+    # only the one that was missing ran
+    assert [slot_of(trial) for trial in holed.trials] == [4, 2, 0, 1, 3]
+    again = next(trial for trial in holed.trials if slot_of(trial) == 3)
+    assert (again.user_attrs, again.value) == (fourth.user_attrs, fourth.value)
 
 
 def test_a_worker_limits_its_threads_before_libraries_are_loaded() -> None:
@@ -128,65 +236,136 @@ def test_trials_of_a_pool_that_breaks_run_again_and_one_that_goes_on_breaking_is
     objective: Objective, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     alone = search(objective, 6, lag=2)
-    monkeypatch.setattr(queue, "start_executor", lambda *facts: (Breaking(3), partial(run_trial, objective)))
-    assert search(objective, 6, lag=2) == alone
-    assert "a worker process died; its trials run again" in capsys.readouterr().out
-    monkeypatch.setattr(
-        queue, "start_executor", lambda *facts: (Breaking(3, at_once=True), partial(run_trial, objective))
-    )
-    assert search(objective, 6, lag=2) == alone
-    monkeypatch.setattr(queue, "start_executor", lambda *facts: (Breaking(1), partial(run_trial, objective)))
+    monkeypatch.setattr(queue, "SECONDS_TO_START", 0)
+    calls: dict[str, Any] = {}
+
+    def breaking(workers: int, cluster: Any, objective: Objective) -> Any:
+        # what runs the first trial is no pool
+        return queue.InProcess() if workers == 1 else Breaking(**calls), partial(run_trial, objective)
+
+    monkeypatch.setattr(queue, "start_executor", breaking)
+    for at_once in (False, True):
+        calls |= {"calls": 3, "at_once": at_once}
+        assert search(objective, 6, lag=2, workers=2) == alone
+        assert "a worker process died; its trials run again" in capsys.readouterr().out
+    calls |= {"calls": 1, "at_once": False}
     with pytest.raises(PipelineError, match="worker processes keep dying"):
-        search(objective, 6, lag=2)
+        search(objective, 6, lag=2, workers=2)
 
 
-def table_of_trials() -> pd.DataFrame:
-    return pd.read_csv("reports/customers/tuning/forest/trials.csv").drop(columns=CLOCKS)
+# A search whose first trial always says that processes pay.
+RUN = f"""
+import sys
+sys.path.insert(0, {str(ROOT)!r})
+from pipeline.search import queue
+import tune_hyperparameters as tune
+
+queue.SECONDS_TO_START = 0
+raise SystemExit(tune.main(sys.argv[1:]))
+"""
 
 
-def kept_trials() -> int:
-    storage = f"sqlite:///{DATABASE}"
-    return sum(study.n_trials for study in optuna.get_all_study_summaries(storage)) if DATABASE.exists() else 0
+class Killed:
+    """A search in a folder of its own, called again and again until it ends."""
+
+    def __init__(self, project: Path, words: list[str]) -> None:
+        self.project, self.words, self.folders = project, words, 0
+        self.start_anew()
+
+    def start_anew(self) -> None:
+        self.folders += 1
+        self.folder = self.project / f"folder {self.folders}"
+        (self.folder / "data").mkdir(parents=True)
+        for name in ("params.yaml", "data/customers.csv"):
+            shutil.copy(self.project / name, self.folder / name)
+
+    def start(self, workers: int, further: int = 0) -> psutil.Popen:
+        """The command, once it has begun to search and ended so many further trials."""
+        output = self.folder / "output"
+        output.unlink(missing_ok=True)
+        with output.open("wb") as file:
+            words = [sys.executable, "-c", RUN, *self.words, "--workers", str(workers)]
+            parent = psutil.Popen(words, stdout=file, stderr=subprocess.STDOUT, cwd=self.folder)
+
+        def under_way() -> bool:
+            ended = [int(count) for count in re.findall(r"customers: .* (\d+)/\d+ \[", self.printed())]
+            return bool(ended) and ended[-1] >= ended[0] + further
+
+        wait_until(lambda: under_way() or parent.poll() is not None, 120)
+        return parent
+
+    def printed(self) -> str:
+        return (self.folder / "output").read_text().replace("\r", "\n")
+
+    def result(self) -> list[bytes]:
+        """Every file that is to be the same, to the last byte."""
+        names = ("reports/customers/tuning/forest/trials.csv", "metrics/tune/customers.json")
+        return [(self.folder / name).read_bytes() for name in names]
+
+    def select(self, database: str, query: str) -> list[Any]:
+        with contextlib.closing(sqlite3.connect(self.folder / "mlruns" / database)) as connection:
+            return sorted(value for (value,) in connection.execute(query))
+
+
+def workers_of(parent: psutil.Popen) -> list[psutil.Process]:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return [child for child in parent.children() if "spawn_main" in " ".join(child.cmdline())]
+    return []
 
 
 @pytest.mark.slow
-def test_workers_that_are_killed_and_stopped_searches_change_nothing(project: Path) -> None:
-    # trials of about a second, so that there is a middle in which to kill
-    spaces = {"forest": {"n_estimators": [900, 1500], "max_depth": [2, 8], "max_features": [0.2, 1.0]}}
-    Path("params.yaml").write_text(yaml.safe_dump({**PARAMS, "search_spaces": spaces}, sort_keys=False))
-    words = [sys.executable, str(ROOT / "tune_hyperparameters.py"), "--dataset", "customers", "--workers", "2"]
-    words += ["--n-trials", "30"]
-    assert subprocess.run(words, stdout=subprocess.DEVNULL, check=False).returncode == 0
-    alone, found = table_of_trials(), Path("metrics/tune/customers.json").read_text()
-    again = project / "again"
-    (again / "data").mkdir(parents=True)
-    for name in ("params.yaml", "data/customers.csv"):
-        (again / name).write_bytes(Path(name).read_bytes())
-    os.chdir(again)
+def test_kills_of_workers_and_of_searches_at_any_moment_change_nothing(project: Path) -> None:
+    # trials of some tenths of a second, so that there is a middle in which to kill
+    make_customers(6000).to_csv("data/customers.csv", index=False)
+    params = {**PARAMS, "tuning": {**PARAMS["tuning"], "search_rows": 6000}}
+    Path("params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    trials, kills, rng = 60, 20, random.Random(0)
+    killed = Killed(project, ["--dataset", "customers", "--n-trials", str(trials)])
+    parent, begun = killed.start(1), time.monotonic()
+    assert parent.wait(timeout=600) == 0, killed.printed()
+    alone, span = killed.result(), time.monotonic() - begun
+    assert len(alone[0].splitlines()) == 1 + trials
 
-    def start_until(trials: int) -> tuple[psutil.Popen, list[psutil.Process]]:
-        with Path("output").open("ab") as output:
-            parent = psutil.Popen(words, stdout=output, stderr=output)
-        workers: list[psutil.Process] = []
+    def ended_well() -> None:
+        assert killed.result() == alone
+        slots = killed.select("optuna/customers.db", "SELECT value_json FROM trial_user_attributes WHERE key = 'slot'")
+        assert sorted(map(int, slots)) == list(range(trials))
+        states = "SELECT status FROM runs WHERE lifecycle_stage = 'active'"
+        assert len(killed.select("db.sqlite", states)) == trials + 2
+        assert set(killed.select("db.sqlite", states)) <= {"FINISHED", "KILLED", "FAILED"}
 
-        def under_way() -> bool:
-            workers[:] = [child for child in parent.children() if "spawn_main" in " ".join(child.cmdline())]
-            return kept_trials() >= trials and len(workers) == 2
-
-        wait_until(under_way, 120)
-        return parent, workers
-
-    for stop, code in ((signal.SIGINT, 130), (signal.SIGKILL, -9)):
-        parent, workers = start_until(kept_trials() + 2)
-        parent.send_signal(stop)
-        assert parent.wait(timeout=30) == code
+    ended_well()
+    killed.start_anew()
+    parents = workers_killed = told = 0
+    for turn in itertools.count():
+        if parents + workers_killed >= kills:
+            break
+        count = (2, 4, 1)[turn % 3]
+        # at once, or when workers have started and run trials
+        parent = killed.start(count, further=3 * (turn % 4 > 0))
+        time.sleep(rng.uniform(0, span / 2))
+        if workers_killed <= parents and (workers := workers_of(parent)):
+            rng.choice(workers).kill()
+            workers_killed += 1
+            time.sleep(rng.uniform(0, span / 2))
+        workers = parent.children(recursive=True) if parent.is_running() else []
+        parent.send_signal(signal.SIGINT if turn == 0 else signal.SIGKILL)
+        code = parent.wait(timeout=60)
+        assert code in (0, 130, -signal.SIGKILL), killed.printed()
         # no worker outlives its parent
-        wait_until(lambda workers=workers: not any(worker.is_running() for worker in workers), 30)  # type: ignore[misc]
-    assert "stopped; finished trials are kept" in Path("output").read_text()
-    parent, workers = start_until(kept_trials() + 1)
-    workers[0].kill()
-    assert parent.wait(timeout=240) == 0, Path("output").read_text()
-    assert "a worker process died; its trials run again" in Path("output").read_text()
-    pd.testing.assert_frame_equal(table_of_trials(), alone)
-    assert Path("metrics/tune/customers.json").read_text() == found
-    assert sum(json.loads(found)["models"]["forest"]["trials"].values()) == 30
+        _, alive = psutil.wait_procs(workers, timeout=60)
+        assert not alive
+        parents += code != 0
+        told += "a worker process died; its trials run again" in killed.printed()
+        if code == 0:
+            ended_well()
+            killed.start_anew()
+            # it was done before the moment came
+            span *= 0.8
+    print(f"killed {parents} searches and {workers_killed} workers, in {killed.folders - 1} folders")
+    assert parents >= kills / 4
+    assert workers_killed >= kills / 4
+    assert told > 0
+    parent = killed.start(2)
+    assert parent.wait(timeout=600) == 0, killed.printed()
+    ended_well()

@@ -18,6 +18,7 @@ from conftest import PARAMS, ROOT, make_customers, make_houses
 import train
 import tune_hyperparameters as tune
 from pipeline.files import hold
+from pipeline.search import queue
 from pipeline.search.trials import score_trial
 from pipeline.store.connect import open_store
 
@@ -91,6 +92,55 @@ def test_the_baseline_is_the_first_trial(project: Path) -> None:
     assert first.user_attrs["settings"] == {"n_estimators": 20, "max_depth": 6}
 
 
+def test_settings_that_are_known_to_be_good_are_tried_first(project: Path) -> None:
+    good = [{"max_depth": 3, "max_features": 0.25}, {"max_depth": 8}]
+    # settings of another model or kind of task are none of its
+    others = {"regression": [{"max_depth": 2}]}, {"classification": [{"learning_rate": 0.2}]}
+    first = {"forest": {"classification": good, **others[0]}, "gradient_boosting": others[1]}
+    Path("params.yaml").write_text(yaml.safe_dump({**PARAMS, "first_trials": first}))
+    assert tune.main(["--dataset", "customers", "--n-trials", "5"]) == 0
+    settings = [trial.user_attrs["settings"] for trial in study_of("customers").trials]
+    assert settings[0] == {"n_estimators": 20, "max_depth": 6}
+    assert [{name: found[name] for name in known} for found, known in zip(settings[1:], good, strict=False)] == good
+    # what is not given is proposed
+    assert 0.2 <= settings[2]["max_features"] <= 1
+    table = pd.read_csv("reports/customers/tuning/forest/trials.csv")
+    assert table["params_max_depth"].tolist() == [found["max_depth"] for found in settings]
+    assert table["params_max_features"].tolist()[1] == 0.25
+
+
+def test_other_first_trials_are_another_search(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for depth, new in ((3, False), (4, True)):
+        first = {"forest": {"classification": [{"max_depth": depth}]}}
+        Path("params.yaml").write_text(yaml.safe_dump({**PARAMS, "first_trials": first}))
+        assert tune.main(["--dataset", "customers", "--n-trials", "2"]) == 0
+        assert ("a new study starts" in capsys.readouterr().out) == new
+        assert study_of("customers").trials[1].user_attrs["settings"]["max_depth"] == depth
+
+
+def test_a_search_is_bound_by_its_trials_or_else_by_time(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[tuple[int, float | None]] = []
+
+    def watched(kept, objective, n_trials, timeout, *rest):
+        asked.append((n_trials, timeout))
+        run_trials(kept, objective, 1, None, *rest)
+
+    run_trials = queue.run_trials
+    monkeypatch.setattr(queue, "run_trials", watched)
+    counted = {**PARAMS["datasets"], "customers": {**PARAMS["datasets"]["customers"], "trials": 5}}
+    tuning = {**PARAMS["tuning"], "seconds": 77, "trials": 9}
+    for datasets in (PARAMS["datasets"], counted):
+        Path("params.yaml").write_text(yaml.safe_dump({**PARAMS, "datasets": datasets, "tuning": tuning}))
+        for words in ([], ["--n-trials", "3"], ["--timeout", "60"], ["--n-trials", "3", "--timeout", "60"]):
+            assert tune.main(["--dataset", "customers", *words]) == 0
+    assert asked == [(9, 77), (3, None), (9, 60), (3, 60), (5, None), (3, None), (5, 60), (3, 60)]
+    # the same search, which ends elsewhere
+    assert len(optuna.get_all_study_names("sqlite:///mlruns/optuna/customers.db")) == 1
+    assert "a new study starts" not in capsys.readouterr().out
+
+
 def test_an_unknown_setting_is_named(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     forest = {**PARAMS["models"]["forest"], "params": {"n_tree": 3}}
     Path("params.yaml").write_text(yaml.safe_dump({**PARAMS, "models": {**PARAMS["models"], "forest": forest}}))
@@ -104,8 +154,8 @@ def test_a_weighted_forest_is_searched_on_folds_not_out_of_bag(project: Path) ->
     Path("params.yaml").write_text(yaml.safe_dump({**PARAMS, "models": {**PARAMS["models"], "forest": forest}}))
     tune.main(["--dataset", "customers", "--n-trials", "2"])
     baseline = study_of("customers").trials[0]
-    # half of a forest of 20 trees, grown together by three folds
-    assert list(baseline.intermediate_values) == [3]
+    # each of three folds grows a forest of 20 trees; out of bag four parts would grow 5 each
+    assert list(baseline.intermediate_values) == [6, 13, 20]
 
 
 def test_the_baseline_stays_where_the_winner_is_no_better(project: Path) -> None:
@@ -207,12 +257,12 @@ def test_a_trial_that_fails_is_recorded_with_its_reason_and_the_search_goes_on(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def failing_at_the_third(objective, trial, deadline):
-        if trial.number == 2:
+        if trial.user_attrs["slot"] == 2:
             raise RuntimeError("the estimator gave up")
         return score_trial(objective, trial, deadline)
 
     monkeypatch.setattr("pipeline.search.trials.score_trial", failing_at_the_third)
-    assert tune.main(["--dataset", "customers", "--n-trials", "4"]) == 0
+    assert tune.main(["--dataset", "customers", "--n-trials", "4", "--workers", "1"]) == 0
     assert json.loads(Path("metrics/tune/customers.json").read_text())["models"]["forest"]["trials"]["failed"] == 1
     [run] = [run for run in trial_runs("customers") if run.info.status == "FAILED"]
     assert run.info.run_name == "Trial_3"
@@ -246,20 +296,23 @@ def test_the_baseline_is_taken_from_the_training_of_the_same_code(
 def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["--dataset", "customers", "--n-trials", "4"]
+    words = ["--dataset", "customers", "--n-trials", "4", "--workers", "1"]
     tune.main(words)
     alone = outcome("customers")
     start_again_elsewhere(monkeypatch)
 
     def interrupted_at_the_third(objective, trial, deadline):
-        if trial.number == 2:
+        if trial.user_attrs["slot"] == 2:
             raise KeyboardInterrupt
         return score_trial(objective, trial, deadline)
 
     with monkeypatch.context() as patch:
         patch.setattr("pipeline.search.trials.score_trial", interrupted_at_the_third)
         assert tune.main(words) == 130
-    assert "To go on: python tune_hyperparameters.py --dataset customers --n-trials 4" in capsys.readouterr().err
+    assert (
+        "To go on: python tune_hyperparameters.py --dataset customers --n-trials 4 --workers 1"
+        in capsys.readouterr().err
+    )
     assert outcome("customers") == alone[:2]
     tune.main(words)
     assert outcome("customers") == alone
@@ -275,7 +328,7 @@ def test_timeout_stops_inside_a_slow_trial_which_leaves_nothing(project: Path, m
             steps.append(step)
             yield step, 0.5, step / 10
 
-    monkeypatch.setattr("pipeline.search.scorers.score_out_of_bag", slow)
+    monkeypatch.setattr("pipeline.search.scorers.score_forest", slow)
     # the baseline always ends, and takes 2 seconds; the trial after it is cut off
     tune.main(["--dataset", "customers", "--n-trials", "50", "--timeout", "2.5"])
     assert steps[:10] == list(range(1, 11))
@@ -327,13 +380,13 @@ def dying(*args, **options):
     return result
 
 setattr(owner, name, dying)
-tune.main(["--dataset", "customers", "--n-trials", "12"])
+tune.main(["--dataset", "customers", "--n-trials", "12", "--workers", "1"])
 """
 
 
 @pytest.mark.slow
 def test_a_kill_anywhere_loses_nothing(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    words = ["--dataset", "customers", "--n-trials", "12"]
+    words = ["--dataset", "customers", "--n-trials", "12", "--workers", "1"]
     tune.main(words)
     alone, metrics = outcome("customers"), Path("metrics/tune/customers.json").read_text()
     start_again_elsewhere(monkeypatch)

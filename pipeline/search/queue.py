@@ -1,7 +1,8 @@
 """The queue of trials: proposed in their order with a fixed lag, run here, by local workers, or on a Dask cluster.
 
 With a lag of L, trial k knows exactly the results of trials 0 to k - L and the settings of those between, so the same
-search is found again however quickly workers come and go. At most L trials run at once.
+search is found again whatever the number of workers, and however quickly they come and go. At most L trials run at
+once.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from tqdm import tqdm
 
 from pipeline.console import PipelineError
 from pipeline.search import worker
-from pipeline.search.study import finished_trials, progress, slot_of
+from pipeline.search.study import progress, slot_of
 from pipeline.search.trials import Objective, propose, run_trial
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 # A pool of processes that breaks more often than this without a trial in between is given up.
 MOST_BREAKS = 3
+# Worker processes take seconds to start: a search that seems to end sooner than this runs in one process.
+SECONDS_TO_START = 5.0
 
 
 class InProcess(Executor):
@@ -46,9 +49,13 @@ class InProcess(Executor):
 
 
 def start_executor(workers: int, cluster: Client | None, objective: Objective) -> tuple[Executor, Callable[..., Any]]:
-    """What runs trials (the cluster, so many processes of this machine, or this process), and what it is to run."""
+    """What runs trials (the cluster, so many processes of this machine, or this process), and what it is to run. The
+    rows go to each worker once.
+    """
     if cluster is not None:
-        return cluster.get_executor(pure=False), partial(run_trial, objective)
+        from pipeline.search import cluster_worker
+
+        return cluster.get_executor(pure=False), cluster_worker.begin(cluster, objective)
     if workers == 1:
         return InProcess(), partial(run_trial, objective)
     facts = max(1, joblib.cpu_count() // workers), pickle.dumps(objective)
@@ -66,19 +73,23 @@ def run_trials(
     cluster: Client | None,
     label: str,
 ) -> None:
-    """Go on until `kept` holds n_trials (complete, pruned or failed), or the time is up.
+    """Go on until `kept` holds the trials 0 to n_trials - 1 (complete, pruned or failed), or the time is up.
 
-    A trial is kept when it is over, whole and in one transaction: a kill leaves no trace of the trial that it hits. At
-    most `lag` trials run at once, by so many `workers` or the cluster. PipelineError: the search space is wrong, or
-    worker processes keep dying.
+    A trial is kept when it is over, whole and in one transaction: a kill leaves no trace of the trial that it hits.
+    `workers` processes run trials side by side, or the threads of the cluster, at most `lag` of them. PipelineError:
+    the search space is wrong, or worker processes keep dying.
     """
     deadline = math.inf if timeout is None else time.monotonic() + timeout
-    done = {slot_of(trial): trial for trial in finished_trials(kept)}
+    done = {slot_of(trial): trial for trial in kept.get_trials(deepcopy=False)}
     if done:
         print(f"{label}: going on after {len(done)} finished trials", flush=True)
+    missing = [slot for slot in range(n_trials) if slot not in done]
+    workers = min(workers, lag, len(missing))
     proposed: dict[int, optuna.trial.FrozenTrial] = {}
     running: dict[Future[Any], int] = {}
-    (executor, run), breaks = start_executor(workers, cluster, objective), 0
+    # the first trial tells whether more processes pay
+    (executor, run), breaks = start_executor(1, cluster, objective), 0
+    at_once = 1
 
     def start(slot: int) -> None:
         known = [done[other] for other in range(slot - lag + 1)]
@@ -119,16 +130,24 @@ def run_trials(
             bar.update()
             bar.set_postfix_str(progress(kept.direction, list(done.values())))
 
-    before = sum(slot < n_trials for slot in done)
-    with tqdm(total=n_trials, initial=before, desc=label, unit="trial", file=sys.stdout) as bar:
+    with tqdm(total=n_trials, initial=n_trials - len(missing), desc=label, unit="trial", file=sys.stdout) as bar:
         try:
-            # one by one: with a timeout there may be any number of them
-            for slot in (slot for slot in range(n_trials) if slot not in done):
-                while running and any(other not in done for other in range(slot - lag + 1)):
+            for number, slot in enumerate(missing):
+                if cluster is not None:
+                    at_once = sum(cluster.nthreads().values())
+                while running and (
+                    len(running) >= at_once or any(other not in done for other in range(slot - lag + 1))
+                ):
                     collect()
                 if slot and time.monotonic() >= deadline:
                     break
+                started = time.monotonic()
                 start(slot)
+                if cluster is None and number == 0:
+                    collect()
+                    left = min((time.monotonic() - started) * (len(missing) - 1), deadline - time.monotonic())
+                    if workers > 1 and left > SECONDS_TO_START:
+                        (executor, run), at_once = start_executor(workers, cluster, objective), workers
             while running:
                 collect()
         except BaseException:
@@ -137,6 +156,10 @@ def run_trials(
                 process.terminate()
             raise
         finally:
-            # what runs on a cluster ends with the connection to it
             if cluster is None:
                 executor.shutdown(cancel_futures=True)
+            else:
+                # what still runs there ends with the connection
+                from pipeline.search import cluster_worker
+
+                cluster_worker.end(cluster)

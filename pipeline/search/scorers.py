@@ -1,8 +1,10 @@
 """How a trial is scored: out of bag, by forests grown on folds, by early stopping on folds, or on folds.
 
 A scorer judges a fresh estimator step by step, and yields the step, the score so far, and the share of the work that is
-done. How many cores there are changes no result: what is fitted side by side is always cut the same way. A scorer with
-its rows is a partial of a function of this module, so that it can be sent to another process.
+done. Its score is that of the final model's cross-validation: predictions of rows that were not learned from, pooled,
+labelled at the dataset's threshold. How many cores there are changes no result: what is fitted side by side is always
+cut the same way. A scorer with its rows is a partial of a function of this module, so that it can be sent to another
+process.
 """
 
 from __future__ import annotations
@@ -10,9 +12,10 @@ from __future__ import annotations
 import inspect
 import math
 import warnings
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -20,20 +23,22 @@ from joblib import cpu_count, effective_n_jobs
 from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 
-from pipeline.metrics import Predictions, metric_value
+from pipeline.metrics import Predictions, lead, metric_value
+from pipeline.search.space import at_least
 from pipeline.tables.split import Rows
 from pipeline.training.build import Recipe, build_estimator, build_preprocessing
 from pipeline.training.fit import empty_columns_as_zero
+from pipeline.training.threshold import labels_by_other_folds
 
 # A tree of a search draws half the rows, at most so many; 61 of 100 trees then leave a row out.
 TREE_SHARE, TREE_ROWS = 0.5, 4000
-# Shares of a trial's trees that a search grows, out of bag and on folds: either way a tenth of them votes on each row,
-# for five folds. Winners of larger shares were no better when cross-validated.
-OUT_OF_BAG_SHARE, FOLDS_SHARE = 0.2, 0.5
 # Forests that a trial's forest is grown as, side by side.
 FOREST_PARTS = 4
-# Trees grown before each report: a step means the same work in every trial, so that trials can be compared.
-FOREST_STEPS = (10, 20)
+# Trees of a trial at each report, all parts or folds together. A step means the same work in every trial, so that
+# trials can be compared, and the last is twice the one before, which tells what further trees would bring.
+OUT_OF_BAG_STEPS, FOLDS_STEPS = (8, 16, 32), (20, 40, 80)
+# A forest has as many trees as it takes: more would raise its score by less than this share of it.
+TREE_TOLERANCE = 0.001
 # Boosting iterations without a better validation loss after which the fit of a fold stops.
 PATIENCE = 20
 
@@ -59,113 +64,163 @@ def way_of_scoring(recipe: Recipe, space: Mapping[str, Any], independent: bool) 
     return "folds"
 
 
-def make_scorer(way: str, recipe: Recipe, columns: Mapping[str, list[str]], rows: Rows) -> Scorer:
+def make_scorer(
+    way: str, recipe: Recipe, space: Mapping[str, Any], columns: Mapping[str, list[str]], rows: Rows
+) -> Scorer:
     """The scorer of a way on these rows with their columns by kind; they are preprocessed here, once."""
-    preprocessing = build_preprocessing(recipe, columns)
+    preprocessing, trees = build_preprocessing(recipe, columns), space.get("n_estimators")
     if way == "out of bag":
         features = np.asarray(preprocessing.fit_transform(rows.X, rows.y), dtype=np.float32)
-        return partial(score_out_of_bag, recipe, features, rows.y)
+        return partial(score_forest, recipe, trees, [(features, rows.y, None, rows.y)] * FOREST_PARTS)
     if way == "grown on folds":
-        return partial(score_grown, recipe, preprocessed_folds(preprocessing, rows, "float32"))
+        return partial(score_forest, recipe, trees, preprocessed_folds(preprocessing, rows, "float32"))
     return partial(score_folds, recipe, preprocessed_folds(preprocessing, rows, "float64"))
 
 
-def score_out_of_bag(recipe: Recipe, features: np.ndarray, y: np.ndarray, estimator: Any) -> Steps:
-    """Out-of-bag score (Breiman 2001) of a forest that grows: the trees and votes of a step stay for the next.
-
-    Args:
-        features, y: the preprocessed rows (n, k) and their targets (n,).
+def score_forest(recipe: Recipe, rule: Any, folds: Sequence[Fold], estimator: Any) -> Steps:
+    """Pooled score of forests that grow, one a fold, whose trees and votes of a step stay for the next: out of fold, or
+    out of bag (Breiman 2001) where folds have no validation rows. Where the search space has a rule for the number of
+    trees, the estimator gets the fewest that are as good.
     """
-    labels = None if recipe.task == "regression" else np.unique(y)
-    settings = {"warm_start": True, "max_samples": max(1, min(TREE_ROWS, int(TREE_SHARE * len(y)))), "n_jobs": 1}
-    seeds = [(recipe.seed + part) % 2**32 for part in range(FOREST_PARTS)]
-    forests = [clone(estimator).set_params(**settings, random_state=seed) for seed in seeds]
-    votes = np.zeros((FOREST_PARTS, len(y), *(() if labels is None else labels.shape)))
-    voters = np.zeros((FOREST_PARTS, len(y)))
-
-    def grow(part: int, trees: int) -> None:
-        new = grow_forest(forests[part], trees, features, y)
-        for tree, drawn in zip(new, forests[part].estimators_samples_[-len(new) :], strict=True):
-            left_out = np.ones(len(y), dtype=bool)
-            left_out[drawn] = False
-            votes[part, left_out] += vote(tree, features[left_out])
-            voters[part, left_out] += 1
-
-    with ThreadPoolExecutor(cpu_count()) as threads:
-        for trees, done in growth(OUT_OF_BAG_SHARE * trees_of(estimator), FOREST_PARTS):
-            list(threads.map(grow, range(FOREST_PARTS), [trees] * FOREST_PARTS))
-            asked = voters.sum(axis=0) > 0
-            means = (votes.sum(axis=0)[asked].T / voters.sum(axis=0)[asked]).T
-            yield trees, metric_value(recipe.metric, voted(recipe.task, labels, y[asked], means)), done
-
-
-def score_grown(recipe: Recipe, folds: Sequence[Fold], estimator: Any) -> Steps:
-    """Pooled out-of-fold score of forests that grow, one a fold."""
-    actual = np.concatenate([fold[3] for fold in folds])
-    # every row is in the last fold, to learn from or to validate
-    labels = None if recipe.task == "regression" else np.unique(np.concatenate([folds[-1][1], folds[-1][3]]))
+    out_of_bag = folds[0][2] is None
     rows = max(1, min(TREE_ROWS, int(TREE_SHARE * len(folds[0][1]))))
     forests = [clone(estimator).set_params(warm_start=True, n_jobs=1) for _ in folds]
+    if out_of_bag:
+        # of the same rows; where a threshold is tuned, it is chosen on other rows than it labels
+        actual, fold = folds[0][1], np.arange(len(folds[0][1])) % len(folds)
+        asked = [np.arange(len(actual))] * len(folds)
+        seeds = [(recipe.seed + number) % 2**32 for number in range(len(folds))]
+        forests = [f.set_params(random_state=seed) for f, seed in zip(forests, seeds, strict=True)]
+    else:
+        actual = np.concatenate([part[3] for part in folds])
+        fold = np.repeat(np.arange(len(folds)), [len(part[3]) for part in folds])
+        asked = [np.flatnonzero(fold == number) for number in range(len(folds))]
     if estimator.bootstrap and estimator.max_samples is None:
         forests = [forest.set_params(max_samples=rows) for forest in forests]
-    votes = [np.zeros((len(fold[3]), *(() if labels is None else labels.shape))) for fold in folds]
+    # every row is in the last fold, to learn from or to validate
+    labels = None if recipe.task == "regression" else np.unique(np.concatenate([folds[-1][1], folds[-1][3]]))
+    votes = np.zeros((len(folds), len(actual), *(() if labels is None else labels.shape)))
+    voters = np.zeros((len(folds), len(actual)))
 
     def grow(number: int, trees: int) -> None:
         X_train, y_train, X_validation, _ = folds[number]
         new = grow_forest(forests[number], trees, X_train, y_train)
         # classes that come up only after the rows that a fold learns from have no votes
         known = slice(None) if labels is None else np.searchsorted(labels, forests[number].classes_)
-        for tree in new:
-            votes[number][..., known] += vote(tree, X_validation)
+        drawn = forests[number].estimators_samples_[-len(new) :] if out_of_bag else [None] * len(new)
+        for tree, sample in zip(new, drawn, strict=True):
+            left = asked[number] if sample is None else np.delete(asked[number], sample)
+            cast = vote(tree, X_train[left] if out_of_bag else X_validation)
+            if labels is None:
+                votes[number, left] += cast
+            else:
+                votes[number, left[:, None], known] += cast
+            voters[number, left] += 1
 
+    def score(votes: np.ndarray, voters: np.ndarray) -> float:
+        some = voters > 0
+        means = (votes[some].T / voters[some]).T
+        return pooled_value(recipe, actual[some], outcome(recipe.task, labels, means), fold[some])
+
+    most = trees_of(estimator) / (len(folds) if out_of_bag else 1)
+    steps = [max(1, step // len(folds)) for step in (OUT_OF_BAG_STEPS if out_of_bag else FOLDS_STEPS)]
+    steps = [step for step in steps if step < most] + [max(1, round(most))] * (most <= steps[-1])
     with ThreadPoolExecutor(cpu_count()) as threads, warnings.catch_warnings():
         # class weights of a forest that grows: right here, where every fit has the same rows
         warnings.simplefilter("ignore", UserWarning)
-        for trees, done in growth(FOLDS_SHARE * trees_of(estimator), len(folds)):
-            list(threads.map(grow, range(len(folds)), [trees] * len(folds)))
-            means = np.concatenate([cast / trees for cast in votes])
-            yield trees, metric_value(recipe.metric, voted(recipe.task, labels, actual, means)), done
+        for step in steps:
+            before = votes.sum(axis=0), voters.sum(axis=0)
+            list(threads.map(grow, range(len(folds)), [step] * len(folds)))
+            now = votes.sum(axis=0), voters.sum(axis=0)
+            value = score(*now)
+            if rule is not None and step == steps[-1] and before[1].any():
+                # a part and the rest of the trees, each on its own
+                halves = score(*before), score(now[0] - before[0], now[1] - before[1])
+                each = float(now[1][now[1] > 0].mean())
+                found = trees_needed(recipe.metric, value, float(np.mean(halves)), each)
+                estimator.set_params(n_estimators=at_least(rule, found))
+            yield step, value, step / steps[-1]
+
+
+def trees_needed(metric: str, value: float, half: float, trees: float) -> float:
+    """The trees past which a forest's score would rise by less than TREE_TOLERANCE of it, from its value with so many
+    trees and with half of them.
+
+    What a mean of trees falls short of that of all possible trees goes down as one by their number, as the variance of
+    a mean does (Breiman 2001; exact for squared error): with a shortfall of c / trees, half the trees lack c / trees.
+    """
+    shortfall = lead(metric, value, half) * trees
+    return shortfall / (TREE_TOLERANCE * abs(value)) if value else math.inf
 
 
 def score_folds(recipe: Recipe, folds: Sequence[Fold], estimator: Any) -> Steps:
-    """Running mean over the folds for which the metric is defined. With early stopping the validation rows say when to
-    stop; the estimator gets the mean of the folds' best iterations.
+    """Pooled score of the folds so far, from the first for which the metric is defined. With early stopping the
+    validation rows say when to stop; the estimator gets the mean of the folds' best iterations.
 
-    The folds are fitted side by side, each on one core, and looked at in their order. What is left when a trial is
-    pruned is dropped.
+    Where there is more than one core, the folds are fitted side by side, each on one, and looked at in their order.
+    What is left when a trial is pruned is dropped.
     """
     stopped = getattr(estimator, "early_stopping", False) is True and hasattr(estimator, "max_iter")
 
-    def judge(fold: Fold) -> tuple[float, int]:
+    def judge(fold: Fold) -> tuple[np.ndarray, int]:
+        """The outcome for the validation rows, and the best iteration."""
         X_train, y_train, X_validation, y_validation = fold
-        # in order of time a class may come up after the rows that a fold learns from
-        known = slice(None) if recipe.task == "regression" else np.isin(y_validation, y_train)
         fitted = clone(estimator)
         with threadpool_limits(1, user_api="openmp"):
-            if stopped:
-                fitted.set_params(n_iter_no_change=PATIENCE, scoring="loss")
-                fitted.fit(X_train, y_train, X_val=X_validation[known], y_val=y_validation[known])
-            else:
+            if not stopped:
                 fitted.fit(X_train, y_train)
-            probability = fitted.predict_proba(X_validation)[:, 1] if recipe.task == "binary" else None
-            predictions = Predictions(y_validation, fitted.predict(X_validation), probability)
-        best = max(1, int(np.argmax(fitted.validation_score_))) if stopped else 0
-        return metric_value(recipe.metric, predictions), best
+                binary = recipe.task == "binary"
+                return fitted.predict_proba(X_validation)[:, 1] if binary else fitted.predict(X_validation), 0
+            # in order of time a class may come up after the rows that a fold learns from
+            known = slice(None) if recipe.task == "regression" else np.isin(y_validation, y_train)
+            fitted.set_params(n_iter_no_change=PATIENCE, scoring="loss")
+            fitted.fit(X_train, y_train, X_val=X_validation[known], y_val=y_validation[known])
+            best = max(1, int(np.argmax(fitted.validation_score_)))
+            staged = fitted.staged_predict if recipe.task == "regression" else fitted.staged_predict_proba
+            votes = next(islice(staged(X_validation), best - 1, None))
+            return outcome(recipe.task, getattr(fitted, "classes_", None), votes), best
 
-    values: list[float] = []
+    found: list[np.ndarray] = []
     iterations: list[int] = []
-    threads = ThreadPoolExecutor(effective_n_jobs(getattr(estimator, "n_jobs", None) or -1))
+    cores = effective_n_jobs(getattr(estimator, "n_jobs", None) or -1)
+    threads = ThreadPoolExecutor(cores)
     try:
-        for number, (value, best) in enumerate(threads.map(judge, folds), 1):
-            # ROC-AUC is not defined for a fold of one class
-            values += [value] if math.isfinite(value) else []
+        for number, (votes, best) in enumerate((threads.map if cores > 1 else map)(judge, folds), 1):
+            found.append(votes)
             iterations.append(best)
             if stopped and number == len(folds):
                 estimator.set_params(max_iter=round(np.mean(iterations)), early_stopping=False)
-            if values or number == len(folds):
-                yield number, float(np.mean(values)) if values else math.nan, number / len(folds)
+            actual = np.concatenate([fold[3] for fold in folds[:number]])
+            fold = np.repeat(np.arange(number), [len(votes) for votes in found])
+            value = pooled_value(recipe, actual, np.concatenate(found), fold)
+            # ROC-AUC is not defined for rows of one class
+            if math.isfinite(value) or number == len(folds):
+                yield number, value, number / len(folds)
     finally:
         threads.shutdown(cancel_futures=True)
+
+
+def outcome(task: str, labels: np.ndarray | None, votes: np.ndarray) -> np.ndarray:
+    """What votes come to (n,): values (n,) as they are; of shares a label, sorted (n, classes), the probability of the
+    positive class, or the label of the largest.
+    """
+    if labels is None:
+        return votes
+    return votes[:, 1] if task == "binary" else labels[votes.argmax(axis=1)]
+
+
+def pooled_value(recipe: Recipe, actual: np.ndarray, found: np.ndarray, fold: np.ndarray) -> float:
+    """The recipe's metric for outcomes of rows in folds (each (n,)), labelled at the recipe's threshold. One that is
+    tuned is chosen on the other folds; on every other row while there is one fold.
+    """
+    if recipe.task != "binary":
+        return metric_value(recipe.metric, Predictions(actual, found))
+    if recipe.threshold == "tuned":
+        parts = np.arange(len(actual)) % 2 if fold[0] == fold[-1] else fold
+        labels = labels_by_other_folds(actual, found, parts)
+    else:
+        labels = (found >= float(recipe.threshold)).astype(int)
+    return metric_value(recipe.metric, Predictions(actual, labels, found))
 
 
 def preprocessed_folds(preprocessing: Any, rows: Rows, dtype: str) -> list[Fold]:
@@ -191,13 +246,6 @@ def trees_of(estimator: Any) -> int:
     return trees
 
 
-def growth(trees: float, parts: int) -> Iterator[tuple[int, float]]:
-    """The steps by which forests grow that have so many trees together: trees of each of them, share of the work."""
-    size = max(1, round(trees / parts))
-    for step in [*(step // parts for step in FOREST_STEPS if parts <= step < size * parts), size]:
-        yield step, step / size
-
-
 def grow_forest(forest: Any, trees: int, X: np.ndarray, y: np.ndarray) -> list[Any]:
     """Grow a forest to so many trees; returns the new ones."""
     before = forest.n_estimators if hasattr(forest, "estimators_") else 0
@@ -207,12 +255,3 @@ def grow_forest(forest: Any, trees: int, X: np.ndarray, y: np.ndarray) -> list[A
 def vote(tree: Any, features: np.ndarray) -> np.ndarray:
     """A tree's votes: values (n,) for regression, else a share a class (n, classes)."""
     return (tree.predict_proba if hasattr(tree, "predict_proba") else tree.predict)(features, check_input=False)
-
-
-def voted(task: str, labels: np.ndarray | None, actual: np.ndarray, means: np.ndarray) -> Predictions:
-    """Predictions from the mean votes of trees: values (n,) for regression, else a share for each of the labels, sorted
-    (n, classes).
-    """
-    if labels is None:
-        return Predictions(actual, means)
-    return Predictions(actual, labels[means.argmax(axis=1)], means[:, 1] if task == "binary" else None)

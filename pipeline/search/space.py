@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import optuna
 
 from pipeline.console import PipelineError
+from pipeline.settings import kind_of, space_of
 
 
 def space_of_task(space: Mapping[str, Any], model: str, task: str) -> dict[str, Any]:
     """The part of a model's search space that is for a kind of task; all of it where it makes no difference.
     PipelineError: there is none.
     """
-    kind = "regression" if task == "regression" else "classification"
-    if set(space) & {"regression", "classification"}:
-        space = space.get(kind, {})
-    if not space:
+    kind = kind_of(task)
+    found = space_of(space, kind)
+    if not found:
         raise PipelineError(f"params.yaml: search_spaces.{model}: nothing to tune for {kind}; choose another --model")
-    return dict(space)
+    return dict(found)
 
 
 def suggest(trial: optuna.Trial, space: Mapping[str, Any]) -> dict[str, Any]:
@@ -44,3 +45,14 @@ def highest(rule: Any) -> int:
     if not all(isinstance(value, (int, float)) for value in values):
         raise PipelineError(f"params.yaml: search_spaces: {rule!r} has no highest value; give numbers")
     return max(values)
+
+
+def at_least(rule: Any, value: float) -> int:
+    """The least number that a rule allows and that is no less than the value; its highest where there is none.
+    PipelineError: as `highest`.
+    """
+    top = highest(rule)
+    if isinstance(rule, Mapping) and "choice" in rule:
+        return min((choice for choice in rule["choice"] if choice >= value), default=top)
+    low = (rule["log"] if isinstance(rule, Mapping) else rule)[0]
+    return min(max(low, math.ceil(min(value, top))), top)

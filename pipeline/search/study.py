@@ -15,15 +15,19 @@ from pipeline.metrics import METRICS
 from pipeline.search import scorers
 from pipeline.store.sqlite import STUDIES, check_database, create_database
 
-# Processes or threads that one search is run by.
-MOST_AT_ONCE = 1000
 
-
-def study_name(model: str, way: str, space: Mapping[str, Any], tuning: Sequence[int], hashes: Mapping[str, str]) -> str:
-    """The name of the study of exactly this data, space and seed, scored in exactly this way."""
-    forests: list[Any] = [scorers.TREE_SHARE, scorers.TREE_ROWS, scorers.OUT_OF_BAG_SHARE, scorers.FOLDS_SHARE]
-    forests += [scorers.FOREST_PARTS, scorers.FOREST_STEPS]
-    facts = json.dumps([model, way, space, [*tuning, scorers.PATIENCE], forests, hashes], sort_keys=True)
+def study_name(
+    model: str,
+    way: str,
+    space: Mapping[str, Any],
+    first: Sequence[Mapping[str, Any]],
+    tuning: Sequence[int],
+    hashes: Mapping[str, str],
+) -> str:
+    """The name of the study of exactly this data, space and seed, searched and scored in exactly this way."""
+    forests: list[Any] = [scorers.TREE_SHARE, scorers.TREE_ROWS, scorers.OUT_OF_BAG_STEPS, scorers.FOLDS_STEPS]
+    forests += [scorers.FOREST_PARTS, scorers.TREE_TOLERANCE]
+    facts = json.dumps([model, way, space, first, [*tuning, scorers.PATIENCE], forests, hashes], sort_keys=True)
     return f"{model}-{hashlib.sha256(facts.encode()).hexdigest()[:12]}"
 
 
@@ -45,20 +49,6 @@ def open_study(dataset: str, model: str, name: str, metric: str) -> optuna.Study
     if name not in known and any(other.startswith(f"{model}-") for other in known):
         print(f"{dataset} {model}: data, settings or search space changed; a new study starts", flush=True)
     return optuna.create_study(study_name=name, storage=storage, direction=direction_of(metric), load_if_exists=True)
-
-
-def lag_of(study: optuna.Study, workers: int, label: str) -> int:
-    """The lag of a search: that of its first call, so that it goes on as it began, whatever runs it. PipelineError:
-    there are too many workers.
-    """
-    if workers > MOST_AT_ONCE:
-        raise PipelineError(f"{label}: {workers} trials at once are too many; give at most {MOST_AT_ONCE} --workers")
-    if "lag" not in study.user_attrs:
-        study.set_user_attr("lag", 1 if study.get_trials(deepcopy=False) else workers)
-    lag = study.user_attrs["lag"]
-    if workers > lag:
-        print(f"{label}: this search began with {lag} trials at once, and goes on so", flush=True)
-    return lag
 
 
 def direction_of(metric: str) -> Literal["maximize", "minimize"]:
@@ -87,9 +77,10 @@ def slot_of(trial: optuna.trial.FrozenTrial) -> int:
     return trial.user_attrs["slot"]
 
 
-def finished_trials(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
-    """The trials in the order of the search."""
-    return sorted(study.get_trials(deepcopy=False), key=slot_of)
+def trials_of(study: optuna.Study, n_trials: int) -> list[optuna.trial.FrozenTrial]:
+    """The first n_trials of the search, in its order; fewer where one is missing, as it ended by time."""
+    found = sorted(study.get_trials(deepcopy=False), key=slot_of)[:n_trials]
+    return [trial for place, trial in enumerate(found) if slot_of(trial) == place]
 
 
 def progress(direction: Any, trials: Sequence[optuna.trial.FrozenTrial]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 import time
 import warnings
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import optuna
+from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from pipeline.console import PipelineError
@@ -21,6 +23,8 @@ from pipeline.tables.split import Rows
 from pipeline.training.build import Recipe, build_estimator, columns_by_kind
 
 SEEDS = 2**32
+# The setting that a way of scoring finds.
+FOUND = {"out of bag": "n_estimators", "grown on folds": "n_estimators", "early stopping": "max_iter", "folds": ""}
 
 
 class OutOfTimeError(Exception):
@@ -29,20 +33,46 @@ class OutOfTimeError(Exception):
 
 @dataclass(frozen=True)
 class Objective:
-    """What the trials of a search have in common: the settings that they may try, and how an estimator is scored."""
+    """What the trials of a search have in common: the settings that they may try, those that are tried first, and how
+    an estimator is scored.
+    """
 
     recipe: Recipe
     space: Mapping[str, Any]
+    first: Sequence[Mapping[str, Any]]
     way: str
     columns: Mapping[str, list[str]]
     scorer: Scorer
     startup_trials: int
 
 
-def make_objective(recipe: Recipe, space: Mapping[str, Any], way: str, rows: Rows, startup_trials: int) -> Objective:
+class BestTrialPruner(optuna.pruners.BasePruner):
+    """Early-stopped cross-validation (Bergman et al. 2024, arXiv 2405.03389): a trial ends where its folds so far score
+    worse than the same folds of the best trial.
+    """
+
+    def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
+        """Whether to stop the trial after its last step; never before another one is complete."""
+        if not any(other.state == TrialState.COMPLETE for other in study.get_trials(deepcopy=False)):
+            return False
+        best, step = study.best_trial.intermediate_values, trial.last_step
+        if step is None or step not in best:
+            return False
+        worse = operator.lt if study.direction == StudyDirection.MAXIMIZE else operator.gt
+        return worse(trial.intermediate_values[step], best[step])
+
+
+def make_objective(
+    recipe: Recipe,
+    space: Mapping[str, Any],
+    first: Sequence[Mapping[str, Any]],
+    way: str,
+    rows: Rows,
+    startup_trials: int,
+) -> Objective:
     """The objective of a search on these rows, which are preprocessed here, once."""
     columns = columns_by_kind(recipe, rows.X)
-    return Objective(recipe, space, way, columns, make_scorer(way, recipe, columns, rows), startup_trials)
+    return Objective(recipe, space, first, way, columns, make_scorer(way, recipe, space, columns, rows), startup_trials)
 
 
 def propose(
@@ -55,7 +85,8 @@ def propose(
     settings of the running ones.
 
     Its sampling is seeded from the seed and the slot, so a search that was killed and resumed proposes what one left
-    alone would have. The first trial has the baseline's settings. PipelineError: the search space is wrong.
+    alone would have. The first trial has the baseline's settings, the next ones those that are to be tried first.
+    PipelineError: the search space is wrong.
     """
     recipe, space = objective.recipe, objective.space
     study = in_memory("proposals", recipe.metric, [*known, *map(_as_running, running)])
@@ -69,15 +100,19 @@ def propose(
             multivariate=True,
             group=True,
         )
+    if 0 < slot <= len(objective.first):
+        study.enqueue_trial(dict(objective.first[slot - 1]))
     trial = study.ask()
     if slot == 0:
         settings = {key: value for key, value in recipe.settings.items() if key in space}
-    elif objective.way == "early stopping":
-        # the iterations are found, not suggested: as many as help, up to the end of their range
-        settings = suggest(trial, {key: rule for key, rule in space.items() if key != "max_iter"})
-        settings |= {"max_iter": highest(space["max_iter"]), "early_stopping": True}
     else:
-        settings = suggest(trial, space)
+        # how many trees or iterations is found, not suggested: as many as help, up to the end of their range
+        found = FOUND[objective.way] if FOUND[objective.way] in space else ""
+        settings = suggest(trial, {key: rule for key, rule in space.items() if key != found})
+        if found:
+            settings[found] = highest(space[found])
+        if objective.way == "early stopping":
+            settings["early_stopping"] = True
     trial.set_user_attr("slot", slot)
     trial.set_user_attr("settings", settings)
     return study.get_trials(deepcopy=False)[-1]
@@ -89,14 +124,16 @@ def run_trial(
     proposed: optuna.trial.FrozenTrial,
     seconds: float,
 ) -> optuna.trial.FrozenTrial | None:
-    """A proposed trial run to its end: complete, pruned (by the median of the known trials) or failed; None where the
-    time was up first. The first trial of a search always ends. PipelineError: a setting is unknown to the estimator.
+    """A proposed trial run to its end: complete, pruned or failed; None where the time was up first. A forest that
+    grows is pruned by the median of the known trials, folds by the best one. The first trial of a search always ends.
+    PipelineError: a setting is unknown to the estimator.
     """
     slot = proposed.user_attrs["slot"]
     deadline = time.monotonic() + seconds if slot else math.inf
     study = in_memory("trial", objective.recipe.metric, known)
     study.sampler = optuna.samplers.RandomSampler()
-    study.pruner = optuna.pruners.MedianPruner(n_startup_trials=objective.startup_trials)
+    grows = objective.way in ("out of bag", "grown on folds")
+    study.pruner = optuna.pruners.MedianPruner(objective.startup_trials) if grows else BestTrialPruner()
     study.enqueue_trial(proposed.params, user_attrs=proposed.user_attrs)
     trial = study.ask(proposed.distributions)
     try:
@@ -122,9 +159,9 @@ def run_trial(
 
 
 def score_trial(objective: Objective, trial: optuna.Trial, deadline: float) -> float:
-    """The score of a trial's settings, reported step by step; its settings are those found where early stopping set the
-    iterations. OutOfTimeError: the deadline (monotonic seconds) has passed. optuna.TrialPruned: the trial is worse than
-    the median of those before it.
+    """The score of a trial's settings, reported step by step; where the scorer finds how many trees or iterations help,
+    they become its settings. The first trial keeps the baseline's. OutOfTimeError: the deadline (monotonic seconds) has
+    passed. optuna.TrialPruned: the trial is worse than those before it.
     """
     settings = trial.user_attrs["settings"]
     estimator = build_estimator(objective.recipe, objective.columns, settings)
@@ -137,8 +174,9 @@ def score_trial(objective: Objective, trial: optuna.Trial, deadline: float) -> f
                 raise OutOfTimeError
             if done < 1 and trial.should_prune():
                 raise optuna.TrialPruned
-    found = estimator.get_params()
-    trial.set_user_attr("settings", {key: found[key] for key in settings})
+    if trial.user_attrs["slot"]:
+        found = estimator.get_params()
+        trial.set_user_attr("settings", {key: found[key] for key in settings})
     return value
 
 
