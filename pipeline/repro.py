@@ -88,7 +88,7 @@ def reproduce() -> int:
     from dvc.cli import main as dvc
 
     with contextlib.redirect_stdout(io.StringIO()) as printed:
-        code = dvc(["status", "--json", "--wait-for-lock"])
+        code = dvc(["--wait-for-lock", "status", "--json"])
     if code:
         return code
     stale = json.loads(printed.getvalue().splitlines()[-1])
@@ -144,7 +144,7 @@ def side_by_side(commands: Mapping[str, Sequence[str]], at_once: int) -> dict[st
 
 def start(words: Sequence[str], **output: Any) -> subprocess.Popen[bytes]:
     """Start a DVC command that ends with its stage when this process ends, however it does."""
-    command = [sys.executable, "-m", "pipeline.repro", "--dvc", *words, "--wait-for-lock"]
+    command = [sys.executable, "-m", "pipeline.repro", "--dvc", "--wait-for-lock", *words]
     environment = os.environ | {"PYTHONUNBUFFERED": "1"}
     return subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True, env=environment, **output)
 
