@@ -7,8 +7,6 @@ work beside the first, as a stage runs outside its lock. So each dataset's stage
 from __future__ import annotations
 
 import argparse
-import contextlib
-import io
 import json
 import os
 import re
@@ -85,13 +83,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 def reproduce() -> int:
     """Run the stages that are out of date; an exit code of DVC. Where a dataset fails, the others end all the same."""
     import joblib
-    from dvc.cli import main as dvc
 
-    with contextlib.redirect_stdout(io.StringIO()) as printed:
-        code = dvc(["--wait-for-lock", "status", "--json"])
-    if code:
-        return code
-    stale = json.loads(printed.getvalue().splitlines()[-1])
+    status = [sys.executable, "-m", "dvc", "--wait-for-lock", "status", "--json"]
+    answer = subprocess.run(status, stdout=subprocess.PIPE, check=False)
+    if answer.returncode:
+        return answer.returncode
+    stale = json.loads(answer.stdout)
     if not stale:
         print("Data and pipelines are up to date.", flush=True)
         return 0
