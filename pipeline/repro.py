@@ -40,7 +40,7 @@ class Running:
     name: str
     process: subprocess.Popen[bytes]
     rest: bytes = b""
-    bar_shown: float = field(default_factory=time.monotonic)
+    bar_shown: float = 0.0
     last: deque[bytes] = field(default_factory=lambda: deque(maxlen=2))
 
     def show(self, output: bytes, width: int) -> None:
