@@ -88,7 +88,7 @@ def reproduce() -> int:
     answer = subprocess.run(status, stdout=subprocess.PIPE, check=False)
     if answer.returncode:
         return answer.returncode
-    stale = json.loads(answer.stdout)
+    stale = json.loads(answer.stdout.splitlines()[-1])
     if not stale:
         print("Data and pipelines are up to date.", flush=True)
         return 0
@@ -108,7 +108,7 @@ def reproduce() -> int:
     try:
         return process.wait()
     finally:
-        end(process)
+        end([process])
 
 
 def side_by_side(commands: Mapping[str, Sequence[str]], at_once: int) -> dict[str, int]:
@@ -129,10 +129,10 @@ def side_by_side(commands: Mapping[str, Sequence[str]], at_once: int) -> dict[st
                     if not output:
                         selector.unregister(key.fileobj)
                         codes[running.name] = running.process.wait()
+                        end([running.process])
                         failed += [running] if codes[running.name] else []
         finally:
-            for key in selector.get_map().values():
-                end(key.data.process)
+            end([key.data.process for key in selector.get_map().values()])
     # what went wrong may have scrolled by
     for running in failed:
         sys.stderr.buffer.writelines(running.last)
@@ -146,11 +146,13 @@ def start(words: Sequence[str], **output: Any) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True, env=environment, **output)
 
 
-def end(process: subprocess.Popen[bytes]) -> None:
+def end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
     """End what `start` started, where it still runs."""
-    assert process.stdin
-    process.stdin.close()
-    process.wait()
+    for process in processes:
+        assert process.stdin
+        process.stdin.close()
+    for process in processes:
+        process.wait()
 
 
 def dvc_of_caller(words: list[str]) -> int:
