@@ -24,7 +24,7 @@ echo "$1 of $2"; echo $$ > $2.pid; touch $2.$1.started
 for other in $MEET; do
     tries=0
     while [ ! -e $other.$1.started ]; do
-        tries=$((tries + 1)); [ $tries -lt 200 ] || { echo "no $other beside $2"; exit 1; }; sleep 0.1
+        tries=$((tries + 1)); [ $tries -lt 500 ] || { echo "no $other beside $2"; exit 1; }; sleep 0.1
     done
 done
 [ "$FAIL" != "$1 of $2" ] || { echo "error: $2 is broken"; exit 2; }
@@ -68,12 +68,12 @@ def begin(folder: Path, *words: str, **environment: str) -> subprocess.Popen[str
 
 def call(folder: Path, *words: str, **environment: str) -> tuple[int, str, str]:
     process = begin(folder, *words, **environment)
-    printed, errors = process.communicate(timeout=120)
+    printed, errors = process.communicate(timeout=180)
     return process.returncode, printed, errors
 
 
 def until(true: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not true() and time.monotonic() < deadline:
         time.sleep(0.05)
     return true()
