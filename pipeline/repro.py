@@ -29,6 +29,8 @@ from pipeline.settings import load_config
 LOCK = Path("dvc.lock")
 # What comes after the stages of all datasets.
 LAST = ("compare", "validate")
+# Of a dataset's stages. The test for drift keeps one core busy, the search at the end all: the last dataset idles none.
+FIRST = ("generate", "drift")
 # A progress bar of a stage, which has no terminal of its own, is a line every so many seconds.
 BAR_SECONDS = 10.0
 
@@ -96,8 +98,9 @@ def reproduce() -> int:
     # a stage that somebody has put before those of the datasets is left to DVC, which knows what comes after what
     if len(datasets) > 1 and all("@" in stage or stage in LAST for stage in stale):
         locked = entries()[1] if LOCK.exists() else {}
-        # -s: in the order of dvc.yaml, so that tuning finds the baseline that training has logged
-        commands = {name: ["repro", "-s", "--glob", f"*@{name}"] for name in datasets}
+        # -s: in this order, and then that of dvc.yaml, where tuning finds the baseline that training has logged
+        targets = {name: [f"{stage}@{name}" for stage in (*FIRST, "*")] for name in datasets}
+        commands = {name: ["repro", "-s", "--glob", *targets[name]] for name in datasets}
         failed = {name: code for name, code in side_by_side(commands, joblib.cpu_count()).items() if code}
         order_lock([*locked, *(stage for stage in stale if stage not in locked)])
         if failed:

@@ -42,7 +42,8 @@ def stages(*datasets: str, **more: Any) -> str:
         return {"foreach": list(datasets), "do": do}
 
     compare = {"cmd": "cat *.train > all", "deps": [f"{name}.train" for name in datasets], "outs": ["all"]}
-    every = {"generate": each("generate"), "train": each("train", "${item}.generate"), "compare": compare}
+    below = {name: each(name, "${item}.generate") for name in ("train", "drift")}
+    every = {"generate": each("generate"), **below, "compare": compare}
     return yaml.safe_dump({"stages": {**more, **every}}, sort_keys=False)
 
 
@@ -116,7 +117,7 @@ def test_each_line_bears_its_dataset(tmp_path: Path) -> None:
     assert [line for line in lines if " of " in line and " | " not in line] == []
     for name in ("a", "long"):
         said = [line[7:] for line in lines if line.startswith(f"{name:<4} | ")]
-        order = [said.index(f"{stage} of {name}") for stage in ("generate", "train")]
+        order = [said.index(f"{stage} of {name}") for stage in ("generate", "drift", "train")]
         assert order == sorted(order)
         assert f"Running stage 'train@{name}':" in said
 
