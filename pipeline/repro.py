@@ -1,31 +1,196 @@
-"""What `make pipeline` does: DVC's stages, one pipeline at a time in a folder, and the verdict at the end."""
+"""What `make pipeline` does: DVC's stages, those of different datasets side by side, and the verdict at the end.
+
+DVC runs one stage after the other, and so leaves cores idle where a stage keeps one busy. It lets a second `dvc repro`
+work beside the first, as a stage runs outside its lock. So each dataset's stages are a `dvc repro` of their own.
+"""
 
 from __future__ import annotations
 
+import argparse
+import json
+import os
+import re
+import selectors
+import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from pipeline.console import reports_errors
-from pipeline.files import hold
+from pipeline.console import exit_code, reports_errors
+from pipeline.files import hold, write_text
+from pipeline.settings import load_config
+
+LOCK = Path("dvc.lock")
+# What comes after the stages of all datasets.
+LAST = ("compare", "validate")
+# Of a dataset's stages. The test for drift keeps one core busy, the search at the end all: the last dataset idles none.
+FIRST = ("generate", "drift")
+# A progress bar of a stage, which has no terminal of its own, is a line every so many seconds.
+BAR_SECONDS = 10.0
+
+
+@dataclass
+class Running:
+    """A process, and what of its output is not shown yet."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    rest: bytes = b""
+    bar_shown: float = 0.0
+    last: deque[bytes] = field(default_factory=lambda: deque(maxlen=2))
+
+    def show(self, output: bytes, width: int) -> None:
+        """Print each line of output behind the name; of a bar that is written over itself, what it showed last."""
+        *lines, self.rest = (self.rest + output).split(b"\n")
+        if b"\r" in self.rest and time.monotonic() > self.bar_shown + BAR_SECONDS:
+            self.bar_shown = time.monotonic()
+            lines, self.rest = [*lines, self.rest], b""
+        for line in lines:
+            if text := line.rstrip().rpartition(b"\r")[2]:
+                self.last.append(f"{self.name:<{width}} | ".encode() + text + b"\n")
+                # as bytes: a terminal that cannot show a character of a bar does not end the pipeline
+                sys.stdout.buffer.write(self.last[-1])
+        sys.stdout.flush()
 
 
 @reports_errors
 def main(argv: Sequence[str] | None = None) -> int:
-    """`dvc repro`, one at a time in a folder; --wait-for-lock alone lets a second one in while a stage runs.
+    """One pipeline at a time in a folder; --wait-for-lock alone lets a second one in while a stage runs.
 
     DVC skips gates whose figures are as they were. They are judged all the same, for the verdict at the end.
     """
-    from dvc.cli import main as dvc
-
+    parser = argparse.ArgumentParser(description="Run every stage that is out of date, and show the verdict.")
+    parser.add_argument("--dvc", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    if words := parser.parse_args(argv).dvc:
+        return dvc_of_caller(words)
+    load_config()
     verdict = Path("metrics/validation.json")
     before = verdict.stat().st_mtime_ns if verdict.exists() else 0
-    with hold(Path("mlruns/.pipeline"), "another pipeline is running in this folder"):
-        code = dvc(["repro"])
-        skipped = code == 0 and verdict.exists() and verdict.stat().st_mtime_ns == before
-        return subprocess.call([sys.executable, "validate.py"]) if skipped else code
+    try:
+        with hold(Path("mlruns/.pipeline"), "another pipeline is running in this folder"):
+            code = reproduce()
+            skipped = code == 0 and verdict.exists() and verdict.stat().st_mtime_ns == before
+            return subprocess.call([sys.executable, "validate.py"]) if skipped else code
+    except KeyboardInterrupt:
+        print("interrupted; `make pipeline` goes on with the stage that was cut off", file=sys.stderr)
+        return 130
+
+
+def reproduce() -> int:
+    """Run the stages that are out of date; an exit code of DVC. Where a dataset fails, the others end all the same."""
+    import joblib
+
+    status = [sys.executable, "-m", "dvc", "--wait-for-lock", "status", "--json"]
+    answer = subprocess.run(status, stdout=subprocess.PIPE, check=False)
+    if answer.returncode:
+        return answer.returncode
+    stale = json.loads(answer.stdout.splitlines()[-1])
+    if not stale:
+        print("Data and pipelines are up to date.", flush=True)
+        return 0
+    datasets = list(dict.fromkeys(stage.partition("@")[2] for stage in stale if "@" in stage))
+    # a stage that somebody has put before those of the datasets is left to DVC, which knows what comes after what
+    if len(datasets) > 1 and all("@" in stage or stage in LAST for stage in stale):
+        locked = entries()[1] if LOCK.exists() else {}
+        # -s: in this order, and then that of dvc.yaml, where tuning finds the baseline that training has logged
+        targets = {name: [f"{stage}@{name}" for stage in (*FIRST, "*")] for name in datasets}
+        commands = {name: ["repro", "-s", "--glob", *targets[name]] for name in datasets}
+        failed = {name: code for name, code in side_by_side(commands, joblib.cpu_count()).items() if code}
+        order_lock([*locked, *(stage for stage in stale if stage not in locked)])
+        if failed:
+            words = f"{', '.join(failed)} failed; the other datasets are done, report and gates are as they were"
+            print(f"error: {words}", file=sys.stderr)
+            return next(iter(failed.values()))
+    process = start(["repro"])
+    try:
+        return process.wait()
+    finally:
+        end([process])
+
+
+def side_by_side(commands: Mapping[str, Sequence[str]], at_once: int) -> dict[str, int]:
+    """Run DVC commands by name, so many at once; their exit codes by name."""
+    waiting, codes, width = list(commands), {}, max(map(len, commands))
+    failed: list[Running] = []
+    with selectors.DefaultSelector() as selector:
+        try:
+            while waiting or selector.get_map():
+                while waiting and len(selector.get_map()) < at_once:
+                    process = start(commands[waiting[0]], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+                    assert process.stdout
+                    selector.register(process.stdout, selectors.EVENT_READ, Running(waiting.pop(0), process))
+                for key, _ in selector.select():
+                    running: Running = key.data
+                    output = os.read(key.fd, 2**16)
+                    running.show(output or b"\n", width)
+                    if not output:
+                        selector.unregister(key.fileobj)
+                        codes[running.name] = running.process.wait()
+                        end([running.process])
+                        failed += [running] if codes[running.name] else []
+        finally:
+            end([key.data.process for key in selector.get_map().values()])
+    # what went wrong may have scrolled by
+    for running in failed:
+        sys.stderr.buffer.writelines(running.last)
+    return {name: codes[name] for name in commands}
+
+
+def start(words: Sequence[str], **output: Any) -> subprocess.Popen[bytes]:
+    """Start a DVC command that ends with its stage when this process ends, however it does."""
+    command = [sys.executable, "-m", "pipeline.repro", "--dvc", "--wait-for-lock", *words]
+    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+    return subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True, env=environment, **output)
+
+
+def end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+    """End what `start` started, where it still runs."""
+    for process in processes:
+        assert process.stdin
+        process.stdin.close()
+    for process in processes:
+        process.wait()
+
+
+def dvc_of_caller(words: list[str]) -> int:
+    """A DVC command in a session of its own. When the caller closes its input, or has been killed, the stage is ended
+    like by a terminal that closes; DVC itself sees its stage fail, and stops without a half written dvc.lock.
+    """
+    from dvc.cli import main as dvc
+
+    def watch() -> None:
+        os.read(0, 1)
+        for _ in range(100):
+            os.killpg(0, signal.SIGHUP)
+            time.sleep(0.1)
+        os.killpg(0, signal.SIGKILL)
+
+    # a handler of Python's is not handed on to the stage, as a signal that is ignored would be
+    signal.signal(signal.SIGHUP, lambda *_: None)
+    threading.Thread(target=watch, daemon=True).start()
+    return int(dvc(words))
+
+
+def entries() -> tuple[str, dict[str, str]]:
+    """The head of dvc.lock, and its entries by stage."""
+    head, *blocks = re.split(r"^(?=  [^\s-])", LOCK.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return head, {block.strip().partition(":")[0]: block for block in blocks}
+
+
+def order_lock(order: Sequence[str]) -> None:
+    """Put the entries of dvc.lock in this order, in which `dvc repro` would have written them."""
+    if LOCK.exists():
+        head, blocks = entries()
+        ordered = sorted(blocks, key=lambda name: order.index(name) if name in order else len(order))
+        if [*blocks] != ordered:
+            write_text(LOCK, head + "".join(blocks[name] for name in ordered))
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(exit_code(main))

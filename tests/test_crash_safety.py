@@ -385,6 +385,7 @@ def test_a_second_pipeline_waits_for_the_first(tmp_path: Path) -> None:
     assert "\n\t@python -m pipeline.repro\n" in (ROOT / "Makefile").read_text()
     stage = "touch started; while [ ! -e go ]; do sleep 0.1; done; echo run >> runs; touch done"
     (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"a": {"cmd": stage, "outs": ["done"]}}}))
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(PARAMS))
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "DVC_NO_ANALYTICS": "1"}
     subprocess.run([sys.executable, "-m", "dvc", "init", "--no-scm", "-q"], cwd=tmp_path, env=environment, check=True)
 
