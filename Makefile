@@ -5,7 +5,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := 1
 # the extras that the pipeline needs; what was installed beside them stays
-EXTRAS := --extra data --extra drift --extra dvc
+EXTRAS := --extra drift --extra dvc --extra formats
 SYNC := $(BIN)/uv sync --quiet --frozen --inexact --compile-bytecode $(EXTRAS)
 EXPORT := uv export --quiet --frozen --no-hashes --no-annotate $(EXTRAS)
 
@@ -16,7 +16,7 @@ help: ## List the targets
 $(BIN)/.installed: uv.lock
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; try: make PYTHON=python3.12 pipeline")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check uv==0.13.9
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.txt uv
 	$(SYNC)
 	@touch $@
 
