@@ -4,24 +4,28 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := 1
-export PYTHONDONTWRITEBYTECODE := 1
+# the extras that the pipeline needs; what was installed beside them stays
+EXTRAS := --extra drift --extra dvc --extra formats
+SYNC := $(BIN)/uv sync --quiet --frozen --inexact --compile-bytecode $(EXTRAS)
+EXPORT := uv export --quiet --frozen --no-hashes --no-annotate $(EXTRAS)
 
 .PHONY: help
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
-$(BIN)/.installed: requirements.txt constraints.txt
+$(BIN)/.installed: uv.lock
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; try: make PYTHON=python3.12 pipeline")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.txt uv
+	$(SYNC)
 	@touch $@
 
-$(BIN)/.installed-scale: $(BIN)/.installed requirements-scale.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-scale.txt
+$(BIN)/.installed-scale: $(BIN)/.installed
+	$(SYNC) --extra scale
 	@touch $@
 
-$(BIN)/.installed-dev: $(BIN)/.installed requirements-scale.txt requirements-dev.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+$(BIN)/.installed-dev: $(BIN)/.installed
+	$(SYNC) --extra scale --group dev
 	@touch $@
 
 .PHONY: pipeline
@@ -45,11 +49,14 @@ lint: $(BIN)/.installed-dev ## Check style, types and the workflow
 	ruff format --check .
 	mypy
 	actionlint
+	uv lock --quiet --check --offline
+	$(EXPORT) | diff requirements.txt - || { echo "requirements.txt differs from uv.lock: run make docs"; exit 1; }
 	zizmor --offline --quiet --persona auditor .github
 
 .PHONY: docs
-docs: $(BIN)/.installed-dev ## Write the generated parts of the pages again, and the schema of params.yaml
+docs: $(BIN)/.installed-dev ## Write the generated parts of the pages again, the schema of params.yaml and requirements.txt
 	python -m pipeline.settings > params.schema.json
+	$(EXPORT) > requirements.txt
 	cog -r -I . *.md docs/*.md .github/*.md
 
 .PHONY: ui

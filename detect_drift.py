@@ -48,9 +48,12 @@ def detect(dataset: Dataset, config: Config, asked: Asked) -> bool:
     from pipeline.drift.column import NAMED
     from pipeline.drift.history import remember, remembered
     from pipeline.drift.model import judged_model
-    from pipeline.drift.pages import write_pages
     from pipeline.drift.results import points_of, results_of
     from pipeline.ingest.contract import changes_against
+
+    if asked.pages:
+        # here, so that nobody waits for the verdict to learn that Evidently is not installed
+        from pipeline.drift.pages import write_pages
 
     table, reference, windows = load_sides(dataset, config, asked)
     rows = sum(map(len, windows.values()))

@@ -25,18 +25,16 @@ LIBRARIES = ("scikit-learn", "numpy", "scipy", "pandas", "joblib", "optuna")
 
 @contextlib.contextmanager
 def connect(address: str | None) -> Iterator[Client | None]:
-    """A client of the scheduler at an address (tcp://host:8786); None without one. PipelineError: Dask is not
-    installed, the scheduler does not answer or is lost on the way, it has no workers, or one of them has other code or
-    versions than this process.
+    """A client of the scheduler at an address (tcp://host:8786); None without one. PipelineError: the scheduler
+    does not answer or is lost on the way, it has no workers, or one of them has other code or versions than this
+    process.
     """
     if address is None:
         yield None
         return
-    try:
-        from distributed import Client
-        from distributed.comm import CommClosedError
-    except ImportError:
-        raise PipelineError("--scheduler: Dask is not installed; install it with `make scale`") from None
+    from distributed import Client
+    from distributed.comm import CommClosedError
+
     # what happens to the cluster is told below, in a line
     for name in ("distributed", "distributed.client", "tornado.application"):
         logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -21,6 +21,15 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 # imports, which make hundreds of thousands that stay; memory grows by a few per cent.
 OBJECTS_MADE = 50_000
 NO_PLACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EPIPE)
+# Packages that not every installation has (the extras of pyproject.toml), by the name of their module.
+EXTRAS = {
+    "dask": "Dask",
+    "distributed": "Dask",
+    "duckdb": "DuckDB",
+    "dvc": "DVC",
+    "evidently": "Evidently",
+    "python_calamine": "python-calamine",
+}
 # Called when work begins and after each fit: what was done, how many fits are done, and how many there are.
 Progress = Callable[[str, int, int], None]
 
@@ -45,8 +54,8 @@ def nearest(name: Any, known: Collection[str]) -> str:
 
 
 def reports_errors(main: Callable[[Sequence[str] | None], int]) -> Callable[..., int]:
-    """A script's main whose known mistakes are told in one line of stderr, with exit code 2; a bug keeps its
-    traceback.
+    """A script's main whose known mistakes, and extras that are not installed, are told in one line of stderr, with
+    exit code 2; a bug keeps its traceback.
     """
 
     @functools.wraps(main)
@@ -54,8 +63,15 @@ def reports_errors(main: Callable[[Sequence[str] | None], int]) -> Callable[...,
         try:
             return main(argv)
         except PipelineError as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 2
+            words = str(error)
+        except ModuleNotFoundError as error:
+            if error.name not in EXTRAS:
+                raise
+            name = EXTRAS[error.name]
+            command = "make scale" if name == "Dask" else "pip install -r requirements.txt"
+            words = f"{name} is not installed; install it with `{command}`"
+        print(f"error: {words}", file=sys.stderr)
+        return 2
 
     return told
 

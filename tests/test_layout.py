@@ -9,6 +9,8 @@ import pytest
 import yaml
 from conftest import ROOT
 
+from pipeline.console import EXTRAS
+
 SCRIPTS = sorted(path.stem for path in ROOT.glob("*.py"))
 FILES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
@@ -70,6 +72,12 @@ def assert_no_circle(needs: dict[str, set[str]]) -> None:
         ready = {module for module in needs if module not in ordered and needs[module] <= ordered}
         assert ready, f"a circle among {needs.keys() - ordered}"
         ordered |= ready
+
+
+def test_extras_are_imported_where_they_are_an_option() -> None:
+    users = {module for module, path in FILES.items() if {name.split(".")[0] for name in imported(path)} & set(EXTRAS)}
+    drift = {"pipeline.drift.charts", "pipeline.drift.pages"}
+    assert users == {"pipeline.cluster", "pipeline.repro", "pipeline.tables.formats", *drift}
 
 
 def test_only_the_store_and_what_it_serves_import_mlflow() -> None:

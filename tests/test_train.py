@@ -276,4 +276,4 @@ def test_a_scheduler_without_dask_is_told_in_a_line(
 ) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
     assert train.main(["--scheduler", "tcp://127.0.0.1:8786"]) == 2
-    assert capsys.readouterr().err == "error: --scheduler: Dask is not installed; install it with `make scale`\n"
+    assert capsys.readouterr().err == "error: Dask is not installed; install it with `make scale`\n"

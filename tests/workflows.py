@@ -31,7 +31,8 @@ def make_repository(folder: Path) -> Path:
     ignored = shutil.ignore_patterns("__pycache__", "tmp", "cache")
     for name in ("pipeline", ".dvc", ".github"):
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
-    for path in [*ROOT.glob("*.py"), *ROOT.glob("*.txt"), ROOT / "dvc.yaml", ROOT / ".gitignore"]:
+    others = ("dvc.yaml", ".gitignore", "pyproject.toml", "requirements.txt", "uv.lock")
+    for path in [*ROOT.glob("*.py"), *(ROOT / name for name in others)]:
         shutil.copy(path, folder)
     make_houses().to_csv(folder / "x.csv", index=False)
     make_customers().to_csv(folder / "y.csv", index=False)

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import evidently
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader
 
@@ -35,8 +36,6 @@ def write_pages(
 
     `sides`: reference and current. `found`: what the metrics file holds. `history`: points in time, see points_of.
     """
-    import evidently
-
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,

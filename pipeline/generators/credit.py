@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from scipy.stats import mannwhitneyu
 
 # Credit: heavy-tailed legitimate rows, frauds around a shifted centre. A few frauds are of a second kind, which shifts
 # less, and V4 the other way: trees can learn it, a linear model cannot.
@@ -22,6 +21,8 @@ def make_credit(seed: int, rows: int = CREDIT_ROWS) -> tuple[pd.DataFrame, float
     ceiling is the ROC-AUC of the true likelihood ratio, which no other score can beat (Neyman & Pearson 1933), on
     CEILING_ROWS rows of each class drawn from the same distributions.
     """
+    from scipy.stats import mannwhitneyu
+
     rng, n = np.random.default_rng(seed), rows
     frauds = round(n * FRAUDS / CREDIT_ROWS)
     second = round(frauds * SECOND_KIND / FRAUDS)
