@@ -25,6 +25,10 @@ class Predictions:
     predicted: np.ndarray
     score: np.ndarray | None = None
 
+    def of(self, rows: np.ndarray | slice) -> Predictions:
+        """Those of some rows, by position or mask."""
+        return Predictions(self.actual[rows], self.predicted[rows], None if self.score is None else self.score[rows])
+
 
 @dataclass(frozen=True)
 class Metric:

@@ -18,6 +18,7 @@ import tune_hyperparameters as tune
 import validate
 from pipeline.console import PipelineError
 from pipeline.drift import pages
+from pipeline.search import scorers
 from pipeline.search.scorers import trees_of
 from pipeline.search.space import highest
 from pipeline.settings import load_config
@@ -244,11 +245,18 @@ def test_searched_rows_fill_the_folds(project: Path, rows: int, folds: int, take
         load_config()
 
 
-def test_a_metric_that_no_fold_defines_is_told_with_the_settings(
-    project: Path, capsys: pytest.CaptureFixture[str]
+def test_a_metric_that_no_fold_defines_is_that_of_all_of_them(project: Path) -> None:
+    # R² of one row a fold
+    write((("folds",), 50), (("tuning", "search_rows"), 50), (("tuning", "trials"), 2))
+    assert tune.main(["--dataset", "houses"]) == 0
+    assert json.loads(Path("metrics/tune/houses.json").read_text())["models"]["linear"]["best_value"] > 0
+
+
+def test_a_score_that_is_no_number_is_told_with_the_settings(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # R² of one row
-    write((("folds",), 50), (("tuning", "search_rows"), 50), (("tuning", "trials"), 1))
+    monkeypatch.setattr(scorers, "pooled_value", lambda *facts: float("nan"))
+    write((("tuning", "trials"), 1))
     assert tune.main(["--dataset", "houses"]) == 2
     error = capsys.readouterr().err
     assert "r2 is nan on the validated rows; fewer `folds` or more `tuning.search_rows` in params.yaml" in error

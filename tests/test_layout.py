@@ -77,7 +77,13 @@ def assert_no_circle(needs: dict[str, set[str]]) -> None:
 def test_extras_are_imported_where_they_are_an_option() -> None:
     users = {module for module, path in FILES.items() if {name.split(".")[0] for name in imported(path)} & set(EXTRAS)}
     drift = {"pipeline.drift.charts", "pipeline.drift.pages"}
-    assert users == {"pipeline.cluster", "pipeline.repro", "pipeline.tables.formats", *drift}
+    assert users == {
+        "pipeline.cluster",
+        "pipeline.repro",
+        "pipeline.search.cluster_worker",
+        "pipeline.tables.formats",
+        *drift,
+    }
 
 
 def test_only_the_store_and_what_it_serves_import_mlflow() -> None:

@@ -20,7 +20,6 @@ from pipeline.drift.rows import units_of
 from pipeline.drift.score import SCORE_ROWS, Score, score_on_current
 from pipeline.drift.together import FEWEST_ROWS, Joint, compare_together, who_moved
 from pipeline.drift.verdict import model_words, recommend, verdict_words
-from pipeline.metrics import Predictions
 from pipeline.settings import Dataset, Drift
 
 # Rows of the training table that a score is expected from.
@@ -179,8 +178,7 @@ def expected_on_current(
     judged = model.predictions
     if len(of_rows) > EXPECTED_ROWS:
         chosen = np.random.default_rng(seed).permutation(len(of_rows))[:EXPECTED_ROWS]
-        of_rows, score = of_rows[chosen], judged.score
-        judged = Predictions(judged.actual[chosen], judged.predicted[chosen], None if score is None else score[chosen])
+        of_rows, judged = of_rows[chosen], judged.of(chosen)
     found = expected_score(model.metric, judged, of_rows, predictions, outside, seed)
     if not np.isfinite([found.value, *found.interval]).all():
         raise PipelineError(found.reason)

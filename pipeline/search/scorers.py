@@ -38,7 +38,7 @@ FOREST_PARTS = 4
 # trials can be compared, and the last is twice the one before, which tells what further trees would bring.
 OUT_OF_BAG_STEPS, FOLDS_STEPS = (8, 16, 32), (20, 40, 80)
 # A forest has as many trees as it takes: more would raise its score by less than this share of it.
-TREE_TOLERANCE = 0.001
+TREE_TOLERANCE = 0.002
 # Boosting iterations without a better validation loss after which the fit of a fold stops.
 PATIENCE = 20
 
