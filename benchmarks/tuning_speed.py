@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -101,24 +100,6 @@ def baselines(config: Config, folder: Path, copy: Path) -> dict[str, Any]:
     }
 
 
-def cold_pipeline(folder: Path, plain: float) -> dict[str, float]:
-    """Seconds of the first `make pipeline` in a copy of the project, installing included, and of the stages alone; the
-    cores that these kept busy.
-    """
-    # as in a new shell: the copy makes an environment of its own
-    own = str(Path(sys.prefix) / "bin")
-    path = os.pathsep.join(part for part in os.environ["PATH"].split(os.pathsep) if part != own)
-    environment = {key: value for key, value in os.environ.items() if key != "VIRTUAL_ENV"} | {"PATH": path}
-    options: dict[str, Any] = {"cwd": folder, "env": environment, "stdout": subprocess.DEVNULL, "check": True}
-    installed = seconds_of(lambda: subprocess.run(["make", ".venv/bin/.installed"], **options))
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    stages = seconds_of(lambda: subprocess.run(["make", "pipeline"], **options))
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    busy = (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) / stages
-    seconds = installed + stages
-    return {"seconds": seconds, "installing": installed, "cores_busy": busy, "ratio": plain / seconds}
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     config = load_config()
     parser = argparse.ArgumentParser(description="Time training, tuning and the pipeline beside the plain way.")
@@ -149,8 +130,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         whole = plain + found["baselines"]["plain_seconds"]
         found["repro"] = {"plain_seconds": round(whole, 1), "seconds": round(repro, 1), "ratio": whole / repro}
         print(f"the whole dvc repro: {found['repro']['ratio']:.1f} times faster than plain training and tuning")
-        found["pipeline"] = cold_pipeline(fresh_copy(folder / "pipeline"), whole)
-        print(f"make pipeline with installing: {found['pipeline']['ratio']:.1f} times faster")
     write_json(OUTPUT, json.loads(json.dumps(found), parse_float=lambda text: round(float(text), 4)))
     print(f"wrote {OUTPUT}")
     return 0

@@ -45,8 +45,8 @@ def cold_run() -> str:
     """How long the pipeline takes."""
     found = _read("benchmarks/results/tuning_speed.json")
     return (
-        f"The first run takes about {found['pipeline']['seconds'] / 60:.0f} minutes on {found['cores']} cores with "
-        "installing, most of it tuning; a second run finds nothing to do but to judge the gates."
+        f"A cold run takes about {found['repro']['seconds'] / 60:.0f} minutes on {found['cores']} cores, most of it "
+        "tuning; a second run finds nothing to do but to judge the gates."
     )
 
 
@@ -119,11 +119,7 @@ def lag_table() -> str:
     """What a lag costs a search."""
     found = _read("benchmarks/results/lag.json")
     rows = [
-        [
-            lag,
-            f"{facts['share']:.3f}",
-            "" if lag == "1" else f"{facts['loss']:+.3f} {_interval(facts['loss_interval'])}",
-        ]
+        [lag, f"{facts['share']:.3f}", f"{facts['loss']:+.3f} {_interval(facts['loss_interval'], '+.3f')}"]
         for lag, facts in found["lags"].items()
     ]
     return _table(["lag", "share of the way to the best", "less than one after the other"], rows)
@@ -150,11 +146,6 @@ def speed_table() -> str:
         whole = found["repro"]
         times = [f"{whole['plain_seconds']:.0f} s", f"{whole['seconds']:.0f} s", f"{whole['ratio']:.1f}"]
         rows.append(["the whole `dvc repro`", *times])
-        cold = found["pipeline"]
-        parts = (
-            f"{cold['seconds']:.0f} s: {cold['installing']:.0f} installing, then {cold['cores_busy']:.1f} cores busy"
-        )
-        rows.append(["the first `make pipeline`", f"{whole['plain_seconds']:.0f} s", parts, f"{cold['ratio']:.1f}"])
     return _table(["work", "plain", "ours: all, of it imports, fits and predictions, rest", "times faster"], rows)
 
 
