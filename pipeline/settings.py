@@ -375,6 +375,7 @@ class Config(_Section):
             _known(name, self.models, "search_spaces", name)
             _check_space(space, "search_spaces", name)
         for name, first in self.first_trials.items():
+            _known(name, self.models, "first_trials", name)
             for kind in KINDS_OF_TASK:
                 for place, settings in enumerate(getattr(first, kind)):
                     _check_first(settings, space_of(self.search_spaces.get(name, {}), kind), name, kind, place)

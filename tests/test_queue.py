@@ -357,6 +357,8 @@ def test_kills_of_workers_and_of_searches_at_any_moment_change_nothing(project: 
         assert code in (0, 130, -signal.SIGKILL), killed.printed()
         # no worker outlives its parent
         _, alive = psutil.wait_procs(workers, timeout=60)
+        for worker in alive:
+            worker.kill()
         assert not alive
         parents += code != 0
         told += "a worker process died; its trials run again" in killed.printed()

@@ -83,8 +83,8 @@ def run_trials(
     done = {slot_of(trial): trial for trial in kept.get_trials(deepcopy=False)}
     if done:
         print(f"{label}: going on after {len(done)} finished trials", flush=True)
-    missing = [slot for slot in range(n_trials) if slot not in done]
-    workers = min(workers, lag, len(missing))
+    before = sum(slot < n_trials for slot in done)
+    workers = min(workers, lag)
     proposed: dict[int, optuna.trial.FrozenTrial] = {}
     running: dict[Future[Any], int] = {}
     # the first trial tells whether more processes pay
@@ -130,9 +130,10 @@ def run_trials(
             bar.update()
             bar.set_postfix_str(progress(kept.direction, list(done.values())))
 
-    with tqdm(total=n_trials, initial=n_trials - len(missing), desc=label, unit="trial", file=sys.stdout) as bar:
+    with tqdm(total=n_trials, initial=before, desc=label, unit="trial", file=sys.stdout) as bar:
         try:
-            for number, slot in enumerate(missing):
+            # one by one: with a timeout there may be any number of them
+            for number, slot in enumerate(slot for slot in range(n_trials) if slot not in done):
                 if cluster is not None:
                     at_once = sum(cluster.nthreads().values())
                 while running and (
@@ -145,7 +146,8 @@ def run_trials(
                 start(slot)
                 if cluster is None and number == 0:
                     collect()
-                    left = min((time.monotonic() - started) * (len(missing) - 1), deadline - time.monotonic())
+                    trials = n_trials - before - 1
+                    left = min((time.monotonic() - started) * trials, deadline - time.monotonic())
                     if workers > 1 and left > SECONDS_TO_START:
                         (executor, run), at_once = start_executor(workers, cluster, objective), workers
             while running:

@@ -122,9 +122,9 @@ def score_forest(recipe: Recipe, rule: Any, folds: Sequence[Fold], estimator: An
         means = (votes[some].T / voters[some]).T
         return pooled_value(recipe, actual[some], outcome(recipe.task, labels, means), fold[some])
 
-    most = trees_of(estimator) / (len(folds) if out_of_bag else 1)
+    most = max(1, round(trees_of(estimator) / (len(folds) if out_of_bag else 1)))
     steps = [max(1, step // len(folds)) for step in (OUT_OF_BAG_STEPS if out_of_bag else FOLDS_STEPS)]
-    steps = [step for step in steps if step < most] + [max(1, round(most))] * (most <= steps[-1])
+    steps = [step for step in steps if step < most] + [most] * (most <= steps[-1])
     with ThreadPoolExecutor(cpu_count()) as threads, warnings.catch_warnings():
         # class weights of a forest that grows: right here, where every fit has the same rows
         warnings.simplefilter("ignore", UserWarning)
@@ -216,7 +216,7 @@ def pooled_value(recipe: Recipe, actual: np.ndarray, found: np.ndarray, fold: np
     if recipe.task != "binary":
         return metric_value(recipe.metric, Predictions(actual, found))
     if recipe.threshold == "tuned":
-        parts = np.arange(len(actual)) % 2 if fold[0] == fold[-1] else fold
+        parts = np.arange(len(actual)) % 2 if (fold == fold[0]).all() else fold
         labels = labels_by_other_folds(actual, found, parts)
     else:
         labels = (found >= float(recipe.threshold)).astype(int)
