@@ -35,7 +35,7 @@ def test_the_projects_own_settings_gain_lines_and_change_no_byte(tmp_path: Path)
     block = "".join(line + "\n" for line in LINES)
     place = after.index(block)
     assert after[:place] + after[place + len(block) :] == before
-    assert after[:place].endswith("    tune: random_forest\n")
+    assert after[:place].endswith("    trials: 100\n")
     assert after[place + len(block) :].startswith("\n# A model is one entry")
     write_text(tmp_path / "params.yaml", after)
     assert load_config(tmp_path / "params.yaml").datasets["ames"].target == "SalePrice"
