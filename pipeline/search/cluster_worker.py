@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from distributed import Client, Worker, WorkerPlugin, get_worker
 
+from pipeline.cluster import TIMEOUT
 from pipeline.search.trials import Objective, run_trial
 
 NAME = "tabular-objective-{}"
@@ -33,8 +35,15 @@ def begin(client: Client, objective: Objective) -> Callable[..., Any]:
 
 def end(client: Client) -> None:
     """Let the workers forget what `begin` has handed them."""
-    with contextlib.suppress(OSError, TimeoutError):
-        client.unregister_worker_plugin(NAME.format(client.id))
+
+    def forget() -> None:
+        with contextlib.suppress(Exception):
+            client.unregister_worker_plugin(NAME.format(client.id))
+
+    # beside this thread: a call to a scheduler that has just been lost may never come back
+    forgetting = threading.Thread(target=forget, daemon=True)
+    forgetting.start()
+    forgetting.join(TIMEOUT)
 
 
 def run_trial_there(name: str, *facts: Any) -> Any:

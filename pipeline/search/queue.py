@@ -89,7 +89,7 @@ def run_trials(
     running: dict[Future[Any], int] = {}
     # the first trial tells whether more processes pay
     (executor, run), breaks = start_executor(1, cluster, objective), 0
-    at_once = 1
+    at_once = 1 if cluster is None else lag
 
     def start(slot: int) -> None:
         known = [done[other] for other in range(slot - lag + 1)]
@@ -134,8 +134,6 @@ def run_trials(
         try:
             # one by one: with a timeout there may be any number of them
             for number, slot in enumerate(slot for slot in range(n_trials) if slot not in done):
-                if cluster is not None:
-                    at_once = sum(cluster.nthreads().values())
                 while running and (
                     len(running) >= at_once or any(other not in done for other in range(slot - lag + 1))
                 ):
