@@ -374,3 +374,14 @@ def test_kills_of_workers_and_of_searches_at_any_moment_change_nothing(project: 
     parent = killed.start(2)
     assert parent.wait(timeout=600) == 0, killed.printed()
     ended_well()
+
+
+def test_workers_find_the_projects_code_beside_that_of_a_loaded_model(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = project / "model" / "pipeline"
+    code.mkdir(parents=True)
+    (code / "__init__.py").touch()
+    monkeypatch.syspath_prepend(code.parent)
+    monkeypatch.setattr(queue, "SECONDS_TO_START", 0)
+    assert tune.main(["--dataset", "customers", "--n-trials", "3", "--workers", "2"]) == 0

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import joblib
@@ -58,6 +59,8 @@ def start_executor(workers: int, cluster: Client | None, objective: Objective) -
         return cluster.get_executor(pure=False), cluster_worker.begin(cluster, objective)
     if workers == 1:
         return InProcess(), partial(run_trial, objective)
+    # a model that was loaded has put the code that it brings, a part of this one, before it
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
     facts = max(1, joblib.cpu_count() // workers), pickle.dumps(objective)
     context = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(workers, context, initializer=worker.begin, initargs=facts), worker.run_trial_here
