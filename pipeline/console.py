@@ -15,8 +15,10 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 # Read by OpenMP when scikit-learn loads it. By default a thread of boosting spins while it waits for the others, and on
-# a busy machine takes the core from those that it waits for: fits took 40 times as long.
+# a busy machine takes the core from those that it waits for: fits took 40 times as long. A thread that sleeps at once
+# takes ten times as long on an idle machine; GNU's, which Linux has, spins so many times before it sleeps.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 # Python looks for cycles of objects whenever so many were made. At its default the search takes a sixth of the time of
 # imports, which make hundreds of thousands that stay; memory grows by a few per cent.
 OBJECTS_MADE = 50_000

@@ -79,16 +79,19 @@ def out_of_fold(
     """
     X, y, folds = rows.X, rows.y, rows.folds
     jobs = getattr(getattr(model[-1], "estimator", model[-1]), "n_jobs", None) or -1
-    cores = 1 if jobs == 1 else max(1, cpu_count() // len(folds))
-    model = clone(model)
-    model.set_params(**{name: cores for name, value in model.get_params().items() if name.endswith("n_jobs") and value})
+    whole = 1 if jobs == 1 else cpu_count()
+    names = [name for name, value in model.get_params().items() if name.endswith("n_jobs") and value]
 
     def judged(number: int) -> Predictions:
         # the rows go with the function: joblib would scatter them to some workers, and a lost one takes the only copy
         train, validation = folds[number]
-        # of this thread alone; boosting on few rows takes twice as long with two
-        with threadpool_limits(cores, user_api="openmp"):
-            fitted = fit(clone(model), X.iloc[train], y[train])
+        # the folds that are left when each core has had as many share the cores; boosting, whose threads wait for each
+        # other, takes longer with two where another fold keeps one of their cores
+        left = len(folds) % whole if number >= len(folds) - len(folds) % whole else len(folds)
+        own = clone(model).set_params(**dict.fromkeys(names, max(1, whole // left)))
+        # of this thread alone
+        with threadpool_limits(max(1, whole // len(folds)), user_api="openmp"):
+            fitted = fit(own, X.iloc[train], y[train])
             return predict(fitted, X.iloc[validation], y[validation], task)
 
     parts = []
