@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     comparisons = []
     for name in config.datasets:
         print(f"comparing {name}", flush=True)
-        comparisons.append(compare_dataset(config.dataset(name), config, stores, REPORT.parent))
+        comparisons.append(compare_dataset(config.dataset(name), config, stores))
     summary = summarise(comparisons)
     words = overall_words(comparisons, summary["best_overall"])
     write_json(RESULTS, all_scores(comparisons))

@@ -94,7 +94,7 @@ def tune_dataset(
     result = winner.summarise(searched, best, baseline, tuned)
 
     folder, tags = Path("reports") / dataset.name / "tuning" / model, {"dataset": dataset.name, **hashes}
-    write_study_reports(searched, folder)
+    write_study_reports(searched, f"{model} on {dataset.name}", recipe.metric, folder)
     parent, records = winner.study_records(searched, {**tags, "model_type": model}, ranges, config.seed, started)
     write_runs(client, dataset.name, records, parent=parent)
     log_run(client, tuned, parts, f"{model}_tuned", {**tags, "stage": "tuned"}, folder, started)

@@ -5,9 +5,9 @@
     python validate.py --promote
 
 Gates are decided on the model that cross-validation selects. A missing, unreadable, non-numeric or stale metric fails.
-Appends to logs/validation.log and writes metrics/validation.json. --promote registers the passing model of each dataset
-in MLflow and makes it champion where it beats the present one, mirrored in metrics/champion/<dataset>.json. Exit code
-0: all passed; 1: a gate failed.
+Appends to logs/validation.log, and writes metrics/validation.json and reports/index.html. --promote registers the
+passing model of each dataset in MLflow and makes it champion where it beats the present one, mirrored in
+metrics/champion/<dataset>.json. Exit code 0: all passed; 1: a gate failed.
 """
 
 from __future__ import annotations
@@ -23,21 +23,22 @@ from pipeline.console import PipelineError, exit_code, reports_errors
 from pipeline.files import file_sha256, write_json
 from pipeline.gates.judge import Verdict, failure, judge
 from pipeline.gates.log import LOG, annotate, append_log
+from pipeline.gates.overview import INDEX, Standing, standing, table_lines, write_index
 from pipeline.gates.results import METRICS_DIR, read_object, read_results
 from pipeline.settings import Config, load_config
 
 COMPARISON = METRICS_DIR / "comparison_results.json"
-REPORT = Path("reports/comparison_report.html")
 
 
-def validate(names: Sequence[str], config: Config, confident: bool) -> list[Verdict]:
-    """The verdicts of the named datasets, in the order of params.yaml and of its gates.
+def validate(names: Sequence[str], config: Config, confident: bool) -> tuple[list[Verdict], list[Standing]]:
+    """The verdicts of the named datasets, in the order of params.yaml and of its gates, and how each dataset stands.
 
     A table that is not there (a fresh clone has only its metrics) is not missed; the hashes among the metrics have to
     agree all the same.
     """
     comparison, wrong = read_object(COMPARISON)
     verdicts = [failure("all", f"{COMPARISON} {wrong}; run `python compare_results.py`")] if wrong else []
+    standings = []
     for name in names:
         try:
             dataset = config.dataset(name)
@@ -52,7 +53,8 @@ def validate(names: Sequence[str], config: Config, confident: bool) -> list[Verd
         if not isinstance(published, dict):
             published = None if wrong else {}
         verdicts += judge(dataset, config, results, published, confident)
-    return verdicts
+        standings.append(standing(results, dataset.metric, verdicts))
+    return verdicts, standings
 
 
 def current_commit() -> str:
@@ -87,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(roll_back(args.rollback))
         return 0
     names = list(config.datasets) if args.dataset == "all" else [args.dataset]
-    verdicts = validate(names, config, args.confident)
+    verdicts, standings = validate(names, config, args.confident)
     failed = [verdict for verdict in verdicts if not verdict.passed]
     passed = bool(verdicts) and not failed
     commit = current_commit()
@@ -106,8 +108,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             fails = not blocked.isdisjoint((name, "all"))
             done = f"{name}: not promoted, it fails" if fails else promote(name, config, args.confident, commit)
             print(done, flush=True)
-    print(f"{'PASS' if passed else 'FAIL'}: {len(verdicts) - len(failed)} of {len(verdicts)} gates passed")
-    print(f"wrote {LOG} and {output}{f'; open {REPORT}' if REPORT.exists() else ''}")
+    words = f"{'PASS' if passed else 'FAIL'}: {len(verdicts) - len(failed)} of {len(verdicts)} gates passed"
+    write_index(standings, failed, words, commit)
+    print("\n".join(["", *table_lines(standings), "", words]))
+    print(f"wrote {LOG}, {output} and {INDEX}, which leads to every page; `make ui` shows the runs")
+    if passed and not args.promote:
+        print("next: `python validate.py --promote` makes the chosen models champions, to be served")
     return 0 if passed else 1
 
 

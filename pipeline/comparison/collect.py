@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipeline.bootstrap import paired_differences
@@ -13,6 +12,7 @@ from pipeline.comparison.entries import Comparison, Entry, Lead, Trial
 from pipeline.console import PipelineError
 from pipeline.files import read_json
 from pipeline.gates.judge import judge
+from pipeline.gates.overview import page_links
 from pipeline.gates.results import METRICS_DIR, read_results, select_model
 from pipeline.metrics import metrics_of
 from pipeline.settings import Config, Dataset
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 
-def compare_dataset(dataset: Dataset, config: Config, stores: Sequence[MlflowClient], reports: Path) -> Comparison:
-    """One dataset's models, tests, studies and verdicts; `reports` is the folder that its links are relative to.
+def compare_dataset(dataset: Dataset, config: Config, stores: Sequence[MlflowClient]) -> Comparison:
+    """One dataset's models, tests, studies and verdicts.
     PipelineError: results or runs are missing or stale; the message names the command that makes them.
     """
     name, metric = dataset.name, dataset.metric
@@ -39,7 +39,6 @@ def compare_dataset(dataset: Dataset, config: Config, stores: Sequence[MlflowCli
     runs = find_runs(name, stores, hashes, results.models)
     entries = [read_entry(model, run, dataset.task, metric, results.models[model]) for model, run in runs.items()]
     facts = read_json(METRICS_DIR / f"data/{name}.json", f"python generate_data.py --dataset {name}")
-    ceiling = facts.get("ceiling") or {}
     drift_file = METRICS_DIR / f"drift/{name}.json"
     return Comparison(
         dataset=name,
@@ -48,7 +47,7 @@ def compare_dataset(dataset: Dataset, config: Config, stores: Sequence[MlflowCli
         evaluation=dataset.evaluation,
         rows=facts["rows"],
         target=dataset.target,
-        ceiling=ceiling["value"] if ceiling.get("metric") == metric else None,
+        ceiling=results.ceiling.get(metric),
         naive=next((model["naive"].get(metric) for model in results.models.values()), None),
         entries=tuple(entries),
         chosen=chosen,
@@ -56,7 +55,7 @@ def compare_dataset(dataset: Dataset, config: Config, stores: Sequence[MlflowCli
         studies=read_studies(name, stores, hashes),
         drift=None if results.drift is None else read_json(drift_file, "python detect_drift.py"),
         verdicts=tuple(judge(dataset, config, results)),
-        links=page_links(reports, name, results.models),
+        links=page_links(name),
     )
 
 
@@ -124,13 +123,3 @@ def paired_tests(entries: Sequence[Entry], chosen: str, metric: str, seed: int) 
     best = predictions.pop(chosen)
     leads = paired_differences(metric, best, list(predictions.values()), seed)
     return {name: Lead(value, *interval) for name, (value, interval) in zip(predictions, leads, strict=True)}
-
-
-def page_links(reports: Path, dataset: str, models: Iterable[str]) -> dict[str, str]:
-    """Addresses, relative to the folder of the reports, of the other pages that exist."""
-    folder = reports / dataset
-    pages = {page.stem.removesuffix("_report").replace("_", " "): page for page in folder.glob("*_report.html")}
-    pages["data"] = folder / "data.html"
-    tuned = [name.removesuffix("_tuned") for name in models if name.endswith("_tuned")]
-    pages |= {f"tuning of {model}": folder / f"tuning/{model}/optimization_history.html" for model in tuned}
-    return {text: page.relative_to(reports).as_posix() for text, page in sorted(pages.items()) if page.exists()}

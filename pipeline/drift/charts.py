@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 # Charts grow with the columns, by some 20 kB each; above this only the first of them are drawn.
 CHART_BYTES = 2_000_000
+UUID = re.compile(r"(?<=\")[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?=\")")
 # The compared columns, as the metrics file holds them.
 Verdicts = Sequence[Mapping[str, Any]]
 
@@ -67,10 +70,16 @@ def evidently_json(reference: pd.DataFrame, current: pd.DataFrame, verdicts: Ver
         # the browser takes figures from a list of their own; Evidently leaves a second copy in each widget
         for graph in node.pop("additionalGraphs", ()):
             figures[graph["id"]] = graph if "type" in graph else graph["params"]
+        # after count and missing a category has its values, in an order that differs between processes
+        if node.get("description") == "cat":
+            node["metrics"][2:] = sorted(node["metrics"][2:], key=itemgetter("label"))
         return node
 
     widgets = json.loads(text, object_hook=move_figures)
-    return json.dumps({"widgets": widgets, "figures": figures}).replace("<", r"\u003c").replace(">", r"\u003e")
+    page = json.dumps({"widgets": widgets, "figures": figures}).replace("<", r"\u003c").replace(">", r"\u003e")
+    # Evidently draws its ids at random; the same rows are to make the same page
+    ids = {found: f"id-{number}" for number, found in enumerate(dict.fromkeys(UUID.findall(page)))}
+    return UUID.sub(lambda found: ids[found[0]], page)
 
 
 def drift_preset(names: list[str], verdicts: Verdicts) -> DataDriftPreset:

@@ -78,14 +78,16 @@ MODEL, DRIFT, NUMBER = TypeAdapter(ModelFigures), TypeAdapter(DriftVerdicts), Ty
 class Results:
     """A dataset's committed figures; `problems` says what is missing, unreadable or stale, and what mends it.
 
-    `models` maps names (tuned ones as `<model>_tuned`) to estimator, cv, score, interval and naive figures; `drift`
-    is what was found of drift, None where it was not tested.
+    `models` maps names (tuned ones as `<model>_tuned`) to estimator, cv, score, interval and naive figures; `ceiling`
+    is the best that a model can be expected to reach, by metric, where it is known; `drift` is what was found of drift,
+    None where it was not tested.
     """
 
     dataset: str
     data_sha256: str
     params_sha256: str
     models: Mapping[str, Mapping[str, Any]]
+    ceiling: Mapping[str, float]
     drift: DriftVerdicts | None
     champion: Mapping[str, Any] | None
     problems: tuple[str, ...]
@@ -126,7 +128,10 @@ def read_results(dataset: Dataset, config: Config, folder: Path = METRICS_DIR) -
                 complete[name] = model
         return complete
 
-    data_sha256 = read("data", run("generate_data.py"), {}, needed=True).get("sha256")
+    facts = read("data", run("generate_data.py"), {}, needed=True)
+    data_sha256, ceiling = facts.get("sha256"), facts.get("ceiling")
+    if not isinstance(ceiling, dict) or not is_number(ceiling.get("value")):
+        ceiling = {"metric": "", "value": 0.0}
     if not data_sha256 or not isinstance(data_sha256, str):
         data_sha256 = ""
         if not problems:
@@ -146,6 +151,7 @@ def read_results(dataset: Dataset, config: Config, folder: Path = METRICS_DIR) -
         dataset=dataset.name,
         **hashes,
         models=trained | {f"{name}_tuned": {**model, "naive": naive} for name, model in tuned.items()},
+        ceiling={str(ceiling["metric"]): ceiling["value"]},
         drift=drift,
         champion=read("champion", "remove the file, then run `python validate.py --promote`", {}) or None,
         problems=tuple(problems),
