@@ -21,24 +21,23 @@ from pathlib import Path
 
 from pipeline.console import PipelineError, exit_code, reports_errors
 from pipeline.files import file_sha256, write_json
-from pipeline.gates.judge import Verdict, failure, judge
+from pipeline.gates.judge import Verdict, earlier_verdicts, failure, judge, told
 from pipeline.gates.log import LOG, annotate, append_log
-from pipeline.gates.overview import INDEX, Standing, standing, table_lines, write_index
+from pipeline.gates.overview import INDEX, standings_of, table_lines, write_index
 from pipeline.gates.results import METRICS_DIR, read_object, read_results
-from pipeline.settings import Config, load_config
+from pipeline.settings import EVERY, Config, load_config
 
 COMPARISON = METRICS_DIR / "comparison_results.json"
 
 
-def validate(names: Sequence[str], config: Config, confident: bool) -> tuple[list[Verdict], list[Standing]]:
-    """The verdicts of the named datasets, in the order of params.yaml and of its gates, and how each dataset stands.
+def validate(names: Sequence[str], config: Config, confident: bool) -> list[Verdict]:
+    """The verdicts of the named datasets, in the order of params.yaml and of its gates.
 
     A table that is not there (a fresh clone has only its metrics) is not missed; the hashes among the metrics have to
     agree all the same.
     """
     comparison, wrong = read_object(COMPARISON)
-    verdicts = [failure("all", f"{COMPARISON} {wrong}; run `python compare_results.py`")] if wrong else []
-    standings = []
+    verdicts = [failure(EVERY, f"{COMPARISON} {wrong}; run `python compare_results.py`")] if wrong else []
     for name in names:
         try:
             dataset = config.dataset(name)
@@ -53,8 +52,7 @@ def validate(names: Sequence[str], config: Config, confident: bool) -> tuple[lis
         if not isinstance(published, dict):
             published = None if wrong else {}
         verdicts += judge(dataset, config, results, published, confident)
-        standings.append(standing(results, dataset.metric, verdicts))
-    return verdicts, standings
+    return verdicts
 
 
 def current_commit() -> str:
@@ -68,7 +66,7 @@ def current_commit() -> str:
 
 def build_parser(config: Config) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Check the results against the gates of params.yaml.")
-    parser.add_argument("--dataset", choices=["all", *config.datasets], default="all", help="default: all")
+    parser.add_argument("--dataset", choices=[EVERY, *config.datasets], default=EVERY, help="default: all")
     parser.add_argument(
         "--confident", action="store_true", help="the bound of the 95%% interval has to pass, not the value alone"
     )
@@ -88,14 +86,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         print(roll_back(args.rollback))
         return 0
-    names = list(config.datasets) if args.dataset == "all" else [args.dataset]
-    verdicts, standings = validate(names, config, args.confident)
-    failed = [verdict for verdict in verdicts if not verdict.passed]
-    passed = bool(verdicts) and not failed
+    names = list(config.datasets) if args.dataset == EVERY else [args.dataset]
+    verdicts = validate(names, config, args.confident)
+    passed = bool(verdicts) and all(verdict.passed for verdict in verdicts)
     commit = current_commit()
     append_log(verdicts, commit)
     output = METRICS_DIR / "validation.json"
-    write_json(output, {"passed": passed, "gates": [asdict(verdict) for verdict in verdicts]})
+    others = [verdict for verdict in earlier_verdicts(output) if verdict.dataset in set(config.datasets) - {*names}]
+    every = sorted([*verdicts, *others], key=lambda verdict: [EVERY, *config.datasets].index(verdict.dataset))
+    all_passed = passed and all(verdict.passed for verdict in others)
+    write_json(output, {"passed": all_passed, "gates": [asdict(verdict) for verdict in every]})
     for verdict in verdicts:
         print(verdict.line())
     if os.environ.get("GITHUB_ACTIONS") == "true":
@@ -103,14 +103,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.promote:
         from pipeline.gates.promotion import promote
 
-        blocked = {verdict.dataset for verdict in failed}
+        blocked = {verdict.dataset for verdict in verdicts if not verdict.passed}
         for name in names:
-            fails = not blocked.isdisjoint((name, "all"))
+            fails = not blocked.isdisjoint((name, EVERY))
             done = f"{name}: not promoted, it fails" if fails else promote(name, config, args.confident, commit)
             print(done, flush=True)
-    words = f"{'PASS' if passed else 'FAIL'}: {len(verdicts) - len(failed)} of {len(verdicts)} gates passed"
-    write_index(standings, failed, words, commit)
-    print("\n".join(["", *table_lines(standings), "", words]))
+    standings = standings_of(config, every)
+    write_index(standings, every, commit)
+    print("\n".join(["", *table_lines([one for one in standings if one.dataset in names]), "", told(verdicts)]))
     print(f"wrote {LOG}, {output} and {INDEX}, which leads to every page; `make ui` shows the runs")
     if passed and not args.promote:
         print("next: `python validate.py --promote` makes the chosen models champions, to be served")

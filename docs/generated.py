@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.calibrate import PUBLISHED, PUBLISHED_TUNED
-from pipeline.gates.judge import Verdict
+from pipeline.gates.judge import earlier_verdicts, told
+from pipeline.gates.overview import standings_of, table_lines
 from pipeline.metrics import METRICS
+from pipeline.settings import load_config
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -32,13 +34,10 @@ def help_text(script: str) -> str:
 
 
 def verdicts() -> str:
-    """The last lines of the pipeline: each gate's verdict."""
-    gates = _read("metrics/validation.json")["gates"]
-    passed = sum(gate["passed"] for gate in gates)
-    lines = [Verdict(**gate).line() for gate in gates]
-    word = "PASS" if passed == len(gates) else "FAIL"
-    written = "wrote logs/validation.log and metrics/validation.json; open reports/comparison_report.html"
-    return "\n".join(["```", *lines, f"{word}: {passed} of {len(gates)} gates passed", written, "```"])
+    """The last lines of the pipeline: each gate's verdict, and how each dataset stands."""
+    verdicts = earlier_verdicts(ROOT / "metrics/validation.json")
+    lines = [*(verdict.line() for verdict in verdicts), "", *table_lines(standings_of(load_config(), verdicts))]
+    return "\n".join(["```", *lines, "", told(verdicts), "```"])
 
 
 def cold_run() -> str:

@@ -57,6 +57,43 @@ def test_all_pass_and_everything_is_written(project: Path, capsys: pytest.Captur
     assert len(Path("logs/validation.log").read_text().splitlines()) == 3
 
 
+def test_one_dataset_leaves_the_verdicts_of_the_others(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_results()
+    validate.main([])
+    change("metrics/train/customers.json", lambda found: found["models"]["forest"]["score"].update(accuracy=0.1))
+    assert validate.main(["--dataset", "houses"]) == 0
+    found = json.loads(Path("metrics/validation.json").read_text())
+    assert [gate["dataset"] for gate in found["gates"]] == ["houses", "customers"]
+    assert found["passed"] is True
+    assert validate.main(["--dataset", "customers"]) == 1
+    capsys.readouterr()
+    assert validate.main(["--dataset", "houses"]) == 0
+    assert "customers" not in capsys.readouterr().out
+    assert json.loads(Path("metrics/validation.json").read_text())["passed"] is False
+    # what was written by something else is judged anew
+    Path("metrics/validation.json").write_text('{"gates": [1]}')
+    assert validate.main(["--dataset", "houses"]) == 0
+    assert len(json.loads(Path("metrics/validation.json").read_text())["gates"]) == 1
+
+
+def test_the_index_has_the_verdict_and_leads_to_the_pages_that_there_are(project: Path) -> None:
+    write_results()
+    page = Path("reports/customers/tuning/forest/tuning.html")
+    page.parent.mkdir(parents=True)
+    page.touch()
+    validate.main([])
+    text = Path("reports/index.html").read_text()
+    assert '<span class="pass">PASS: 2 of 2 gates passed</span>' in text
+    assert '<a href="customers/tuning/forest/tuning.html">tuning of forest</a>' in text
+    assert "comparison_report.html" not in text
+    write_results(accuracy=0.5)
+    Path("reports/comparison_report.html").touch()
+    validate.main([])
+    text = Path("reports/index.html").read_text()
+    assert '<span class="fail">FAIL: ' in text
+    assert 'href="comparison_report.html"' in text
+
+
 def test_a_score_below_the_gate_fails(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_results(accuracy=0.58)
     assert validate.main([]) == 1

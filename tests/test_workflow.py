@@ -33,7 +33,7 @@ def test_green_on_main(repository: Path) -> None:
     for path in (
         "data-houses/data/houses.csv",
         "train-houses/mlruns/db.sqlite",
-        "tune-customers/reports/customers/tuning/forest/optimization_history.html",
+        "tune-customers/reports/customers/tuning/forest/tuning.html",
         "drift-houses/reports/houses/drift_report.html",
         "comparison/reports/comparison_report.html",
         "comparison/metrics/comparison_results.json",

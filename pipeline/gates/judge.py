@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
-from pipeline.gates.results import SAME, Results, is_number, select_model
+from pydantic import TypeAdapter, ValidationError
+
+from pipeline.gates.results import SAME, Results, is_number, read_object, select_model
 from pipeline.settings import DRIFTED, EXPECTED, Config, Dataset, Gate
 
 
@@ -41,6 +44,9 @@ class Verdict:
         return f"{subject}{self.metric} {number}{interval}, needed {self.bound}"
 
 
+VERDICTS = TypeAdapter(list[Verdict])
+
+
 def judge(
     dataset: Dataset,
     config: Config,
@@ -64,6 +70,21 @@ def judge(
     if name is not None:
         verdicts += [judge_gate(gate, name, dataset.metric, results, confident) for gate in config.gates_of(dataset)]
     return verdicts
+
+
+def told(verdicts: Sequence[Verdict]) -> str:
+    """The verdict over all of them, in words; without any gate nothing has passed."""
+    passed = sum(verdict.passed for verdict in verdicts)
+    word = "PASS" if verdicts and passed == len(verdicts) else "FAIL"
+    return f"{word}: {passed} of {len(verdicts)} gates passed"
+
+
+def earlier_verdicts(path: Path) -> list[Verdict]:
+    """The verdicts in metrics/validation.json; none where it is missing or cannot be read."""
+    try:
+        return VERDICTS.validate_python(read_object(path)[0].get("gates", []))
+    except ValidationError:
+        return []
 
 
 def failure(dataset: str, reason: str) -> Verdict:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.console import PipelineError
 from pipeline.files import write_text
-from pipeline.gates.judge import Verdict
-from pipeline.gates.results import Results, select_model
+from pipeline.gates.judge import Verdict, told
+from pipeline.gates.results import Results, read_results, select_model
 from pipeline.metrics import METRICS
+from pipeline.settings import Config
 
 REPORTS = Path("reports")
 COMPARISON, INDEX = REPORTS / "comparison_report.html", REPORTS / "index.html"
@@ -43,29 +45,34 @@ class Standing:
         return self.dataset, self.model, self.score, self.ceiling, self.drift, self.gates
 
 
-def standing(results: Results, metric: str, verdicts: Iterable[Verdict]) -> Standing:
+def standings_of(config: Config, verdicts: Sequence[Verdict]) -> list[Standing]:
+    """How every dataset stands by its committed metrics and these verdicts."""
+    found = []
+    for name in config.datasets:
+        own = tuple(verdict for verdict in verdicts if verdict.dataset == name)
+        try:
+            found.append(standing(read_results(config.dataset(name), config), config.dataset(name).metric, own))
+        except PipelineError:
+            # its table was never read; the verdict says so
+            found.append(Standing(name, "", "", "", "", own))
+    return found
+
+
+def standing(results: Results, metric: str, verdicts: tuple[Verdict, ...]) -> Standing:
     """How the dataset of these results stands; `metric` is the one that its models are compared by."""
-    model, label = select_model(results.models, metric) or "", METRICS[metric].label
-    score = ""
+    model, score = select_model(results.models, metric) or "", ""
     if model:
         facts = results.models[model]
         low, high = facts["interval"][metric]
-        score = f"{label} {facts['score'][metric]:.4f} [{low:.4f}, {high:.4f}]"
-    ceiling = results.ceiling.get(metric)
+        score = f"{METRICS[metric].label} {facts['score'][metric]:.4f} [{low:.4f}, {high:.4f}]"
+    ceiling = f"{results.ceiling[metric]:.4f}" if metric in results.ceiling else ""
     if results.drift is None:
         drift = "not tested"
     elif results.drift.drifted is None:
         drift = "no verdict"
     else:
         drift = f"{results.drift.drifted} drifted" if results.drift.drift else "none found"
-    return Standing(
-        dataset=results.dataset,
-        model=model,
-        score=score,
-        ceiling="" if ceiling is None else f"{ceiling:.4f}",
-        drift=drift,
-        verdicts=tuple(verdict for verdict in verdicts if verdict.dataset == results.dataset),
-    )
+    return Standing(results.dataset, model, score, ceiling, drift, verdicts)
 
 
 def table_lines(standings: Sequence[Standing]) -> list[str]:
@@ -75,8 +82,8 @@ def table_lines(standings: Sequence[Standing]) -> list[str]:
     return ["  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
-def write_index(standings: Sequence[Standing], failed: Sequence[Verdict], words: str, commit: str) -> None:
-    """Write reports/index.html: the verdict in words, what failed, the datasets and the pages that there are."""
+def write_index(standings: Sequence[Standing], verdicts: Sequence[Verdict], commit: str) -> None:
+    """Write reports/index.html: the verdict, what failed, the datasets and the pages that there are."""
     from jinja2 import Environment, FileSystemLoader
 
     environment = Environment(
@@ -85,8 +92,8 @@ def write_index(standings: Sequence[Standing], failed: Sequence[Verdict], words:
     page = environment.get_template("index.html").render(
         titles=TITLES,
         sections=[(one, page_links(one.dataset)) for one in standings],
-        verdict=words,
-        failed=failed,
+        verdict=told(verdicts),
+        failed=[verdict for verdict in verdicts if not verdict.passed],
         comparison=COMPARISON.name if COMPARISON.exists() else "",
         commit=commit,
         date=time.strftime("%Y-%m-%d %H:%M"),
