@@ -5,7 +5,7 @@
 
 Takes from MLflow, for each dataset and model, the newest finished run of exactly the data and settings that metrics/
 tells of. Writes metrics/comparison_results.json, metrics/summary.json, reports/comparison_report.html,
-reports/comparison.csv and reports/summary.md.
+reports/comparison.csv, reports/summary.md, and reports/plots/ for `dvc plots`.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ RESULTS, SUMMARY = Path("metrics/comparison_results.json"), Path("metrics/summar
 REPORT, TABLE, MARKDOWN = (
     Path("reports") / name for name in ("comparison_report.html", "comparison.csv", "summary.md")
 )
+PLOTS = Path("reports/plots")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -42,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from pipeline.comparison.collect import compare_dataset
     from pipeline.comparison.page import render, summary_markdown
     from pipeline.comparison.summary import all_scores, comparison_csv, overall_words, summarise
+    from pipeline.comparison.tables import plot_tables
     from pipeline.store.connect import open_store
 
     stores = [open_store(uri) for uri in args.tracking_uri or [None]]
@@ -56,8 +58,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     write_text(REPORT, render(comparisons, words))
     write_text(TABLE, comparison_csv(comparisons))
     write_text(MARKDOWN, summary_markdown(comparisons, summary))
+    for name, text in plot_tables(comparisons).items():
+        write_text(PLOTS / name, text)
     print(words)
-    print(f"wrote {', '.join(map(str, (RESULTS, SUMMARY, REPORT, TABLE, MARKDOWN)))}")
+    print(f"wrote {', '.join(map(str, (RESULTS, SUMMARY, REPORT, TABLE, MARKDOWN)))} and {PLOTS}/")
     return 0
 
 

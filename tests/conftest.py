@@ -119,7 +119,7 @@ def _quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Figure, "savefig", blank)
-        patch.setattr(study, "PLOTS", ())
+        patch.setattr(study, "PLOTS", {})
         patch.setattr(connect, "_make_tables", copy_tables)
         yield
 

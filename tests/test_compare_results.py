@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
-from conftest import PARAMS, make_customers, make_houses
+from conftest import PARAMS, ROOT, make_customers, make_houses
 
 import compare_results
 import generate_data
@@ -81,6 +82,28 @@ def test_csv_and_markdown(compared: Path) -> None:
     assert len(rows) == 4 * 3 + 4 * 4
     assert all(float(row["low"]) <= float(row["high"]) for row in rows)
     assert "| houses |" in (compared / "reports/summary.md").read_text()
+
+
+def test_every_plot_of_dvc_finds_its_columns_and_template(compared: Path) -> None:
+    tables = {path.name: pd.read_csv(path) for path in (compared / "reports/plots").iterdir()}
+    columns = set()
+    for entry in yaml.safe_load((ROOT / "dvc.yaml").read_text())["plots"]:
+        [(name, plot)] = entry.items()
+        assert (ROOT / f".dvc/plots/{plot['template']}.json").exists()
+        for axis in ("x", "y"):
+            [(file, column)] = plot[axis].items() if isinstance(plot[axis], dict) else [(name, plot[axis])]
+            assert column in tables[Path(file).name], (name, column)
+            columns.add((Path(file).name, column))
+    unused = {"dataset", "model"}
+    assert columns == {(name, column) for name, table in tables.items() for column in set(table) - unused}
+    assert all(len(table) > 1 and table.notna().all(axis=None) for table in tables.values())
+    assert set(tables["roc.csv"]["dataset"]) == {"customers"}
+    assert set(tables["roc.csv"]["model"]) == {"forest", "forest_tuned", "gradient_boosting", "linear"}
+    best = tables["tuning.csv"].query("dataset == 'houses'")["best"]
+    assert len(best) == 4
+    assert best.is_monotonic_increasing
+    predicted = tables["predicted.csv"]
+    assert np.allclose(predicted["actual"] - predicted["predicted"], predicted["residual"], atol=1e-2)
 
 
 def test_several_stores_and_a_moved_one(compared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
