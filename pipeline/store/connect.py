@@ -16,12 +16,11 @@ from typing import TYPE_CHECKING
 from pipeline.console import PipelineError, one_line, without_passwords
 from pipeline.files import hold
 from pipeline.store.addresses import mend_addresses
-from pipeline.store.sqlite import LOCK_TIMEOUT, check_database, create_database, database_errors, source_of
+from pipeline.store.sqlite import LOCK_TIMEOUT, STORE, check_database, create_database, database_errors, source_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-STORE = Path("mlruns")
 DATABASE, ARTIFACTS = STORE / "db.sqlite", STORE / "artifacts"
 # By itself MLflow tries for four minutes, and waits two for each answer: too long where a script only begins.
 FIRST_REQUEST = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}

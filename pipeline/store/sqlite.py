@@ -13,8 +13,20 @@ from pathlib import Path
 from pipeline.console import PipelineError, one_line
 from pipeline.files import hold
 
+
+def _store() -> Path:
+    """mlruns/ in this folder, or in that of the project where this one is DVC's, for an experiment with --temp or
+    --queue, and goes when that ends.
+    """
+    for folder in Path.cwd().parents:
+        if folder.parts[-3:] == (".dvc", "tmp", "exps"):
+            return folder.parents[2] / "mlruns"
+    return Path("mlruns")
+
+
+STORE = _store()
 # Optuna's databases, one a dataset: <dataset>.db
-STUDIES = Path("mlruns/optuna")
+STUDIES = STORE / "optuna"
 # Seconds that a database which another program holds is waited for.
 LOCK_TIMEOUT = 600
 ALLOW = "make the file and its folder writable"
