@@ -21,6 +21,7 @@ from pipeline.metrics import Predictions
 from pipeline.settings import load_config
 from pipeline.store.connect import open_store
 from pipeline.store.registry import run_with_alias, set_champion
+from pipeline.store.source import current_commit
 from pipeline.tables.split import load_parts
 from pipeline.training.fit import predict
 
@@ -86,7 +87,7 @@ def test_first_champion_says_what_it_is_and_stays_without_news(
     model = trained["models"]["linear"]
     assert version.tags["data_sha256"] == trained["data_sha256"]
     assert version.tags["params_sha256"] == trained["params_sha256"]
-    assert version.tags["git_commit"] == validate.current_commit()
+    assert version.tags["git_commit"] == current_commit()
     for metric, value in model["score"].items():
         assert float(version.tags[metric]) == value
         assert json.loads(version.tags[f"{metric}_interval"]) == model["interval"][metric]

@@ -48,7 +48,7 @@ def test_runs_metrics_and_artifacts(project: Path) -> None:
     assert set(runs) == set(found["models"])
     run = runs["forest"]
     assert run.name == "forest"
-    assert {"dataset", "model_type", "timestamp", "stage"} <= set(run.tags)
+    assert {"dataset", "model_type", "stage"} <= set(run.tags)
     assert run.params["max_depth"] == "6"
     assert run.metrics["test_accuracy"] == pytest.approx(found["models"]["forest"]["score"]["accuracy"], abs=1e-6)
     for name in ("feature_importance.png", "predictions_plot.png", "diagnostics.png", "predictions.csv"):

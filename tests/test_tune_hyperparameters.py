@@ -49,12 +49,12 @@ def outcome_if_any(dataset: str) -> list[tuple]:
 
 def all_runs(dataset: str) -> list:
     client = open_store()
-    return client.search_runs([client.get_experiment_by_name(dataset).experiment_id])
+    return client.search_runs([found.experiment_id for found in client.search_experiments()])
 
 
 def trial_runs(dataset: str) -> list:
     client = open_store()
-    experiment = client.get_experiment_by_name(dataset).experiment_id
+    experiment = client.get_experiment_by_name(f"{dataset}.trials").experiment_id
     return client.search_runs([experiment], "tags.stage = 'trial'")
 
 

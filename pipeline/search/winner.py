@@ -45,24 +45,28 @@ def choose(
 def summarise(study: optuna.Study, best: Mapping[str, Any], baseline: Assessment, winner: Assessment) -> dict[str, Any]:
     """The winner's part of the committed metrics."""
     metric, facts, trials = winner.recipe.metric, winner.summary(), study.get_trials(deepcopy=False)
-    states = [trial.state.name for trial in trials]
     judged = winner.predictions, [baseline.predictions]
     [(difference, interval)] = paired_differences(metric, *judged, winner.recipe.seed)
     return {
         "estimator": facts.pop("estimator"),
         "params": dict(best),
         "best_value": round(study.best_value, 6),
-        "trials": {
-            "complete": states.count("COMPLETE"),
-            "pruned": states.count("PRUNED"),
-            "failed": states.count("FAIL"),
-        },
+        "trials": trials_by_end(trials),
         "pruned_work": round(pruned_work(trials), 6),
         **facts,
         "baseline_cv": round(baseline.cv[metric], 6),
         "gain": relative_gain(metric, winner.score[metric], baseline.score[metric]),
         "difference": round(difference, 6),
         "difference_interval": [round(bound, 6) for bound in interval],
+    }
+
+
+def trials_by_end(trials: Sequence[optuna.trial.FrozenTrial]) -> dict[str, int]:
+    """How many trials were complete, pruned and failed."""
+    states = [trial.state.name for trial in trials]
+    return {
+        word: states.count(state)
+        for word, state in (("complete", "COMPLETE"), ("pruned", "PRUNED"), ("failed", "FAIL"))
     }
 
 
@@ -76,7 +80,11 @@ def study_records(
 ) -> tuple[RunRecord, list[RunRecord]]:
     """The MLflow run of a study, and those of its trials below it; `tags` are of all of them."""
     own = {**tags, "stage": "study", "study": study.study_name}
-    parent = RunRecord(f"{tags['model_type']} study", own, {"space": json.dumps(space), "seed": seed}, start=started)
+    trials = study.get_trials(deepcopy=False)
+    ends = {f"{word}_trials": float(number) for word, number in trials_by_end(trials).items()}
+    metrics = {"best_value": study.best_value, **ends, "pruned_work": pruned_work(trials)}
+    params = {"space": json.dumps(space), "seed": seed}
+    parent = RunRecord(f"{tags['model_type']} study", own, params, metrics, start=started)
     return parent, [trial_record(trial, tags) for trial in study.trials]
 
 
