@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,17 +23,37 @@ from pipeline.store.sqlite import wait_until_writable
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
+    from mlflow.entities import DatasetInput
 
 # What two runs of the same result differ in. Other figures agree but for last digits, as threads add in any order.
 MEASURED = ("fit_seconds", "model_bytes")
 RELATIVE, ABSOLUTE = 1e-9, 1e-6
 
 
+# The tag that MLflow shows as a run's description.
+NOTE = "mlflow.note.content"
+# MLflow's own words for the kinds of columns, and the longest schema that it takes.
+KINDS, LONGEST_SCHEMA = {"f": "double", "i": "long", "u": "long", "b": "boolean", "M": "datetime"}, 1_000_000
+
+
+@dataclass(frozen=True)
+class TablePart:
+    """The rows of a table that a run used, as MLflow names them: `context` says what for (train, test), `digest` which
+    content the table has, `schema` maps columns to a kind.
+    """
+
+    name: str
+    digest: str
+    file: str
+    context: str
+    rows: int
+    schema: Mapping[str, str]
+
+
 @dataclass(frozen=True)
 class RunRecord:
     """Everything that one run logs. `files` are copied, `texts` maps artifact names to their content, `curves` a metric
-    to its value after each step.
+    to its value after each step. `inputs` have digests of their own.
     """
 
     name: str
@@ -42,9 +63,16 @@ class RunRecord:
     curves: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
     files: Sequence[Path] = ()
     texts: Mapping[str, str] = field(default_factory=dict)
+    inputs: Sequence[TablePart] = ()
     status: str = "FINISHED"
     start: float | None = None
     end: float | None = None
+
+
+def table_part(name: str, file: str, sha256: str, context: str, X: pd.DataFrame) -> TablePart:
+    """A part of the table in a file of that SHA-256; X (n x d) are its rows, of which none is looked at."""
+    schema = {str(column): KINDS.get(kind.kind, "string") for column, kind in X.dtypes.items()}
+    return TablePart(name, f"{sha256[:12]}-{context}", file, context, len(X), schema)
 
 
 def write_runs(
@@ -147,12 +175,27 @@ def _write_run(
     if model is not None and example is not None:
         leading = log_model(client, run, f"{record.tags['dataset']}-{record.name}", record.params, model, example)
     _log_figures(client, run.run_id, record, ended, leading)
+    if record.inputs:
+        client.log_inputs(run.run_id, [_dataset_input(part) for part in record.inputs])
     for path in record.files:
         client.log_artifact(run.run_id, str(path))
     for name, text in record.texts.items():
         client.log_text(run.run_id, text, name)
     client.set_terminated(run.run_id, record.status, ended)
     return str(run.run_id)
+
+
+def _dataset_input(part: TablePart) -> DatasetInput:
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    columns = [{"name": name, "type": kind, "required": True} for name, kind in part.schema.items()]
+    schema: str | None = json.dumps({"mlflow_colspec": columns})
+    if len(schema or "") > LONGEST_SCHEMA:
+        schema = None
+    profile = json.dumps({"num_rows": part.rows, "num_elements": part.rows * len(part.schema)})
+    source = json.dumps({"uri": part.file})
+    found = Dataset(part.name, part.digest, "local", source, schema, profile)
+    return DatasetInput(found, [InputTag("mlflow.data.context", part.context)])
 
 
 def _log_figures(client: MlflowClient, run_id: str, record: RunRecord, moment: int, tags: Mapping[str, str]) -> None:
