@@ -254,6 +254,8 @@ def test_mlflow_shows_models_first_and_names_them(project: Path) -> None:
         [run.data.tags["stage"] for run in client.search_runs([found.experiment_id])] for found in (models, trials)
     ]
     assert stages == [["tuned", "baseline"], ["trial", "trial", "study"]]
+    [tuned, _] = client.search_runs([models.experiment_id])
+    assert tuned.data.tags["mlflow.note.content"].endswith("found in the experiment customers.trials.")
     names = {model.name for model in client.search_logged_models([models.experiment_id])}
     assert names == {"customers-linear", "customers-linear_tuned"}
     [study] = client.search_runs([trials.experiment_id], "tags.stage = 'study'")
@@ -315,7 +317,7 @@ def test_a_run_names_its_commit_and_whether_the_tree_differs(tmp_path: Path, mon
     commit = {"mlflow.source.git.commit": current_commit(), "mlflow.source.git.dirty": "false"}
     assert tags() == outside | commit
     Path("params.yaml").write_text("seed: 2")
-    assert tags()["mlflow.source.git.dirty"] == "true"
+    assert tags() == outside | commit | {"mlflow.source.git.dirty": "true", "git": "uncommitted changes"}
     monkeypatch.setattr("getpass.getuser", lambda: {}["no name"])
     monkeypatch.setenv("PATH", "")
     assert tags() == outside | {"mlflow.user": "unknown"}

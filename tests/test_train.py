@@ -73,7 +73,7 @@ def test_a_run_says_what_it_is_and_shows_its_tables_and_folds(project: Path) -> 
         "test": 60,
     }
     for context, part in inputs.items():
-        assert (part.name, part.digest) == ("customers", f"{sha256[:12]}-{context}")
+        assert (part.name, part.digest) == ("customers", f"{sha256[:8]}-{context}")
         assert json.loads(part.source) == {"uri": "data/customers.csv"}
         columns = json.loads(part.schema)["mlflow_colspec"]
         assert {column["name"]: column["type"] for column in columns} == {

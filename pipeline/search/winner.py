@@ -13,6 +13,7 @@ from pipeline.bootstrap import paired_differences
 from pipeline.console import PipelineError
 from pipeline.metrics import lead, relative_gain
 from pipeline.search.study import slot_of
+from pipeline.store.connect import experiment_name
 from pipeline.store.write import NOTE, RunRecord
 from pipeline.training.assess import Assessment
 
@@ -81,9 +82,10 @@ def study_records(
 ) -> tuple[RunRecord, list[RunRecord]]:
     """The MLflow run of a study, and those of its trials below it; `tags` are of all of them, plots in the `folder`."""
     trials, model = study.get_trials(deepcopy=False), tags["model_type"]
+    winner = f"{model}_tuned in the experiment {experiment_name(tags['dataset'])}"
     note = (
         f"A search for settings of {model} in {len(trials)} trials, which are the runs below; the best value is "
-        f"**{study.best_value:.4f}**. The run of its winner is {model}_tuned in the experiment {tags['dataset']}. "
+        f"**{study.best_value:.4f}**. The run of its winner is {winner}. "
         f"Plots: `{folder.as_posix()}/`."
     )
     own = {**tags, "stage": "study", "study": study.study_name, NOTE: note}

@@ -27,6 +27,9 @@ def source_tags() -> dict[str, str]:
     if commit:
         changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", *WRITTEN)
         tags |= {"mlflow.source.git.commit": commit, "mlflow.source.git.dirty": "false" if changed == "" else "true"}
+        if changed:
+            # MLflow's pages do not show its own tag
+            tags["git"] = "uncommitted changes"
     return tags
 
 

@@ -72,7 +72,7 @@ class RunRecord:
 def table_part(name: str, file: str, sha256: str, context: str, X: pd.DataFrame) -> TablePart:
     """A part of the table in a file of that SHA-256; X (n x d) are its rows, of which none is looked at."""
     schema = {str(column): KINDS.get(kind.kind, "string") for column, kind in X.dtypes.items()}
-    return TablePart(name, f"{sha256[:12]}-{context}", file, context, len(X), schema)
+    return TablePart(name, f"{sha256[:8]}-{context}", file, context, len(X), schema)
 
 
 def write_runs(

@@ -15,6 +15,7 @@ from sklearn.pipeline import Pipeline
 from pipeline.files import write_atomic
 from pipeline.metrics import scores
 from pipeline.serving.model import example_rows, served
+from pipeline.store.connect import experiment_name
 from pipeline.store.predictions import predictions_csv
 from pipeline.store.write import NOTE, RunRecord, table_part, write_runs
 from pipeline.tables.read import source_columns
@@ -64,7 +65,7 @@ def log_run(
             **tags,
             "model_type": recipe.model,
             "code_sha256": code_sha256(),
-            NOTE: description(fitted, parts, folder),
+            NOTE: description(fitted, parts, tags, folder),
         },
         params=params,
         metrics=metrics,
@@ -87,15 +88,17 @@ def log_run(
     write_runs(client, tags["dataset"], [record], model=model, example=example)
 
 
-def description(fitted: Assessment, parts: Parts, folder: Path) -> str:
+def description(fitted: Assessment, parts: Parts, tags: Mapping[str, str], folder: Path) -> str:
     """What the run is, in Markdown."""
     recipe = fitted.recipe
     low, high = fitted.interval[recipe.metric]
     judged = "cross-validated over all rows" if parts.whole else "on the test part"
+    trials = experiment_name(tags["dataset"], search=True)
+    search = f" Its settings were found in the experiment {trials}." if tags["stage"] == "tuned" else ""
     return (
         f"{recipe.label}, {recipe.metric} **{fitted.score[recipe.metric]:.4f}** [{low:.4f}, {high:.4f}] {judged} "
         f"({len(fitted.rows):,} rows; 95 % interval), {fitted.cv[recipe.metric]:.4f} cross-validated on the training "
-        f"part. Plots: `{folder.as_posix()}/`, beside all models: `reports/comparison_report.html`."
+        f"part. Plots: `{folder.as_posix()}/`, beside all models: `reports/comparison_report.html`.{search}"
     )
 
 
