@@ -61,6 +61,7 @@ docs: $(BIN)/.installed-dev ## Write the generated parts of the pages again, the
 
 .PHONY: ui
 ui: $(BIN)/.installed ## Open MLflow on http://127.0.0.1:5000
+	@echo "choose \"Model training\" at the top left of the page, once: the browser remembers it"
 	mlflow ui --backend-store-uri sqlite:///mlruns/db.sqlite --port 5000
 
 .PHONY: clean

@@ -65,7 +65,7 @@ def train_dataset(dataset: Dataset, config: Config, models: Sequence[str], tuned
 
     for started, fitted in side_by_side(fit_one, recipes, cluster):
         name, metric = fitted.recipe.model, dataset.metric
-        log_run(client, fitted, parts, f"{name}{ending}", tags, folder / name, started)
+        log_run(client, fitted, parts, f"{name}{ending}", tags, folder / name, started, dataset.file)
         low, high = fitted.interval[metric]
         print(
             f"{labels[name]}: {metric} {fitted.score[metric]:.4f} [{low:.4f}, {high:.4f}], "

@@ -95,9 +95,11 @@ def tune_dataset(
 
     folder, tags = Path("reports") / dataset.name / "tuning" / model, {"dataset": dataset.name, **hashes}
     write_study_reports(searched, f"{model} on {dataset.name}", recipe.metric, folder)
-    parent, records = winner.study_records(searched, {**tags, "model_type": model}, ranges, config.seed, started)
+    parent, records = winner.study_records(
+        searched, {**tags, "model_type": model}, ranges, config.seed, started, folder
+    )
     write_runs(client, dataset.name, records, parent=parent)
-    log_run(client, tuned, parts, f"{model}_tuned", {**tags, "stage": "tuned"}, folder, started)
+    log_run(client, tuned, parts, f"{model}_tuned", {**tags, "stage": "tuned"}, folder, started, dataset.file)
     print("\n".join(result_lines(label, result, baseline, tuned)), flush=True)
     path = Path("metrics/tune") / f"{dataset.name}.json"
     with store_lock():

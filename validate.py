@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -26,6 +25,7 @@ from pipeline.gates.log import LOG, annotate, append_log
 from pipeline.gates.overview import INDEX, standings_of, table_lines, write_index
 from pipeline.gates.results import METRICS_DIR, read_object, read_results
 from pipeline.settings import EVERY, Config, load_config
+from pipeline.store.source import current_commit
 
 COMPARISON = METRICS_DIR / "comparison_results.json"
 
@@ -53,15 +53,6 @@ def validate(names: Sequence[str], config: Config, confident: bool) -> list[Verd
             published = None if wrong else {}
         verdicts += judge(dataset, config, results, published, confident)
     return verdicts
-
-
-def current_commit() -> str:
-    """The hash of the checked out commit; `-` outside a repository."""
-    try:
-        done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return "-"
-    return done.stdout.strip()
 
 
 def build_parser(config: Config) -> argparse.ArgumentParser:

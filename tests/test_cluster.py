@@ -188,7 +188,7 @@ def test_a_search_that_loses_a_worker_and_gets_another_finds_what_it_finds_here(
     trials = optuna.load_study(study_name=study.study_name, storage="sqlite:///mlruns/optuna/customers.db").trials
     assert sorted(trial.user_attrs["slot"] for trial in trials) == list(range(16))
     store = open_store()
-    experiment = store.get_experiment_by_name("customers")
+    experiment = store.get_experiment_by_name("customers.trials")
     assert experiment is not None
     runs = store.search_runs([experiment.experiment_id], "tags.stage = 'trial'")
     assert len(runs) == len({run.info.run_name for run in runs}) == 16

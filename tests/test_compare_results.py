@@ -129,7 +129,8 @@ def test_each_store_of_parallel_jobs_has_one_dataset(
         shutil.copytree(compared / "mlruns", tmp_path / kept)
         uris.append(f"sqlite:///{tmp_path / kept}/db.sqlite")
         client = open_store(uris[-1])
-        client.delete_experiment(client.get_experiment_by_name(dropped).experiment_id)
+        for name in (dropped, f"{dropped}.trials"):
+            client.delete_experiment(client.get_experiment_by_name(name).experiment_id)
     monkeypatch.chdir(compared)
     before = Path("metrics/comparison_results.json").read_text()
     assert compare_results.main(["--tracking-uri", uris[0], "--tracking-uri", uris[1]]) == 0

@@ -17,10 +17,11 @@ import compare_results
 import generate_data
 import train
 import validate
-from pipeline.metrics import Predictions
+from pipeline.metrics import METRICS, Predictions
 from pipeline.settings import load_config
 from pipeline.store.connect import open_store
 from pipeline.store.registry import run_with_alias, set_champion
+from pipeline.store.source import current_commit
 from pipeline.tables.split import load_parts
 from pipeline.training.fit import predict
 
@@ -86,10 +87,14 @@ def test_first_champion_says_what_it_is_and_stays_without_news(
     model = trained["models"]["linear"]
     assert version.tags["data_sha256"] == trained["data_sha256"]
     assert version.tags["params_sha256"] == trained["params_sha256"]
-    assert version.tags["git_commit"] == validate.current_commit()
+    assert version.tags["git_commit"] == current_commit()
     for metric, value in model["score"].items():
         assert float(version.tags[metric]) == value
-        assert json.loads(version.tags[f"{metric}_interval"]) == model["interval"][metric]
+        low, high = model["interval"][metric]
+        assert json.loads(version.tags[f"{metric}_interval"]) == [low, high]
+        assert f"{METRICS[metric].label}: {value:.4f} [{low:.4f}, {high:.4f}]" in version.description
+    for part in ("linear (LogisticRegression)", version.run_id, trained["data_sha256"], current_commit()):
+        assert part in version.description
     assert client.get_run(version.run_id).data.tags["model_type"] == "linear"
     mirrored = json.loads(Path("metrics/champion/customers.json").read_text())
     assert mirrored == {"dataset": "customers", "model": "linear", "score": model["score"]}

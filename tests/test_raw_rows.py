@@ -115,7 +115,7 @@ def logged(case: Case) -> Path:
     """The folder of the model, logged in the store of the current folder."""
     client = open_store(create=True)
     run = client.create_run(experiment_id(client, "t", create=True)).info
-    found = log_model(client, run, {}, case.model, example_rows(case.X.head(5), case.model))
+    found = log_model(client, run, "t-model", {}, case.model, example_rows(case.X.head(5), case.model))
     return Path(client.get_logged_model(found["model_id"]).artifact_location.removeprefix("file://"))
 
 

@@ -2,7 +2,9 @@
 
 import contextlib
 import ctypes
+import getpass
 import io
+import json
 import os
 import shutil
 import sqlite3
@@ -22,8 +24,9 @@ import train
 import tune_hyperparameters
 import validate
 from pipeline.store.addresses import mend_addresses
-from pipeline.store.connect import open_store
+from pipeline.store.connect import experiment_id, open_store
 from pipeline.store.runs import newest_runs
+from pipeline.store.source import current_commit, source_tags
 from pipeline.store.sqlite import ALLOW, RESTORE
 from pipeline.store.write import RunRecord, write_runs
 
@@ -182,12 +185,18 @@ def test_a_store_that_is_locked_for_long_is_waited_for(project: Path, capfd: pyt
 def test_the_experiment_of_a_dataset_is_named_in_one_place(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     results = Path("metrics/comparison_results.json").read_text()
     shutil.rmtree("mlruns")
-    monkeypatch.setattr("pipeline.store.connect.experiment_name", lambda dataset: f"tabular/{dataset}")
+    monkeypatch.setattr(
+        "pipeline.store.connect.experiment_name", lambda dataset, search=False: f"tabular/{dataset}{'.trials' * search}"
+    )
     assert train.main(WORDS) == 0
     assert tune_hyperparameters.main([*WORDS, "--n-trials", "2"]) == compare_results.main([]) == 0
     assert Path("metrics/comparison_results.json").read_text() == results
     client = open_store()
-    assert [found.name for found in client.search_experiments()] == ["tabular/customers", "Default"]
+    assert [found.name for found in client.search_experiments()] == [
+        "tabular/customers.trials",
+        "tabular/customers",
+        "Default",
+    ]
     # also in a store that was moved away from the addresses in its database
     Path("mlruns").rename("elsewhere")
     assert compare_results.main(["--tracking-uri", f"sqlite:///{Path('elsewhere/db.sqlite').resolve()}"]) == 0
@@ -235,3 +244,81 @@ def test_an_older_store_is_not_migrated_unasked(project: Path, capsys: pytest.Ca
     assert compare_results.main([]) == 2
     assert "copy the file and run `mlflow db upgrade sqlite:///" in capsys.readouterr().err
     assert contents(project) == before
+
+
+def test_mlflow_shows_models_first_and_names_them(project: Path) -> None:
+    client = open_store()
+    models, trials = client.get_experiment_by_name("customers"), client.get_experiment_by_name("customers.trials")
+    # the page of an experiment begins with its newest runs: of models here, and of studies with trials below there
+    stages = [
+        [run.data.tags["stage"] for run in client.search_runs([found.experiment_id])] for found in (models, trials)
+    ]
+    assert stages == [["tuned", "baseline"], ["trial", "trial", "study"]]
+    [tuned, _] = client.search_runs([models.experiment_id])
+    assert tuned.data.tags["mlflow.note.content"].endswith("found in the experiment customers.trials.")
+    names = {model.name for model in client.search_logged_models([models.experiment_id])}
+    assert names == {"customers-linear", "customers-linear_tuned"}
+    [study] = client.search_runs([trials.experiment_id], "tags.stage = 'study'")
+    [found] = json.loads(Path("metrics/tune/customers.json").read_text())["models"].values()
+    assert study.data.metrics["best_value"] == pytest.approx(found["best_value"], abs=1e-6)
+    assert {end: study.data.metrics[f"{end}_trials"] for end in found["trials"]} == found["trials"]
+    assert study.data.metrics["pruned_work"] == pytest.approx(found["pruned_work"], abs=1e-6)
+    # more trials later are more trials of the same study
+    assert tune_hyperparameters.main([*WORDS, "--n-trials", "3"]) == 0
+    [study] = client.search_runs([trials.experiment_id], "tags.stage = 'study'")
+    assert sum(study.data.metrics[f"{end}_trials"] for end in found["trials"]) == 3
+
+
+def test_an_experiment_is_shown_as_model_training(project: Path) -> None:
+    kind = "custom_model_development"
+    client = open_store()
+    shown = client.get_experiment_by_name("customers")
+    assert shown.tags["mlflow.experimentKind"] == kind
+    # one that was made without
+    execute(MLFLOW, "DELETE FROM experiment_tags")
+    assert experiment_id(client, "customers") == shown.experiment_id
+    assert client.get_experiment_by_name("customers").tags == {}
+    assert experiment_id(client, "customers", create=True) == shown.experiment_id
+    assert client.get_experiment_by_name("customers").tags["mlflow.experimentKind"] == kind
+
+
+def test_a_study_of_an_older_store_is_found_and_goes_on_where_it_is(project: Path) -> None:
+    results = Path("metrics/comparison_results.json").read_text()
+    client = open_store()
+    one, two = (client.get_experiment_by_name(name).experiment_id for name in ("customers", "customers.trials"))
+    # where studies used to be
+    execute(MLFLOW, f"UPDATE runs SET experiment_id = {one} WHERE experiment_id = {two}")
+    assert compare_results.main([]) == 0
+    assert Path("metrics/comparison_results.json").read_text() == results
+    assert tune_hyperparameters.main([*WORDS, "--n-trials", "3"]) == 0
+    assert len(client.search_runs([one], "tags.stage = 'trial'")) == 3
+    assert client.search_runs([two]) == []
+
+
+def test_a_run_names_its_commit_and_whether_the_tree_differs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def tags() -> dict[str, str]:
+        source_tags.cache_clear()
+        return source_tags()
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    monkeypatch.setattr(sys, "argv", ["/somewhere/train.py"])
+    outside = {"mlflow.user": getpass.getuser(), "mlflow.source.name": "train.py", "mlflow.source.type": "LOCAL"}
+    assert tags() == outside
+    assert current_commit() == "-"
+    for path in ("params.yaml", "metrics/train.json", "notes"):
+        Path(path).parent.mkdir(exist_ok=True)
+        Path(path).write_text("seed: 1")
+    me = ["-c", "user.name=me", "-c", "user.email=me@example.com"]
+    for words in (["init", "-q"], ["add", "params.yaml", "metrics"], [*me, "commit", "-q", "-m", "settings"]):
+        subprocess.run(["git", *words], check=True)
+    # what the scripts write is no change
+    Path("metrics/train.json").write_text("{}")
+    commit = {"mlflow.source.git.commit": current_commit(), "mlflow.source.git.dirty": "false"}
+    assert tags() == outside | commit
+    Path("params.yaml").write_text("seed: 2")
+    assert tags() == outside | commit | {"mlflow.source.git.dirty": "true", "git": "uncommitted changes"}
+    monkeypatch.setattr("getpass.getuser", lambda: {}["no name"])
+    monkeypatch.setenv("PATH", "")
+    assert tags() == outside | {"mlflow.user": "unknown"}
+    source_tags.cache_clear()

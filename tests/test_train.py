@@ -48,7 +48,7 @@ def test_runs_metrics_and_artifacts(project: Path) -> None:
     assert set(runs) == set(found["models"])
     run = runs["forest"]
     assert run.name == "forest"
-    assert {"dataset", "model_type", "timestamp", "stage"} <= set(run.tags)
+    assert {"dataset", "model_type", "stage"} <= set(run.tags)
     assert run.params["max_depth"] == "6"
     assert run.metrics["test_accuracy"] == pytest.approx(found["models"]["forest"]["score"]["accuracy"], abs=1e-6)
     for name in ("feature_importance.png", "predictions_plot.png", "diagnostics.png", "predictions.csv"):
@@ -56,6 +56,36 @@ def test_runs_metrics_and_artifacts(project: Path) -> None:
     rows = pd.read_csv(run.artifact("predictions.csv"))
     assert (rows["actual"] == rows["predicted"]).mean() == pytest.approx(run.metrics["test_accuracy"])
     assert list(Path("mlruns").glob("**/model.pkl"))
+
+
+def test_a_run_says_what_it_is_and_shows_its_tables_and_folds(project: Path) -> None:
+    assert train.main(["--dataset", "customers", "--model", "linear"]) == 0
+    client, sha256 = open_store(), file_sha256(Path("data/customers.csv"))
+    [found] = client.search_runs([client.get_experiment_by_name("customers").experiment_id])
+    figures = json.loads(Path("metrics/train/customers.json").read_text())["models"]["linear"]
+    value, (low, high) = figures["score"]["accuracy"], figures["interval"]["accuracy"]
+    note = found.data.tags["mlflow.note.content"]
+    assert f"accuracy **{value:.4f}** [{low:.4f}, {high:.4f}] on the test part (60 rows" in note
+    assert "`reports/customers/train/linear/`" in note
+    inputs = {part.tags[0].value: part.dataset for part in found.inputs.dataset_inputs}
+    assert {context: json.loads(part.profile)["num_rows"] for context, part in inputs.items()} == {
+        "train": 180,
+        "test": 60,
+    }
+    for context, part in inputs.items():
+        assert (part.name, part.digest) == ("customers", f"{sha256[:8]}-{context}")
+        assert json.loads(part.source) == {"uri": "data/customers.csv"}
+        columns = json.loads(part.schema)["mlflow_colspec"]
+        assert {column["name"]: column["type"] for column in columns} == {
+            "id": "string",
+            "tenure": "double",
+            "plan": "string",
+        }
+    # the folds are of one size
+    folds = client.get_metric_history(found.info.run_id, "fold_accuracy")
+    assert sorted(fold.step for fold in folds) == [1, 2, 3]
+    assert np.mean([fold.value for fold in folds]) == pytest.approx(figures["cv"]["accuracy"], abs=1e-6)
+    assert len({fold.value for fold in folds}) > 1
 
 
 @pytest.mark.parametrize(("name", "model"), [("customers", "linear"), ("houses", "forest")])

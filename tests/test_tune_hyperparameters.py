@@ -49,12 +49,12 @@ def outcome_if_any(dataset: str) -> list[tuple]:
 
 def all_runs(dataset: str) -> list:
     client = open_store()
-    return client.search_runs([client.get_experiment_by_name(dataset).experiment_id])
+    return client.search_runs([found.experiment_id for found in client.search_experiments()])
 
 
 def trial_runs(dataset: str) -> list:
     client = open_store()
-    experiment = client.get_experiment_by_name(dataset).experiment_id
+    experiment = client.get_experiment_by_name(f"{dataset}.trials").experiment_id
     return client.search_runs([experiment], "tags.stage = 'trial'")
 
 
@@ -70,6 +70,14 @@ def test_trials_report_and_are_pruned_and_each_is_a_run(project: Path) -> None:
     assert sorted(run.info.run_name for run in runs) == sorted(f"Trial_{n}" for n in range(1, 21))
     assert all(run.info.status == states[run.data.tags["trial_state"]] for run in runs)
     assert len({run.data.tags["mlflow.parentRunId"] for run in runs}) == 1
+    # a trial's scores after each step are its learning curve, and the last one is its value
+    for trial in study_of("customers").trials:
+        [run] = [run for run in runs if run.info.run_name == f"Trial_{trial.number + 1}"]
+        history = open_store().get_metric_history(run.info.run_id, "value")
+        assert {point.step: point.value for point in history} == trial.intermediate_values
+        assert run.data.metrics == {"value": trial.value or trial.intermediate_values[trial.last_step]}
+    [study] = [run for run in all_runs("customers") if run.data.tags["stage"] == "study"]
+    assert "in 20 trials" in study.data.tags["mlflow.note.content"]
     folder = Path("reports/customers/tuning/forest")
     for name in ("optimization_history", "param_importances", "parallel_coordinate", "slice"):
         assert (folder / f"{name}.png").stat().st_size > 5000

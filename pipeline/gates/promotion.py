@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -56,7 +57,8 @@ def promote(name: str, config: Config, confident: bool, commit: str) -> str:
         **{f"{metric}_interval": json.dumps(bounds) for metric, bounds in facts["interval"].items()},
     }
     with locked_store(client):
-        registered = register(client, name, run, tags, {TRAINING_ROWS: "\n".join(row_hashes(parts.train.X))})
+        rows = "\n".join(row_hashes(parts.train.X))
+        registered = register(client, name, run, tags, {TRAINING_ROWS: rows}, description(chosen, facts, tags, run))
         version, champion = str(registered.version), run_with_alias(client, name, "champion")
         if champion is not None and champion[0] == version:
             mirror_champion(name, chosen, run.metrics)
@@ -73,6 +75,16 @@ def promote(name: str, config: Config, confident: bool, commit: str) -> str:
         else:
             set_challenger(client, name, version)
     return f"{name}: {chosen} is {'champion' if wins else 'challenger'} (version {version}): {words}"
+
+
+def description(name: str, facts: Mapping[str, Any], tags: Mapping[str, str], run: StoredRun) -> str:
+    """What a version is, in Markdown: its model, each metric with its 95 % interval, and where it comes from."""
+    lines = [f"{name} ({run.params['estimator']}), judged with 95 % intervals:", ""]
+    for metric, value in facts["score"].items():
+        low, high = facts["interval"][metric]
+        lines.append(f"- {METRICS[metric].label}: {value:.4f} [{low:.4f}, {high:.4f}]")
+    lines += ["", f"Run {run.run_id}, data SHA-256 {tags['data_sha256']}, commit {tags['git_commit']}."]
+    return "\n".join(lines)
 
 
 def contest(

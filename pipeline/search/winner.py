@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -12,7 +13,8 @@ from pipeline.bootstrap import paired_differences
 from pipeline.console import PipelineError
 from pipeline.metrics import lead, relative_gain
 from pipeline.search.study import slot_of
-from pipeline.store.write import RunRecord
+from pipeline.store.connect import experiment_name
+from pipeline.store.write import NOTE, RunRecord
 from pipeline.training.assess import Assessment
 
 STATUS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
@@ -45,18 +47,13 @@ def choose(
 def summarise(study: optuna.Study, best: Mapping[str, Any], baseline: Assessment, winner: Assessment) -> dict[str, Any]:
     """The winner's part of the committed metrics."""
     metric, facts, trials = winner.recipe.metric, winner.summary(), study.get_trials(deepcopy=False)
-    states = [trial.state.name for trial in trials]
     judged = winner.predictions, [baseline.predictions]
     [(difference, interval)] = paired_differences(metric, *judged, winner.recipe.seed)
     return {
         "estimator": facts.pop("estimator"),
         "params": dict(best),
         "best_value": round(study.best_value, 6),
-        "trials": {
-            "complete": states.count("COMPLETE"),
-            "pruned": states.count("PRUNED"),
-            "failed": states.count("FAIL"),
-        },
+        "trials": trials_by_end(trials),
         "pruned_work": round(pruned_work(trials), 6),
         **facts,
         "baseline_cv": round(baseline.cv[metric], 6),
@@ -66,29 +63,50 @@ def summarise(study: optuna.Study, best: Mapping[str, Any], baseline: Assessment
     }
 
 
+def trials_by_end(trials: Sequence[optuna.trial.FrozenTrial]) -> dict[str, int]:
+    """How many trials were complete, pruned and failed."""
+    states = [trial.state.name for trial in trials]
+    return {
+        word: states.count(state)
+        for word, state in (("complete", "COMPLETE"), ("pruned", "PRUNED"), ("failed", "FAIL"))
+    }
+
+
 def pruned_work(trials: Sequence[optuna.trial.FrozenTrial]) -> float:
     """Share of the search's work that pruning saved, the work of one whole trial taken as the unit."""
     return sum(1 - trial.user_attrs["done"] for trial in trials if trial.state.name == "PRUNED") / len(trials)
 
 
 def study_records(
-    study: optuna.Study, tags: Mapping[str, str], space: Mapping[str, Any], seed: int, started: float
+    study: optuna.Study, tags: Mapping[str, str], space: Mapping[str, Any], seed: int, started: float, folder: Path
 ) -> tuple[RunRecord, list[RunRecord]]:
-    """The MLflow run of a study, and those of its trials below it; `tags` are of all of them."""
-    own = {**tags, "stage": "study", "study": study.study_name}
-    parent = RunRecord(f"{tags['model_type']} study", own, {"space": json.dumps(space), "seed": seed}, start=started)
+    """The MLflow run of a study, and those of its trials below it; `tags` are of all of them, plots in the `folder`."""
+    trials, model = study.get_trials(deepcopy=False), tags["model_type"]
+    winner = f"{model}_tuned in the experiment {experiment_name(tags['dataset'])}"
+    note = (
+        f"A search for settings of {model} in {len(trials)} trials, which are the runs below; the best value is "
+        f"**{study.best_value:.4f}**. The run of its winner is {winner}. "
+        f"Plots: `{folder.as_posix()}/`."
+    )
+    own = {**tags, "stage": "study", "study": study.study_name, NOTE: note}
+    ends = {f"{word}_trials": float(number) for word, number in trials_by_end(trials).items()}
+    metrics = {"best_value": study.best_value, **ends, "pruned_work": pruned_work(trials)}
+    params = {"space": json.dumps(space), "seed": seed}
+    parent = RunRecord(f"{model} study", own, params, metrics, start=started)
     return parent, [trial_record(trial, tags) for trial in study.trials]
 
 
 def trial_record(trial: optuna.trial.FrozenTrial, tags: Mapping[str, str]) -> RunRecord:
     """A trial's MLflow run: a pruned trial was stopped on purpose (KILLED), a failed one FAILED."""
-    values = [trial.value] if trial.value is not None else list(trial.intermediate_values.values())[-1:]
+    curve = dict(trial.intermediate_values)
+    if trial.value is not None:
+        curve[max(curve, default=0)] = trial.value
     reason = {"reason": trial.user_attrs["reason"][:500]} if "reason" in trial.user_attrs else {}
     return RunRecord(
         name=f"Trial_{slot_of(trial) + 1}",
         tags={**tags, "stage": "trial", "trial_state": trial.state.name, **reason},
         params=trial.user_attrs["settings"],
-        metrics={"value": values[0], "step": max(trial.intermediate_values, default=0)} if values else {},
+        curves={"value": curve},
         status=STATUS[trial.state.name],
         start=trial.datetime_start.timestamp() if trial.datetime_start else None,
         end=trial.datetime_complete.timestamp() if trial.datetime_complete else None,

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 DATABASE, ARTIFACTS = STORE / "db.sqlite", STORE / "artifacts"
+# Tags of an experiment: MLflow shows it as model training, not as traces of a language model.
+KIND = {"mlflow.experimentKind": "custom_model_development"}
 # By itself MLflow tries for four minutes, and waits two for each answer: too long where a script only begins.
 FIRST_REQUEST = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 
@@ -60,28 +62,35 @@ def open_store(uri: str | None = None, create: bool = False) -> MlflowClient:
         return mlflow.MlflowClient(uri)
 
 
-def experiment_name(dataset: str) -> str:
-    """The experiment that a dataset's runs go to."""
-    return dataset
+def experiment_name(dataset: str, search: bool = False) -> str:
+    """The experiment that a dataset's runs go to; studies and their trials have one of their own, because MLflow shows
+    the newest hundred runs, which would be trials alone. No dataset's name has a dot.
+    """
+    return f"{dataset}.trials" if search else dataset
 
 
-def experiment_id(client: MlflowClient, dataset: str, create: bool = False) -> str | None:
+def experiment_id(client: MlflowClient, dataset: str, create: bool = False, search: bool = False) -> str | None:
     """The id of a dataset's experiment; None where there is none yet, unless `create` makes it."""
     from mlflow.exceptions import MlflowException
 
-    name = experiment_name(dataset)
+    name = experiment_name(dataset, search)
     found = client.get_experiment_by_name(name)
-    if found is not None or not create:
-        return None if found is None else found.experiment_id
+    if found is not None:
+        if create and not KIND.items() <= found.tags.items():
+            for tag, value in KIND.items():
+                client.set_experiment_tag(found.experiment_id, tag, value)
+        return str(found.experiment_id)
+    if not create:
+        return None
     # a server has a place of its own for artifacts
     location = (ARTIFACTS / name).resolve().as_uri() if database_of(client.tracking_uri) else None
     try:
-        return client.create_experiment(name, location)
+        return client.create_experiment(name, location, tags=KIND)
     except MlflowException as error:
         # another machine came first, or the answer to a request was lost
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-        return experiment_id(client, dataset)
+        return experiment_id(client, dataset, create, search)
 
 
 def place() -> str:

@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -29,8 +30,8 @@ def writer() -> str:
     return f"{socket.gethostname()} {os.getpid()} {int(time.time())}"
 
 
-def remove_leftovers(client: MlflowClient, experiment: str) -> None:
-    """Remove unfinished runs that nobody writes any more; to be called under the store's lock.
+def remove_leftovers(client: MlflowClient, experiments: Sequence[str]) -> None:
+    """Remove unfinished runs of experiments that nobody writes any more; to be called under the store's lock.
 
     The run itself goes last, so that a kill here leaves nothing behind.
     """
@@ -45,12 +46,12 @@ def remove_leftovers(client: MlflowClient, experiment: str) -> None:
         with suppress(OSError):
             get_artifact_repository(uri, tracking_uri=client.tracking_uri).delete_artifacts()
 
-    for run in search_runs(client, experiment, UNFINISHED):
+    for run in search_runs(client, experiments, UNFINISHED):
         # the lock keeps others from the project's own store
         if database_of(client.tracking_uri) is None and not _is_left(run):
             continue
         query = f"source_run_id = '{run.info.run_id}'"
-        for model in client.search_logged_models([experiment], query):
+        for model in client.search_logged_models([run.info.experiment_id], query):
             remove_files(model.artifact_location)
             client.delete_logged_model(model.model_id)
         remove_files(run.info.artifact_uri)

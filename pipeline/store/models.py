@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from sklearn.pipeline import Pipeline
@@ -61,10 +61,10 @@ def shipped_sha256(model: Pipeline) -> str:
 
 
 def log_model(
-    client: MlflowClient, run: RunInfo, params: Mapping[str, str], model: Pipeline, example: pd.DataFrame
+    client: MlflowClient, run: RunInfo, name: str, params: Mapping[str, Any], model: Pipeline, example: pd.DataFrame
 ) -> dict[str, str]:
-    """Log a run's served Pipeline (`model.pkl`) with signature, input example, the library versions and the code that
-    it needs; returns the run's tags that lead to it: model_id, model_sha256, shipped_sha256.
+    """Log a run's served Pipeline (`model.pkl`) under a name, with signature, input example, the library versions and
+    the code that it needs; returns the run's tags that lead to it: model_id, model_sha256, shipped_sha256.
 
     As mlflow.sklearn.log_model, without its global store and run.
     """
@@ -75,12 +75,13 @@ def log_model(
     libraries = ["scikit-learn", "numpy", "scipy", "pandas"]
     if b"skrub" in pickle.dumps(model[:-1]):
         libraries.append("skrub")
-    logged = client.create_logged_model(run.experiment_id, "model", run.run_id, params=dict(params))
+    params = {key: str(value) for key, value in params.items()}
+    logged = client.create_logged_model(run.experiment_id, name, run.run_id, params=params)
     with tempfile.TemporaryDirectory() as folder:
         files, code = Path(folder) / "model", Path(folder) / PACKAGE.name
-        for name in SHIPPED:
-            (code / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(PACKAGE / name, code / name)
+        for part in SHIPPED:
+            (code / part).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(PACKAGE / part, code / part)
         save_model(
             model,
             str(files),
@@ -91,7 +92,7 @@ def log_model(
             signature=_signature(model, example),
             input_example=example,
             code_paths=[str(code)],
-            pip_requirements=[f"{name}=={version(name)}" for name in libraries],
+            pip_requirements=[f"{library}=={version(library)}" for library in libraries],
         )
         described = Model.load(str(files))
         described.flavors["python_function"]["loader_module"] = SERVED_BY

@@ -18,10 +18,16 @@ FORMER = "former_champions"
 
 
 def register(
-    client: MlflowClient, name: str, run: StoredRun, tags: Mapping[str, str], texts: Mapping[str, str]
+    client: MlflowClient,
+    name: str,
+    run: StoredRun,
+    tags: Mapping[str, str],
+    texts: Mapping[str, str],
+    description: str,
 ) -> ModelVersion:
-    """The version of the registered model `name` that is this run's model; a new one, with the tags, where it has none
-    yet. `texts` become artifacts of its run. A version with the tag `rolled_back` is not to be champion again.
+    """The version of the registered model `name` that is this run's model; a new one, with the tags and a description
+    in Markdown, where it has none yet. `texts` become artifacts of its run. A version with the tag `rolled_back` is not
+    to be champion again.
     """
     from mlflow.exceptions import MlflowException
 
@@ -43,7 +49,7 @@ def register(
             left.unlink()
     for artifact, text in texts.items():
         client.log_text(run.run_id, text, artifact)
-    return client.create_model_version(name, source, run.run_id, dict(tags), model_id=model_id)
+    return client.create_model_version(name, source, run.run_id, dict(tags), description=description, model_id=model_id)
 
 
 def run_with_alias(client: MlflowClient, name: str, alias: str) -> tuple[str, StoredRun] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -75,9 +75,16 @@ def newest_runs(
         "and attributes.status = 'FINISHED'"
     )
     runs: dict[str, StoredRun] = {}
-    for run in search_runs(client, experiment_id(client, dataset), query):
+    for run in search_runs(client, experiments_of(client, dataset, stage), query):
         runs.setdefault(run.data.tags["model_type"], StoredRun(client, run))
     return runs
+
+
+def experiments_of(client: MlflowClient, dataset: str, stage: str) -> list[str]:
+    """The ids of the experiments with a dataset's runs of a stage; studies used to be among the models' runs."""
+    places = [True, False] if stage == "study" else [False]
+    found = [experiment_id(client, dataset, search=search) for search in places]
+    return [experiment for experiment in found if experiment is not None]
 
 
 def run_of(client: MlflowClient, dataset: str, name: str, data_sha256: str, params_sha256: str) -> StoredRun:
@@ -93,17 +100,17 @@ def run_of(client: MlflowClient, dataset: str, name: str, data_sha256: str, para
 
 def child_runs(client: MlflowClient, run: StoredRun) -> list[StoredRun]:
     """The runs under a parent run, oldest first."""
-    found = search_runs(client, run.experiment_id, f"tags.`mlflow.parentRunId` = '{run.run_id}'")
+    found = search_runs(client, [run.experiment_id], f"tags.`mlflow.parentRunId` = '{run.run_id}'")
     return [StoredRun(client, child) for child in found[::-1]]
 
 
-def search_runs(client: MlflowClient, experiment: str | None, query: str) -> list[Run]:
-    """All runs that a query finds in the experiment of that id, newest first; none where there is no experiment."""
+def search_runs(client: MlflowClient, experiments: Sequence[str], query: str) -> list[Run]:
+    """All runs that a query finds in the experiments of those ids, newest first; none where there is no experiment."""
     runs: list[Run] = []
     token = None
-    while experiment is not None:
+    while experiments:
         with store_errors(client.tracking_uri):
-            page = client.search_runs([experiment], query, page_token=token, order_by=["attributes.start_time DESC"])
+            page = client.search_runs([*experiments], query, page_token=token, order_by=["attributes.start_time DESC"])
         runs += page
         token = page.token
         if not token:

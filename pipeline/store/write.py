@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,31 +17,62 @@ from pipeline.console import PipelineError
 from pipeline.store.connect import database_of, experiment_id, locked_store
 from pipeline.store.leftovers import remove_leftovers, writer
 from pipeline.store.models import log_model, shipped_sha256
-from pipeline.store.runs import newest_runs, search_runs
+from pipeline.store.runs import experiments_of, newest_runs, search_runs
+from pipeline.store.source import source_tags
 from pipeline.store.sqlite import wait_until_writable
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
+    from mlflow.entities import DatasetInput
 
 # What two runs of the same result differ in. Other figures agree but for last digits, as threads add in any order.
 MEASURED = ("fit_seconds", "model_bytes")
 RELATIVE, ABSOLUTE = 1e-9, 1e-6
 
 
+# The tag that MLflow shows as a run's description.
+NOTE = "mlflow.note.content"
+# MLflow's own words for the kinds of columns, and the longest schema that it takes.
+KINDS, LONGEST_SCHEMA = {"f": "double", "i": "long", "u": "long", "b": "boolean", "M": "datetime"}, 1_000_000
+
+
+@dataclass(frozen=True)
+class TablePart:
+    """The rows of a table that a run used, as MLflow names them: `context` says what for (train, test), `digest` which
+    content the table has, `schema` maps columns to a kind.
+    """
+
+    name: str
+    digest: str
+    file: str
+    context: str
+    rows: int
+    schema: Mapping[str, str]
+
+
 @dataclass(frozen=True)
 class RunRecord:
-    """Everything that one run logs. `files` are copied, `texts` maps artifact names to their content."""
+    """Everything that one run logs. `files` are copied, `texts` maps artifact names to their content, `curves` a metric
+    to its value after each step. `inputs` have digests of their own.
+    """
 
     name: str
     tags: Mapping[str, str]
     params: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
+    curves: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
     files: Sequence[Path] = ()
     texts: Mapping[str, str] = field(default_factory=dict)
+    inputs: Sequence[TablePart] = ()
     status: str = "FINISHED"
     start: float | None = None
     end: float | None = None
+
+
+def table_part(name: str, file: str, sha256: str, context: str, X: pd.DataFrame) -> TablePart:
+    """A part of the table in a file of that SHA-256; X (n x d) are its rows, of which none is looked at."""
+    schema = {str(column): KINDS.get(kind.kind, "string") for column, kind in X.dtypes.items()}
+    return TablePart(name, f"{sha256[:8]}-{context}", file, context, len(X), schema)
 
 
 def write_runs(
@@ -61,18 +93,19 @@ def write_runs(
     with locked_store(client):
         if database is not None:
             wait_until_writable(database)
-        experiment = experiment_id(client, dataset, create=True)
+        experiment = experiment_id(client, dataset, create=True, search=parent is not None)
         assert experiment is not None
-        remove_leftovers(client, experiment)
+        places = experiments_of(client, dataset, "study")
+        remove_leftovers(client, places)
         if parent is not None:
-            _write_study(client, experiment, parent, records)
+            _write_study(client, experiment, places, parent, records)
         else:
             for record in records:
                 if not _is_logged(client, dataset, record, model):
                     _write_run(client, experiment, record, model, example)
         if database is None:
             # a request is made again where its answer was lost, and may have begun two runs
-            remove_leftovers(client, experiment)
+            remove_leftovers(client, places)
 
 
 def _is_logged(client: MlflowClient, dataset: str, record: RunRecord, model: Pipeline | None) -> bool:
@@ -104,11 +137,20 @@ def _is_logged(client: MlflowClient, dataset: str, record: RunRecord, model: Pip
     return True
 
 
-def _write_study(client: MlflowClient, experiment: str, parent: RunRecord, trials: Sequence[RunRecord]) -> None:
-    studies = search_runs(client, experiment, "tags.stage = 'study'")
-    known = [run.info.run_id for run in studies if run.data.tags["study"] == parent.tags["study"]]
-    parent_id = known[0] if known else _write_run(client, experiment, parent)
-    written = search_runs(client, experiment, f"tags.`mlflow.parentRunId` = '{parent_id}'")
+def _write_study(
+    client: MlflowClient, experiment: str, places: Sequence[str], parent: RunRecord, trials: Sequence[RunRecord]
+) -> None:
+    studies = search_runs(client, places, "tags.stage = 'study'")
+    known = [run for run in studies if run.data.tags["study"] == parent.tags["study"]]
+    if known:
+        # the study goes on where it is
+        experiment, parent_id = known[0].info.experiment_id, known[0].info.run_id
+        if known[0].data.metrics != dict(parent.metrics):
+            # and has more trials than before
+            _log_figures(client, parent_id, replace(parent, params={}), int(time.time() * 1000), parent.tags)
+    else:
+        parent_id = _write_run(client, experiment, parent)
+    written = search_runs(client, [experiment], f"tags.`mlflow.parentRunId` = '{parent_id}'")
     names = {run.info.run_name for run in written}
     for trial in trials:
         if trial.name not in names:
@@ -123,25 +165,50 @@ def _write_run(
     example: pd.DataFrame | None = None,
 ) -> str:
     """Write one run, which is RUNNING until it is whole; returns its id."""
-    from mlflow.entities import Metric, Param, RunTag
-
     end = record.end or time.time()
     start, ended = int((record.start or end) * 1000), int(end * 1000)
-    tags = {**record.tags, "timestamp": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(start / 1000))}
+    moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(start / 1000))
+    tags = {**source_tags(), **record.tags, "timestamp": moment}
     if database_of(client.tracking_uri) is None:
         tags["writer"] = writer()
     run = client.create_run(experiment, start_time=start, run_name=record.name, tags=tags).info
-    params = {name: str(value) for name, value in record.params.items()}
-    logged = {} if model is None or example is None else log_model(client, run, params, model, example)
-    client.log_batch(
-        run.run_id,
-        [Metric(name, value, ended, 0, logged.get("model_id")) for name, value in record.metrics.items()],
-        [Param(name, value) for name, value in params.items()],
-        [RunTag(name, value) for name, value in logged.items()],
-    )
+    leading = {}
+    if model is not None and example is not None:
+        leading = log_model(client, run, f"{record.tags['dataset']}-{record.name}", record.params, model, example)
+    _log_figures(client, run.run_id, record, ended, leading)
+    if record.inputs:
+        client.log_inputs(run.run_id, [_dataset_input(part) for part in record.inputs])
     for path in record.files:
         client.log_artifact(run.run_id, str(path))
     for name, text in record.texts.items():
         client.log_text(run.run_id, text, name)
     client.set_terminated(run.run_id, record.status, ended)
-    return run.run_id
+    return str(run.run_id)
+
+
+def _dataset_input(part: TablePart) -> DatasetInput:
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    columns = [{"name": name, "type": kind, "required": True} for name, kind in part.schema.items()]
+    schema: str | None = json.dumps({"mlflow_colspec": columns})
+    if len(schema or "") > LONGEST_SCHEMA:
+        schema = None
+    profile = json.dumps({"num_rows": part.rows, "num_elements": part.rows * len(part.schema)})
+    source = json.dumps({"uri": part.file})
+    found = Dataset(part.name, part.digest, "local", source, schema, profile)
+    return DatasetInput(found, [InputTag("mlflow.data.context", part.context)])
+
+
+def _log_figures(client: MlflowClient, run_id: str, record: RunRecord, moment: int, tags: Mapping[str, str]) -> None:
+    """Log a record's params and metrics, and tags, in one request; `moment` in milliseconds since 1970."""
+    from mlflow.entities import Metric, Param, RunTag
+
+    model_id = tags.get("model_id")
+    points = [(name, value, 0) for name, value in record.metrics.items()]
+    points += [(name, value, step) for name, curve in record.curves.items() for step, value in curve.items()]
+    client.log_batch(
+        run_id,
+        [Metric(name, value, moment, step, model_id) for name, value, step in points],
+        [Param(name, str(value)) for name, value in record.params.items()],
+        [RunTag(name, value) for name, value in tags.items()],
+    )
