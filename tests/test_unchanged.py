@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 from conftest import PARAMS, make_customers
+from matplotlib.figure import Figure
 
 import compare_results
 import generate_data
@@ -100,6 +101,21 @@ def test_force_fits_all_and_finds_the_same(trained: bytes, monkeypatch: pytest.M
         assert train.main(["--dataset", "customers", "--force"]) == 0
     assert done == MODELS
     assert TRAINED.read_bytes() == trained
+    assert runs_of("customers") == Counter(MODELS)
+
+
+def test_plots_of_other_code_come_with_force_and_stay(trained: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    plot = Path("reports/customers/train/linear/diagnostics.png")
+    with monkeypatch.context() as patch:
+        patch.setattr(Figure, "savefig", lambda figure, path, **options: Path(path).write_bytes(b"drawn anew"))
+        for words, drawn in (([], b"blank"), (["--force"], b"drawn anew")):
+            assert train.main(["--dataset", "customers", *words]) == 0
+            assert plot.read_bytes() == drawn
+    plot.unlink()
+    with watched(monkeypatch) as done:
+        assert train.main(["--dataset", "customers"]) == 0
+    assert done == []
+    assert plot.read_bytes() == b"drawn anew"
     assert runs_of("customers") == Counter(MODELS)
 
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 
 FINISHED = "attributes.status = 'FINISHED'"
+# The tag of a run with the SHA-256 of each artifact by name, as JSON.
+HASHES = "artifacts_sha256"
 
 
 class StoredRun:
@@ -44,11 +46,9 @@ class StoredRun:
 
     def artifact(self, name: str) -> Path:
         """A local path of an artifact, checked against the hash recorded when it was logged with its run."""
-        path, hashes = (
-            _local_file(self._client, f"{self._artifact_uri}/{name}"),
-            self.tags.get("artifacts_sha256", "{}"),
-        )
-        return check_file(path, known) if (known := json.loads(hashes).get(name)) else path
+        path = _local_file(self._client, f"{self._artifact_uri}/{name}")
+        sha256 = json.loads(self.tags.get(HASHES, "{}")).get(name)
+        return check_file(path, sha256) if sha256 else path
 
     def check(self, artifacts: Iterable[str]) -> None:
         """PipelineError: the model or one of the artifacts is missing, or not what was logged. Those of a server are

@@ -19,7 +19,7 @@ from pipeline.files import file_sha256
 from pipeline.store.connect import database_of, experiment_id, locked_store
 from pipeline.store.leftovers import remove_leftovers, writer
 from pipeline.store.models import log_model, shipped_sha256
-from pipeline.store.runs import newest_run, search_runs
+from pipeline.store.runs import HASHES, newest_run, search_runs
 from pipeline.store.sqlite import wait_until_writable
 
 if TYPE_CHECKING:
@@ -101,6 +101,13 @@ def _is_logged(client: MlflowClient, dataset: str, record: RunRecord, model: Pip
         # other code may have found the same: the run is that code's too
         if run.tags.get(tag) != value:
             client.set_tag(run.run_id, tag, value)
+    known = json.loads(run.tags.get(HASHES, "{}"))
+    drawn = {path.name: file_sha256(path) for path in record.files}
+    if not drawn.items() <= known.items():
+        # plots of other code: the run has the latest
+        for path in record.files:
+            client.log_artifact(run.run_id, str(path))
+        client.set_tag(run.run_id, HASHES, json.dumps(known | drawn))
     return True
 
 
@@ -133,7 +140,7 @@ def _write_run(
     hashes = {path.name: file_sha256(path) for path in record.files}
     hashes |= {name: hashlib.sha256(text.encode()).hexdigest() for name, text in record.texts.items()}
     if hashes:
-        tags["artifacts_sha256"] = json.dumps(hashes)
+        tags[HASHES] = json.dumps(hashes)
     run = client.create_run(experiment, start_time=start, run_name=record.name, tags=tags).info
     params = {name: str(value) for name, value in record.params.items()}
     logged = {} if model is None or example is None else log_model(client, run, params, model, example)
