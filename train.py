@@ -29,6 +29,7 @@ from pipeline.settings import Config, Dataset, load_config, search_sha256, setti
 if TYPE_CHECKING:
     from distributed import Client
 
+    from pipeline.training.assess import Assessment
     from pipeline.training.build import Recipe
 
 
@@ -43,7 +44,7 @@ def train_dataset(
     """
     from pipeline.store.connect import open_store, place
     from pipeline.tables.split import load_parts
-    from pipeline.training.assess import Assessment, assess, naive_scores
+    from pipeline.training.assess import assess, naive_scores
     from pipeline.training.build import resolve_recipe
     from pipeline.training.record import copy_plots, log_run, logged
 
@@ -65,23 +66,28 @@ def train_dataset(
         recipe.model: f"{dataset.name} {recipe.model}{ending} ({number} of {len(recipes)})"
         for number, recipe in enumerate(recipes, 1)
     }
-    client, metric, found = open_store(create=True), dataset.metric, dict[str, Assessment]()
+    client, metric, results = open_store(create=True), dataset.metric, dict[str, Any]()
+
+    def entry_of(fitted: Assessment) -> dict[str, Any]:
+        """Its part of the committed metrics."""
+        naive = naive_scores(dataset.task, parts.train.y, fitted.predictions.actual)
+        return {"params_sha256": tags[fitted.recipe.model]["params_sha256"], **fitted.summary(), "naive": naive}
 
     def score_of(fitted: Assessment) -> str:
         low, high = fitted.interval[metric]
         return f"{metric} {fitted.score[metric]:.4f} [{low:.4f}, {high:.4f}]"
 
-    for recipe in recipes if not force else ():
+    for recipe in [] if force else recipes:
         name = recipe.model
         if known := logged(client, recipe, parts, tags[name], settings[name]):
-            found[name] = known
+            results[name] = entry_of(known)
             copy_plots(known, folder / name)
             print(f"{labels[name]}: unchanged, {score_of(known)} taken from its run", flush=True)
 
     def fit_one(recipe: Recipe) -> tuple[float, Assessment]:
         return time.time(), assess(recipe, parts, settings[recipe.model], progress_lines(labels[recipe.model]))
 
-    changed = [recipe for recipe in recipes if recipe.model not in found]
+    changed = [recipe for recipe in recipes if recipe.model not in results]
     for started, fitted in side_by_side(fit_one, changed, cluster):
         name = fitted.recipe.model
         log_run(client, fitted, parts, f"{name}{ending}", tags[name], folder / name, started)
@@ -90,7 +96,7 @@ def train_dataset(
             f"{time.time() - started:.1f} s",
             flush=True,
         )
-        found[name] = fitted
+        results[name] = entry_of(fitted)
     runs = f"the MLflow runs in {place()}: {', '.join(f'{one.model}{ending}' for one in changed)}" if changed else ""
     if tuned:
         print(f"wrote plots in {folder}/{runs and f' and {runs}'}")
@@ -98,19 +104,7 @@ def train_dataset(
     for former in folder.iterdir():
         if former.name not in config.models:
             shutil.rmtree(former)
-    path = write_scores(
-        dataset,
-        config,
-        data_sha256,
-        {
-            name: {
-                "params_sha256": hashes[name]["params_sha256"],
-                **one.summary(),
-                "naive": naive_scores(dataset.task, parts.train.y, one.predictions.actual),
-            }
-            for name, one in found.items()
-        },
-    )
+    path = write_scores(dataset, config, data_sha256, results)
     print(f"wrote {path}{',' if runs else ' and'} {folder}/{runs and f' and {runs}'}")
 
 
