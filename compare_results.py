@@ -14,7 +14,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.console import exit_code, reports_errors
+from pipeline.console import PipelineError, exit_code, reports_errors
 from pipeline.files import write_json, write_text
 from pipeline.settings import load_config
 
@@ -47,10 +47,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     from pipeline.store.connect import open_store
 
     stores = [open_store(uri) for uri in args.tracking_uri or [None]]
-    comparisons = []
+    comparisons, wrong = [], []
     for name in config.datasets:
         print(f"comparing {name}", flush=True)
-        comparisons.append(compare_dataset(config.dataset(name), config, stores))
+        try:
+            comparisons.append(compare_dataset(config.dataset(name), config, stores))
+        except PipelineError as error:
+            wrong.append(str(error))
+    if wrong:
+        # all at once, not one a call
+        raise PipelineError("; ".join(wrong))
     summary = summarise(comparisons)
     words = overall_words(comparisons, summary["best_overall"])
     write_json(RESULTS, all_scores(comparisons))

@@ -5,7 +5,8 @@
     python train.py --scheduler tcp://host:8786
 
 Reads the table in data/. Writes one MLflow run a model, plots in reports/<dataset>/train/ and
-metrics/train/<dataset>.json. With --tuned the settings come from metrics/tune/<dataset>.json, runs are named
+metrics/train/<dataset>.json. A model whose data, settings and code are those of its run is taken from there; --force
+trains it all the same. With --tuned the settings come from metrics/tune/<dataset>.json, runs are named
 <model>_tuned and plots go to reports/<dataset>/tuning/. With --scheduler the fits of a dataset's models run side by
 side on a Dask cluster.
 """
@@ -23,7 +24,7 @@ from pipeline.cluster import connect, side_by_side
 from pipeline.console import PipelineError, exit_code, progress_lines, reports_errors
 from pipeline.files import earlier_models, file_sha256, read_json, write_json
 from pipeline.metrics import best_of
-from pipeline.settings import Config, Dataset, load_config, settings_sha256
+from pipeline.settings import Config, Dataset, load_config, search_sha256, settings_sha256
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -32,62 +33,86 @@ if TYPE_CHECKING:
     from pipeline.training.build import Recipe
 
 
-def train_dataset(dataset: Dataset, config: Config, models: Sequence[str], tuned: bool, cluster: Client | None) -> None:
+def train_dataset(
+    dataset: Dataset, config: Config, models: Sequence[str], tuned: bool, force: bool, cluster: Client | None
+) -> None:
     """Train the named models of a dataset with the settings of params.yaml, or those that tuning found, and log them.
 
-    Baselines have their scores written to metrics/train/; a tuned model's are those that its search has written.
+    Baselines have their scores written to metrics/train/; a tuned model's are those that its search has written. Where
+    data, settings and code are those of a whole run, its results are taken, unless `force` says to train all the same.
     PipelineError: there are no tuned settings.
     """
     from pipeline.store.connect import open_store, place
     from pipeline.tables.split import load_parts
     from pipeline.training.assess import assess, naive_scores
     from pipeline.training.build import resolve_recipe
-    from pipeline.training.record import log_run
+    from pipeline.training.record import copy_plots, log_run, logged
 
     settings: Mapping[str, Mapping[str, Any]] = {name: {} for name in models}
     if tuned:
         settings, made_from = tuned_settings(dataset.name, models)
     parts = load_parts(dataset, config)
-    hashes = {"data_sha256": file_sha256(Path(dataset.file)), "params_sha256": settings_sha256(config, dataset)}
+    data_sha256, sha256_of = file_sha256(Path(dataset.file)), search_sha256 if tuned else settings_sha256
+    hashes = {
+        name: {"data_sha256": data_sha256, "params_sha256": sha256_of(config, dataset, name)} for name in settings
+    }
     if tuned and made_from != hashes:
         print(f"{dataset.name}: note: the settings were tuned on other data or with other params.yaml settings")
     stage, ending, place_of_plots = ("tuned", "_tuned", "tuning") if tuned else ("baseline", "", "train")
-    folder, tags = Path("reports") / dataset.name / place_of_plots, {"dataset": dataset.name, "stage": stage, **hashes}
+    folder = Path("reports") / dataset.name / place_of_plots
+    tags = {name: {"dataset": dataset.name, "stage": stage, **own} for name, own in hashes.items()}
     recipes = [resolve_recipe(dataset, config, name) for name in settings]
     labels = {
         recipe.model: f"{dataset.name} {recipe.model}{ending} ({number} of {len(recipes)})"
         for number, recipe in enumerate(recipes, 1)
     }
-    client, results = open_store(create=True), {}
+    client, metric, results = open_store(create=True), dataset.metric, dict[str, Any]()
+
+    def entry_of(fitted: Assessment) -> dict[str, Any]:
+        """Its part of the committed metrics."""
+        naive = naive_scores(dataset.task, parts.train.y, fitted.predictions.actual)
+        return {"params_sha256": tags[fitted.recipe.model]["params_sha256"], **fitted.summary(), "naive": naive}
+
+    def score_of(fitted: Assessment) -> str:
+        low, high = fitted.interval[metric]
+        return f"{metric} {fitted.score[metric]:.4f} [{low:.4f}, {high:.4f}]"
+
+    for recipe in [] if force else recipes:
+        name = recipe.model
+        if known := logged(client, recipe, parts, tags[name], settings[name]):
+            results[name] = entry_of(known)
+            copy_plots(known, folder / name)
+            print(f"{labels[name]}: unchanged, {score_of(known)} taken from its run", flush=True)
 
     def fit_one(recipe: Recipe) -> tuple[float, Assessment]:
         return time.time(), assess(recipe, parts, settings[recipe.model], progress_lines(labels[recipe.model]))
 
-    for started, fitted in side_by_side(fit_one, recipes, cluster):
-        name, metric = fitted.recipe.model, dataset.metric
-        log_run(client, fitted, parts, f"{name}{ending}", tags, folder / name, started, dataset.file)
-        low, high = fitted.interval[metric]
+    changed = [recipe for recipe in recipes if recipe.model not in results]
+    for started, fitted in side_by_side(fit_one, changed, cluster):
+        name = fitted.recipe.model
+        log_run(client, fitted, parts, f"{name}{ending}", tags[name], folder / name, started, dataset.file)
         print(
-            f"{labels[name]}: {metric} {fitted.score[metric]:.4f} [{low:.4f}, {high:.4f}], "
-            f"cross-validated {fitted.cv[metric]:.4f}, {time.time() - started:.1f} s",
+            f"{labels[name]}: {score_of(fitted)}, cross-validated {fitted.cv[metric]:.4f}, "
+            f"{time.time() - started:.1f} s",
             flush=True,
         )
-        naive = naive_scores(dataset.task, parts.train.y, fitted.predictions.actual)
-        results[name] = {**fitted.summary(), "naive": naive}
+        results[name] = entry_of(fitted)
+    runs = f"the MLflow runs in {place()}: {', '.join(f'{one.model}{ending}' for one in changed)}" if changed else ""
     if tuned:
-        runs = ", ".join(f"{name}_tuned" for name in results)
-        print(f"wrote plots in {folder}/ and the MLflow runs in {place()}: {runs}")
+        print(f"wrote plots in {folder}/{runs and f' and {runs}'}")
         return
     for former in folder.iterdir():
         if former.name not in config.models:
             shutil.rmtree(former)
-    path = write_scores(dataset, list(config.models), hashes, results)
-    print(f"wrote {path}, {folder}/ and {len(results)} MLflow runs in {place()}")
+    path = write_scores(dataset, config, data_sha256, results)
+    print(f"wrote {path}{',' if runs else ' and'} {folder}/{runs and f' and {runs}'}")
 
 
-def tuned_settings(dataset: str, models: Sequence[str]) -> tuple[dict[str, Mapping[str, Any]], dict[str, str]]:
+def tuned_settings(
+    dataset: str, models: Sequence[str]
+) -> tuple[dict[str, Mapping[str, Any]], dict[str, dict[str, Any]]]:
     """The settings that tuning found for the models, as far as they were tuned, and the hashes of the data and settings
-    that they were found with. PipelineError: none of them was tuned.
+    that each was found with. PipelineError: none of them was tuned.
     """
     path, command = Path("metrics/tune") / f"{dataset}.json", f"python tune_hyperparameters.py --dataset {dataset}"
     found = read_json(path, command)
@@ -95,22 +120,26 @@ def tuned_settings(dataset: str, models: Sequence[str]) -> tuple[dict[str, Mappi
     if not settings:
         mend = f"run `{command} --model {models[0]}`"
         raise PipelineError(f"{path}: no tuned settings of {', '.join(models)}; {mend}")
-    return settings, {key: found[key] for key in ("data_sha256", "params_sha256")}
+    data_sha256, tuned = found.get("data_sha256"), found["models"]
+    return settings, {
+        name: {"data_sha256": data_sha256, "params_sha256": tuned[name].get("params_sha256")} for name in settings
+    }
 
 
-def write_scores(dataset: Dataset, models: Sequence[str], hashes: Mapping[str, str], results: dict[str, Any]) -> Path:
+def write_scores(dataset: Dataset, config: Config, data_sha256: str, results: dict[str, Any]) -> Path:
     """Write metrics/train/<dataset>.json: these results, and earlier ones of the same data and settings."""
     from pipeline.store.connect import store_lock
 
     path = Path("metrics/train") / f"{dataset.name}.json"
     with store_lock():
         # read and written under one lock: a call for another model may end at the same time
-        if len(results) < len(models):
-            results = earlier_models(path, hashes, "python train.py") | results
-        ordered = {name: results[name] for name in models if name in results}
+        if len(results) < len(config.models):
+            present = {name: settings_sha256(config, dataset, name) for name in config.models}
+            results = earlier_models(path, data_sha256, present, "python train.py") | results
+        ordered = {name: results[name] for name in config.models if name in results}
         selected = best_of(dataset.metric, {name: facts["cv"][dataset.metric] for name, facts in ordered.items()})
         head = {"task": dataset.task, "metric": dataset.metric, "evaluation": dataset.evaluation, "selected": selected}
-        write_json(path, {"dataset": dataset.name, **hashes, **head, "models": ordered})
+        write_json(path, {"dataset": dataset.name, "data_sha256": data_sha256, **head, "models": ordered})
     return path
 
 
@@ -121,6 +150,7 @@ def build_parser(config: Config) -> argparse.ArgumentParser:
     parser.add_argument(
         "--tuned", action="store_true", help="train with the settings in metrics/tune/ instead of params.yaml's"
     )
+    parser.add_argument("--force", action="store_true", help="train also what has not changed since its run")
     parser.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster to fit on, as tcp://host:8786")
     return parser
 
@@ -132,7 +162,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     models = [args.model] if args.model else list(config.models)
     with connect(args.scheduler) as cluster:
         for name in list(config.datasets) if args.dataset == "all" else [args.dataset]:
-            train_dataset(config.dataset(name), config, models, args.tuned, cluster)
+            train_dataset(config.dataset(name), config, models, args.tuned, args.force, cluster)
     return 0
 
 

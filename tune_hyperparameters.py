@@ -22,12 +22,15 @@ from typing import TYPE_CHECKING, Any
 from pipeline.cluster import connect, fits_on
 from pipeline.console import exit_code, positive_float, positive_int, progress_lines, reports_errors
 from pipeline.files import earlier_models, file_sha256, hold, write_json
-from pipeline.settings import Config, Dataset, kind_of, load_config, settings_sha256
+from pipeline.settings import Config, Dataset, kind_of, load_config, search_sha256, settings_sha256
 
 if TYPE_CHECKING:
     from distributed import Client
 
     from pipeline.training.assess import Assessment
+
+# The attribute of a study whose search has come to the end that params.yaml sets: its seconds and most trials.
+ENDED = "ended"
 
 
 def tune_dataset(
@@ -39,7 +42,8 @@ def tune_dataset(
     workers: int | None = None,
     cluster: Client | None = None,
 ) -> Path:
-    """Search, refit and score the winner beside the baseline, log all of it; returns the metrics file's path.
+    """Search, refit and score the winner beside the baseline, log all of it; returns the metrics file's path. Where a
+    run of the same code has the winner's settings or the baseline's, its figures are taken from there.
 
     So many `workers` (by default as many as there are cores), or the threads of the `cluster`, run trials side by side.
     """
@@ -51,24 +55,25 @@ def tune_dataset(
     from pipeline.store.sqlite import database_errors
     from pipeline.store.write import write_runs
     from pipeline.tables.split import load_parts, sample_rows
-    from pipeline.training.assess import assess, logged_baseline
+    from pipeline.training.assess import assess
     from pipeline.training.build import resolve_recipe
-    from pipeline.training.record import log_run
+    from pipeline.training.record import copy_plots, log_run, logged
 
     started, label = time.time(), f"{dataset.name} {model}"
     recipe = resolve_recipe(dataset, config, model)
     ranges, kind = space.space_of_task(config.search_spaces.get(model, {}), model, dataset.task), kind_of(dataset.task)
     first = getattr(config.first_trials[model], kind) if model in config.first_trials else ()
     n_trials = n_trials or dataset.trials
-    if n_trials is None and timeout is None:
+    by_time = n_trials is None and timeout is None
+    if by_time:
         timeout = config.tuning.seconds
     n_trials = n_trials or config.tuning.trials
     parts = load_parts(dataset, config)
     rows = sample_rows(parts.train, dataset, config, config.tuning.search_rows)
     way = scorers.way_of_scoring(recipe, ranges, rows.independent)
-    hashes = {"data_sha256": file_sha256(Path(dataset.file)), "params_sha256": settings_sha256(config, dataset)}
-    numbers = config.tuning.search_rows, config.tuning.startup_trials, config.tuning.lag
-    name = study.study_name(model, way, ranges, first, numbers, hashes)
+    data_sha256 = file_sha256(Path(dataset.file))
+    hashes = {"data_sha256": data_sha256, "params_sha256": search_sha256(config, dataset, model)}
+    name = study.study_name(model, way, hashes)
     client = open_store(create=True)
 
     # a second search of the same study waits, then finds the trials done
@@ -77,35 +82,51 @@ def tune_dataset(
     with hold(lock, f"{label}: another search goes on"), database_errors(database):
         kept = study.open_study(dataset.name, model, name, recipe.metric)
         objective = trials.make_objective(recipe, ranges, first, way, rows, config.tuning.startup_trials)
-        workers = workers or joblib.cpu_count()
-        queue.run_trials(kept, objective, n_trials, timeout, config.tuning.lag, workers, cluster, dataset.name)
+        workers, bound = workers or joblib.cpu_count(), [timeout, n_trials]
+        # a search that its time has ended is over, unless more is asked for
+        if not (by_time and kept.user_attrs.get(ENDED) == bound):
+            queue.run_trials(kept, objective, n_trials, timeout, config.tuning.lag, workers, cluster, dataset.name)
+        if by_time:
+            kept.set_user_attr(ENDED, bound)
         searched = study.in_memory(name, recipe.metric, study.trials_of(kept, n_trials))
     if len(searched.trials) < n_trials:
         command = f"python tune_hyperparameters.py --dataset {dataset.name} --model {model}"
         words = f"the time was up; `{command} --n-trials {len(searched.trials)}` finds the same"
         print(f"{label}: {words}", flush=True)
 
-    best = winner.best_settings(searched, dataset.name)
+    found = winner.best_settings(searched, dataset.name)
+    tags = {"dataset": dataset.name, **hashes}
+    of_baseline = {**tags, "stage": "baseline", "params_sha256": settings_sha256(config, dataset, model)}
+    of_winner, tried = {**tags, "stage": "tuned"}, {"best_trial": json.dumps(found)}
     with fits_on(cluster):
         progress = progress_lines(f"{label}, baseline")
-        baseline = logged_baseline(client, dataset.name, recipe, hashes) or assess(recipe, parts, progress=progress)
+        baseline = logged(client, recipe, parts, of_baseline) or assess(recipe, parts, progress=progress)
         progress = progress_lines(f"{label}, winner")
-        tuned, best = winner.choose(baseline, best, ranges, lambda: assess(recipe, parts, best, progress), label)
-    result = winner.summarise(searched, best, baseline, tuned)
+        # the run of an earlier call: of these settings, or of the baseline's, as these were no better
+        known = logged(client, recipe, parts, of_winner, found) or logged(client, recipe, parts, of_winner | tried)
+        tuned, best = winner.choose(
+            baseline, found, ranges, lambda: known or assess(recipe, parts, found, progress), label
+        )
+    result = {"params_sha256": hashes["params_sha256"], **winner.summarise(searched, best, baseline, tuned)}
 
-    folder, tags = Path("reports") / dataset.name / "tuning" / model, {"dataset": dataset.name, **hashes}
+    folder = Path("reports") / dataset.name / "tuning" / model
     write_study_reports(searched, f"{model} on {dataset.name}", recipe.metric, folder)
     parent, records = winner.study_records(
         searched, {**tags, "model_type": model}, ranges, config.seed, started, folder
     )
     write_runs(client, dataset.name, records, parent=parent)
-    log_run(client, tuned, parts, f"{model}_tuned", {**tags, "stage": "tuned"}, folder, started, dataset.file)
+    if known and known.params == tuned.params:
+        copy_plots(known, folder)
+        print(f"{label}: unchanged, the winner is taken from its run", flush=True)
+    else:
+        log_run(client, tuned, parts, f"{model}_tuned", of_winner | tried, folder, started, dataset.file)
     print("\n".join(result_lines(label, result, baseline, tuned)), flush=True)
     path = Path("metrics/tune") / f"{dataset.name}.json"
     with store_lock():
         # read and written under one lock: a search of another model may end at the same time
-        others = earlier_models(path, hashes, "python tune_hyperparameters.py")
-        write_json(path, {"dataset": dataset.name, **hashes, "models": {**others, model: result}})
+        present = {name: search_sha256(config, dataset, name) for name in config.models}
+        others = earlier_models(path, data_sha256, present, "python tune_hyperparameters.py")
+        write_json(path, {"dataset": dataset.name, "data_sha256": data_sha256, "models": {**others, model: result}})
     return path
 
 

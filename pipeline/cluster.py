@@ -105,7 +105,7 @@ def side_by_side(work: Callable[..., Result], items: Sequence[Any], client: Clie
     """The results of `work` for each item in their order: one after the other here, or at once where there is a
     cluster, which then takes what `work` hands to joblib.
     """
-    if client is None:
+    if client is None or not items:
         yield from map(work, items)
         return
     from concurrent.futures import ThreadPoolExecutor

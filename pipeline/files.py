@@ -82,12 +82,16 @@ def read_json(path: Path, made_by: str) -> Any:
         raise PipelineError(f"{path}: cannot be read ({error}); make it again with `{made_by}`") from None
 
 
-def earlier_models(path: Path, hashes: Mapping[str, str], made_by: str) -> dict[str, Any]:
-    """The models in a metrics file that an earlier call made with the same data and settings; empty without one."""
-    if not path.exists():
+def earlier_models(path: Path, data_sha256: str, params_sha256: Mapping[str, str], made_by: str) -> dict[str, Any]:
+    """The models in a metrics file that an earlier call made with the same data, and with the settings of the hash that
+    `params_sha256` gives for each model; empty without one.
+    """
+    earlier = read_json(path, made_by) if path.exists() else {}
+    if earlier.get("data_sha256") != data_sha256:
         return {}
-    earlier = read_json(path, made_by)
-    return earlier["models"] if all(earlier.get(key) == value for key, value in hashes.items()) else {}
+    return {
+        name: one for name, one in earlier["models"].items() if one.get("params_sha256") == params_sha256.get(name, "")
+    }
 
 
 def file_sha256(path: Path) -> str:

@@ -490,9 +490,29 @@ def reading_settings(dataset: Dataset) -> dict[str, Any]:
     return json.loads(json.dumps({key: getattr(dataset, key) for key in keys if getattr(dataset, key)}, default=dict))
 
 
-def settings_sha256(config: Config, dataset: Dataset) -> str:
-    """SHA-256 of all settings that a dataset's baseline models depend on (not gates, tuning and drift settings)."""
-    return _sha256(config, dataset, folds=config.folds, models=asdict(config)["models"])
+def estimator_of(config: Config, dataset: Dataset, model: str) -> tuple[str, dict[str, Any]]:
+    """The import path of a model's estimator on a dataset, and its settings: the model's, those of its kind of task,
+    and the dataset's on top.
+    """
+    spec, own = config.models[model], dataset.models.get(model, {})
+    if kind_of(dataset.task) == "regression":
+        return spec.regression, {**spec.params, **own}
+    return spec.classification, {**spec.params, **spec.classification_params, **own}
+
+
+def settings_sha256(config: Config, dataset: Dataset, model: str, **further: Any) -> str:
+    """SHA-256 of all settings that the baseline of a model depends on: not other models, gates, tuning and drift."""
+    facts = [*estimator_of(config, dataset, model), config.models[model].scale]
+    return _sha256(config, dataset, folds=config.folds, model=facts, **further)
+
+
+def search_sha256(config: Config, dataset: Dataset, model: str) -> str:
+    """SHA-256 of all settings that the search of a model depends on, but how many trials it goes on for."""
+    kind, tuning = kind_of(dataset.task), config.tuning
+    space = space_of(config.search_spaces.get(model, {}), kind)
+    first = getattr(config.first_trials.get(model, FirstTrials()), kind)
+    numbers = [tuning.search_rows, tuning.startup_trials, tuning.lag]
+    return settings_sha256(config, dataset, model, search=[space, first, numbers])
 
 
 def drift_sha256(config: Config, dataset: Dataset) -> str:
@@ -501,8 +521,8 @@ def drift_sha256(config: Config, dataset: Dataset) -> str:
 
 
 def _sha256(config: Config, dataset: Dataset, **further: Any) -> str:
-    # the number of rows is in the table's own hash, and no baseline depends on the others
-    facts = {key: value for key, value in asdict(dataset).items() if key not in ("rows", "tune", "trials")}
+    # the number of rows is in the table's own hash, a model's settings are in `further`, nothing depends on the others
+    facts = {key: value for key, value in asdict(dataset).items() if key not in ("rows", "tune", "trials", "models")}
     settings = {"seed": config.seed, "test_size": config.test_size, "dataset": facts, **further}
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 

@@ -99,7 +99,7 @@ def test_training_that_loses_a_worker_finds_what_it_finds_here(project: Path, cl
     assert len(client.search_runs([experiment.experiment_id])) == 3
     found = Path("metrics/train/customers.json").read_bytes()
     shutil.rmtree("metrics/train")
-    assert train.main([]) == 0
+    assert train.main(["--force"]) == 0
     assert Path("metrics/train/customers.json").read_bytes() == found
 
 

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from pipeline.console import PipelineError
 from pipeline.search.trials import make_objective, propose
-from pipeline.settings import Config, Dataset, load_config, settings_sha256
+from pipeline.settings import Config, Dataset, drift_sha256, load_config, search_sha256, settings_sha256
 from pipeline.tables.split import load_parts
 from pipeline.training.build import build_estimator, resolve_recipe
 
@@ -331,11 +331,33 @@ def test_facts_of_another_task_give_types_alone(project: Path) -> None:
         assert dataset.types == {"tenure": "number"}
 
 
-def test_settings_hash_changes_with_models_and_not_with_gates(project: Path) -> None:
-    def digest(**changes: object) -> str:
+def test_a_hash_of_settings_is_of_what_a_result_depends_on(project: Path) -> None:
+    def digests(**changes: object) -> dict[str, str]:
         Path("params.yaml").write_text(yaml.safe_dump({**PARAMS, **changes}))
         config = load_config()
-        return settings_sha256(config, config.dataset("houses"))
+        houses, models = config.dataset("houses"), [*PARAMS["models"]]
+        found = {f"train {name}": settings_sha256(config, houses, name) for name in models}
+        found |= {f"tune {name}": search_sha256(config, houses, name) for name in models}
+        return found | {"drift": drift_sha256(config, houses)}
 
-    assert digest() == digest(gates={})
-    assert digest() != digest(seed=8)
+    def changed(**changes: object) -> set[str]:
+        return {key for key, value in digests(**changes).items() if value != before[key]}
+
+    before = digests()
+    models, forest, houses = PARAMS["models"], PARAMS["models"]["forest"], PARAMS["datasets"]["houses"]
+    customers = PARAMS["datasets"]["customers"]
+    own = {"datasets": {"houses": {**houses, "models": {"forest": {"max_depth": 6}}}, "customers": customers}}
+    assert changed(gates={}) == changed(models={**models, "fourth": forest}) == set()
+    assert changed(seed=8) == {*before}
+    assert changed(folds=4) == {*before} - {"drift"}
+    deeper = {**forest, "params": {**forest["params"], "max_depth": 7}}
+    assert changed(models={**models, "forest": deeper}) == {"train forest", "tune forest"}
+    # of the other kind of task, and the same setting in another place
+    assert changed(models={**models, "forest": {**forest, "classification_params": {"max_depth": 7}}}) == set()
+    assert changed(**own) == set()
+    shallow = {**forest, "params": {"n_estimators": 20, "n_jobs": 1}}
+    assert changed(**own, models={**models, "forest": shallow}) == set()
+    linear = {"linear": {"alpha": [0, 1]}}
+    assert changed(search_spaces={**PARAMS["search_spaces"], **linear}) == {"tune linear"}
+    assert changed(tuning={**PARAMS["tuning"], "trials": 9, "seconds": 9}) == set()
+    assert changed(tuning={**PARAMS["tuning"], "lag": 2}) == {f"tune {name}" for name in models}

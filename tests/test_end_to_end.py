@@ -42,7 +42,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     run("git", "init", "-q")
     customers = PARAMS["datasets"]["customers"]
-    params = {**PARAMS, "datasets": {"customers": customers}, "search_spaces": PARAMS["search_spaces"], "drift": {}}
+    params = {**PARAMS, "datasets": {"customers": customers}, "first_trials": {}, "drift": {}}
     Path("params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     make_customers().to_csv(customers["source"], index=False)
     return folder
@@ -86,6 +86,17 @@ def test_repro_runs_all_stages_then_none_then_only_what_changed(checkout: Path) 
         assert not [stage for stage in status if stage.startswith(("generate", "train", "tune"))], module
         assert set(stages) <= status.keys(), module
         path.write_text(whole)
+
+    boosting = {**PARAMS["models"]["gradient_boosting"], "params": {"max_iter": 12}}
+    change({"models": {**PARAMS["models"], "gradient_boosting": boosting}})
+    tuned = Path("metrics/tune/customers.json").read_text()
+    one = run("dvc", "repro")
+    assert one.returncode == 0, one.stdout + one.stderr
+    for name, taken in (("forest (1", True), ("gradient_boosting (2", False), ("linear (3", True)):
+        assert (f"customers {name} of 3): unchanged, accuracy " in one.stdout) == taken
+    assert "customers gradient_boosting (2 of 3): fitted" in one.stdout
+    assert "customers forest: unchanged, the winner is taken from its run" in one.stdout
+    assert Path("metrics/tune/customers.json").read_text() == tuned
 
     change({"gates": {"customers": [{"metric": "accuracy", "above": 0.999}]}})
     failed = run("dvc", "repro")

@@ -27,7 +27,7 @@ MODELS = {"forest": model(0.80, 0.78, 0.74, 0.82), "linear": model(0.70, 0.99, 0
 def outcome(gate: Gate, published: Any = None, confident: bool = False, **changes: Any) -> Any:
     config = load_config()
     config = dataclasses.replace(config, gates={"customers": (gate,)})
-    results = Results("customers", "d", "p", changes.pop("models", MODELS), drift=NO_DRIFT, champion=None, problems=())
+    results = Results("customers", "d", changes.pop("models", MODELS), drift=NO_DRIFT, champion=None, problems=())
     results = dataclasses.replace(results, **changes)
     [verdict] = judge(config.dataset("customers"), config, results, published, confident)
     return verdict
@@ -112,19 +112,22 @@ def test_champion_gate() -> None:
     assert not outcome(gate, champion={"score": {}}).passed
 
 
-def write_metrics(hashes: dict[str, str], models: Any = MODELS) -> None:
+def write_metrics(models: Any = MODELS, data_sha256: str = "d", **hashes: str) -> None:
+    """Metrics of models with the present hash of settings, or those of `hashes`."""
+    config = load_config()
+    present = {name: settings_sha256(config, config.dataset("customers"), name) for name in models}
+    models = {name: {"params_sha256": hashes.get(name, present[name]), **facts} for name, facts in models.items()}
     Path("metrics/data").mkdir(parents=True, exist_ok=True)
     Path("metrics/train").mkdir(exist_ok=True)
     Path("metrics/data/customers.json").write_text(json.dumps({"sha256": "d", "target": "left"}))
-    Path("metrics/train/customers.json").write_text(json.dumps({**hashes, "models": models}))
+    Path("metrics/train/customers.json").write_text(json.dumps({"data_sha256": data_sha256, "models": models}))
 
 
 def passes_with(**changes: Any) -> bool:
     """Whether a gate on accuracy passes where a part of the chosen model's figures is another one."""
     config = load_config()
     dataset = config.dataset("customers")
-    hashes = {"data_sha256": "d", "params_sha256": settings_sha256(config, dataset)}
-    write_metrics(hashes, {"forest": {**MODELS["forest"], **changes}})
+    write_metrics({"forest": {**MODELS["forest"], **changes}})
     return all(verdict.passed for verdict in judge(dataset, config, read_results(dataset, config)))
 
 
@@ -143,7 +146,7 @@ def test_what_is_no_interval_fails(interval: Any) -> None:
 def test_published_figures_have_to_agree_in_every_model() -> None:
     config = load_config()
     dataset = config.dataset("customers")
-    results = Results("customers", "d", "p", MODELS, drift=NO_DRIFT, champion=None, problems=())
+    results = Results("customers", "d", MODELS, drift=NO_DRIFT, champion=None, problems=())
     scores = {name: dict(facts["score"]) for name, facts in MODELS.items()}
     assert all(verdict.passed for verdict in judge(dataset, config, results, scores))
     others: list[Any] = [{**scores["linear"], "f1": 0.98}, {"f1": 0.99}, 3, None]
@@ -156,15 +159,37 @@ def test_published_figures_have_to_agree_in_every_model() -> None:
 def test_stale_results_are_named_by_what_changed() -> None:
     config = load_config()
     dataset = config.dataset("customers")
-    hashes = {"data_sha256": "d", "params_sha256": settings_sha256(config, dataset)}
-    write_metrics(hashes)
+    write_metrics()
     assert read_results(dataset, config).problems == ()
-    path = Path("metrics/train/customers.json")
-    for key, words in (("data_sha256", "other data"), ("params_sha256", "other settings")):
-        path.write_text(json.dumps({**hashes, key: "x", "models": MODELS}))
+    for facts, words in (({"data_sha256": "x"}, "other data"), ({"forest": "x", "linear": "x"}, "other settings")):
+        write_metrics(**facts)
         results = read_results(dataset, config)
-        assert words in results.problems[0]
+        [problem] = results.problems
+        assert words in problem
+        assert problem.endswith("; run `python train.py --dataset customers`")
         assert not any(verdict.passed for verdict in judge(dataset, config, results))
     for broken in ("", "[]", "{"):
-        path.write_text(broken)
+        Path("metrics/train/customers.json").write_text(broken)
         assert "python train.py --dataset customers" in read_results(dataset, config).problems[0]
+
+
+def test_only_what_is_stale_is_called_so_all_at_once_and_in_order() -> None:
+    config = load_config()
+    dataset = config.dataset("customers")
+    write_metrics(linear="x")
+    tuned = {name: {**MODELS[name], "params_sha256": "x"} for name in ("linear", "forest")}
+    Path("metrics/tune").mkdir()
+    Path("metrics/tune/customers.json").write_text(json.dumps({"data_sha256": "d", "models": tuned}))
+    results = read_results(dataset, config)
+    assert [*results.models] == ["forest"]
+    reasons = [verdict.reason for verdict in judge(dataset, config, results, {}) if verdict.reason]
+    scripts = ["train.py", "tune_hyperparameters.py", "tune_hyperparameters.py", "compare_results.py"]
+    models = [f" --dataset customers --model {name}" for name in ("linear", "linear", "forest")]
+    commands = [f"`python {script}{model}`" for script, model in zip(scripts, [*models, ""], strict=True)]
+    assert [reason.count(command) for reason, command in zip(reasons, commands, strict=True)] == [1] * 4
+    # a model that params.yaml names no more goes with the next training
+    write_metrics()
+    path = Path("metrics/train/customers.json")
+    path.write_text(path.read_text().replace('"linear"', '"former"'))
+    [problem, *_] = read_results(dataset, config).problems
+    assert problem.endswith("former is no model of params.yaml; run `python train.py --dataset customers`")

@@ -130,7 +130,7 @@ def test_rows_of_the_command_line_or_of_params_yaml(tmp_path: Path, monkeypatch:
     # `rows` is no setting that results depend on beside the table's own hash
     (tmp_path / "params.yaml").write_text(text.replace(line, f"{line}\n    rows: 1500"))
     hashes = [
-        settings_sha256(config, config.datasets["customer_churn"])
+        settings_sha256(config, config.datasets["customer_churn"], "random_forest")
         for config in (load_config(), load_config(ROOT / "params.yaml"))
     ]
     assert hashes[0] == hashes[1]

@@ -86,7 +86,7 @@ def test_first_champion_says_what_it_is_and_stays_without_news(
     trained = json.loads(Path("metrics/train/customers.json").read_text())
     model = trained["models"]["linear"]
     assert version.tags["data_sha256"] == trained["data_sha256"]
-    assert version.tags["params_sha256"] == trained["params_sha256"]
+    assert version.tags["params_sha256"] == model["params_sha256"]
     assert version.tags["git_commit"] == current_commit()
     for metric, value in model["score"].items():
         assert float(version.tags[metric]) == value

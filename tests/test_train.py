@@ -25,12 +25,12 @@ from pipeline.plots.run import diagnostics, predictions_plot
 from pipeline.settings import load_config, settings_sha256
 from pipeline.store.connect import open_store
 from pipeline.store.predictions import read_predictions, read_rows
-from pipeline.store.runs import newest_runs
+from pipeline.store.runs import run_of
 from pipeline.tables.split import load_parts
-from pipeline.training.assess import assess, logged_baseline
+from pipeline.training.assess import assess
 from pipeline.training.build import resolve_recipe
 from pipeline.training.fit import out_of_fold
-from pipeline.training.record import pickled_bytes
+from pipeline.training.record import logged, pickled_bytes
 from pipeline.training.threshold import best_f1_threshold
 
 
@@ -43,10 +43,11 @@ def test_runs_metrics_and_artifacts(project: Path) -> None:
         model["cv"]["accuracy"] for model in found["models"].values()
     )
     config = load_config()
-    hashes = (file_sha256(Path("data/customers.csv")), settings_sha256(config, config.dataset("customers")))
-    runs = newest_runs(open_store(), "customers", "baseline", *hashes)
-    assert set(runs) == set(found["models"])
-    run = runs["forest"]
+    for model, facts in found["models"].items():
+        assert facts["params_sha256"] == settings_sha256(config, config.dataset("customers"), model)
+        assert run_of(open_store(), "customers", model, found["data_sha256"], facts["params_sha256"]).name == model
+    assert found["data_sha256"] == file_sha256(Path("data/customers.csv"))
+    run = run_of(open_store(), "customers", "forest", found["data_sha256"], found["models"]["forest"]["params_sha256"])
     assert run.name == "forest"
     assert {"dataset", "model_type", "stage"} <= set(run.tags)
     assert run.params["max_depth"] == "6"
@@ -95,20 +96,17 @@ def test_out_of_fold_predictions_of_the_training_part_give_the_scores_of_cross_v
     assert train.main(["--dataset", name, "--model", model]) == 0
     config = load_config()
     dataset = config.dataset(name)
-    hashes = (file_sha256(Path(dataset.file)), settings_sha256(config, dataset))
-    run = newest_runs(open_store(), name, "baseline", *hashes)[model]
+    hashes = (file_sha256(Path(dataset.file)), settings_sha256(config, dataset, model))
+    run = run_of(open_store(), name, model, *hashes)
     file = run.artifact("out_of_fold.csv")
     for metric, value in scores(dataset.task, read_predictions(file, dataset.task)).items():
         assert run.metrics[f"cv_{metric}"] == pytest.approx(value, abs=1e-12)
-    part = load_parts(dataset, config).train
+    parts = load_parts(dataset, config)
+    part = parts.train
     assert read_rows(file).equals(part.X.index)
     assert np.array_equal(read_predictions(file, dataset.task).actual, part.y)
-    found = logged_baseline(
-        open_store(),
-        name,
-        resolve_recipe(dataset, config, model),
-        {"data_sha256": hashes[0], "params_sha256": hashes[1]},
-    )
+    tags = {"dataset": name, "stage": "baseline", "data_sha256": hashes[0], "params_sha256": hashes[1]}
+    found = logged(open_store(), resolve_recipe(dataset, config, model), parts, tags)
     assert found is not None
     assert found.pooled_rows.equals(part.X.index)
     assert scores(dataset.task, found.pooled) == pytest.approx(found.cv, abs=1e-12)
@@ -136,8 +134,9 @@ def test_the_threshold_of_a_model_is_a_parameter_of_its_run(project: Path) -> No
     runs = {}
     for name in ("customers", "houses"):
         found = json.loads(Path(f"metrics/train/{name}.json").read_text())
-        hashes = found["data_sha256"], found["params_sha256"]
-        runs[name] = newest_runs(open_store(), name, "baseline", *hashes)["linear"]
+        runs[name] = run_of(
+            open_store(), name, "linear", found["data_sha256"], found["models"]["linear"]["params_sha256"]
+        )
     assert float(runs["customers"].params["threshold"]) == runs["customers"].load_model()[-1].threshold != 0.5
     assert "threshold" not in runs["houses"].params
 
@@ -180,13 +179,13 @@ def test_tuned_settings_train_the_model_that_the_search_ended_with(
     monkeypatch.chdir(project / "clone")
     assert train.main(["--dataset", "customers", "--tuned"]) == 0
     assert "note" not in capsys.readouterr().out
-    runs = newest_runs(open_store(), "customers", "tuned", found["data_sha256"], found["params_sha256"])
-    assert list(runs) == ["forest"]
-    assert runs["forest"].name == "forest_tuned"
+    facts = found["models"]["forest"]
+    run = run_of(open_store(), "customers", "forest_tuned", found["data_sha256"], facts["params_sha256"])
+    assert run.name == "forest_tuned"
     for setting, value in found["models"]["forest"]["params"].items():
-        assert runs["forest"].params[setting] == str(value)
+        assert run.params[setting] == str(value)
     for metric, value in found["models"]["forest"]["score"].items():
-        assert runs["forest"].metrics[metric] == pytest.approx(value, abs=1e-6)
+        assert run.metrics[metric] == pytest.approx(value, abs=1e-6)
     assert not Path("metrics/train/customers.json").exists()
     assert train.main(["--dataset", "customers", "--model", "linear", "--tuned"]) == 2
     assert "no tuned settings of linear" in capsys.readouterr().err
@@ -239,8 +238,9 @@ def test_shuffled_labels_score_no_better_than_naive(project: Path) -> None:
 def test_same_seed_same_metrics_and_one_model_keeps_the_others(project: Path) -> None:
     train.main(["--dataset", "houses"])
     before = Path("metrics/train/houses.json").read_text()
-    train.main(["--dataset", "houses", "--model", "forest"])
-    assert Path("metrics/train/houses.json").read_text() == before
+    for words in (["--model", "forest"], [], ["--force"]):
+        train.main(["--dataset", "houses", *words])
+        assert Path("metrics/train/houses.json").read_text() == before
 
 
 def test_a_fourth_model_is_one_entry(project: Path) -> None:
@@ -270,7 +270,7 @@ def test_a_run_left_running_by_a_kill_is_removed(project: Path) -> None:
     experiment = client.get_experiment_by_name("houses").experiment_id
     orphan = client.create_run(experiment, tags={"stage": "baseline"})
     own = client.create_run(experiment)
-    train.main(["--dataset", "houses", "--model", "linear"])
+    train.main(["--dataset", "houses", "--model", "linear", "--force"])
     states = {run.info.run_id: run.info.status for run in client.search_runs([experiment])}
     assert orphan.info.run_id not in states
     assert states.pop(own.info.run_id) == "RUNNING"

@@ -12,7 +12,7 @@ from conftest import PARAMS, ROOT
 import validate
 from pipeline.files import file_sha256
 from pipeline.metrics import metrics_of
-from pipeline.settings import drift_sha256, load_config, settings_sha256
+from pipeline.settings import drift_sha256, load_config, search_sha256, settings_sha256
 
 
 def write_results(accuracy: float = 0.78) -> None:
@@ -29,10 +29,10 @@ def write_results(accuracy: float = 0.78) -> None:
             "interval": {metric: [accuracy - 0.03, accuracy + 0.03] for metric in metrics},
             "naive": dict.fromkeys(metrics, 0.5),
         }
-        hashes = {"data_sha256": sha256, "params_sha256": settings_sha256(config, dataset)}
+        model = {"params_sha256": settings_sha256(config, dataset, "forest"), **model}
         for stage, value in (
             ("data", {"sha256": sha256, "target": dataset.target}),
-            ("train", {**hashes, "models": {"forest": model}}),
+            ("train", {"data_sha256": sha256, "models": {"forest": model}}),
         ):
             path = Path("metrics") / stage / f"{dataset.name}.json"
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -124,6 +124,7 @@ def write_all_results() -> None:
         trained = json.loads(Path(f"metrics/train/{name}.json").read_text())
         data_sha256 = trained["data_sha256"]
         model = {key: trained["models"]["forest"][key] for key in ("cv", "score", "interval")}
+        model["params_sha256"] = search_sha256(config, config.dataset(name), "forest")
         column = {"column": "a", "drift": False}
         expected = {"value": 0.7, "interval": [0.65, 0.75], "reliable": True, "reason": ""}
         drift = {"drift": False, "columns": [column], "target": column, "joint": {"drift": False}}
@@ -209,7 +210,10 @@ def test_missing_or_unreadable_files_fail_with_what_to_run(
         ({"seed": 8}, ("train", "tune", "drift")),
         ({"folds": 4}, ("train", "tune")),
         ({"drift": {"alpha": 0.01}}, ("drift",)),
-        ({"tuning": {"trials": 5}}, ()),
+        ({"tuning": {**PARAMS["tuning"], "trials": 5}}, ()),
+        ({"tuning": {**PARAMS["tuning"], "lag": 2}}, ("tune",)),
+        ({"search_spaces": {"forest": {"max_depth": [2, 9]}}}, ("tune",)),
+        ({"first_trials": {"forest": {"classification": [{"max_depth": 3}]}}}, ("tune",)),
         ({"gates": {}}, ()),
     ],
 )
@@ -221,7 +225,8 @@ def test_changed_settings_make_stale_what_depends_on_them(
     assert validate.main([]) == (1 if stale else 0)
     out = capsys.readouterr().out
     for stage in ("train", "tune", "drift"):
-        assert (f"metrics/{stage}/customers.json is stale (of other settings)" in out) == (stage in stale)
+        subject = f"metrics/{stage}/customers.json{': forest' if stage == 'tune' else ''}"
+        assert (f"{subject} is stale (of other settings)" in out) == (stage in stale)
 
 
 def test_a_changed_table_makes_results_stale_and_an_absent_one_does_not(

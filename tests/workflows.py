@@ -36,7 +36,7 @@ def make_repository(folder: Path) -> Path:
         shutil.copy(path, folder)
     make_houses().to_csv(folder / "x.csv", index=False)
     make_customers().to_csv(folder / "y.csv", index=False)
-    params = {**PARAMS, "tuning": {**PARAMS["tuning"], "trials": 4}, "drift": {"alpha": 0.05}}
+    params = {**PARAMS, "tuning": {**PARAMS["tuning"], "trials": 4}, "first_trials": {}, "drift": {"alpha": 0.05}}
     params["datasets"] = {name: {**facts, "tune": "forest"} for name, facts in PARAMS["datasets"].items()}
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     run(folder, sys.executable, "generate_data.py")

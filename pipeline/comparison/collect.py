@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipeline.bootstrap import paired_differences
@@ -16,7 +16,7 @@ from pipeline.gates.overview import page_links
 from pipeline.gates.results import METRICS_DIR, read_results, select_model
 from pipeline.metrics import metrics_of
 from pipeline.settings import Config, Dataset
-from pipeline.store.runs import StoredRun, child_runs, newest_runs
+from pipeline.store.runs import StoredRun, child_runs, newest_run
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -28,15 +28,16 @@ def compare_dataset(dataset: Dataset, config: Config, stores: Sequence[MlflowCli
     """
     name, metric = dataset.name, dataset.metric
     results = read_results(dataset, config)
-    for problem in results.problems:
-        if "/tune/" not in problem and "/drift/" not in problem:
-            raise PipelineError(problem)
+    optional = [problem for problem in results.problems if "/tune/" in problem or "/drift/" in problem]
+    if len(optional) < len(results.problems):
+        raise PipelineError("; ".join(results.problems))
+    for problem in optional:
         print(f"note: {problem}; left out here", file=sys.stderr)
     chosen = select_model(results.models, metric)
     if chosen is None:
         raise PipelineError(f"{name}: no trained model; run `python train.py --dataset {name}`")
-    hashes = (results.data_sha256, results.params_sha256)
-    runs = find_runs(name, stores, hashes, results.models)
+    hashes = {model: (results.data_sha256, facts["params_sha256"]) for model, facts in results.models.items()}
+    runs = find_runs(name, stores, hashes)
     entries = [read_entry(model, run, dataset.task, metric, results.models[model]) for model, run in runs.items()]
     facts = read_json(METRICS_DIR / f"data/{name}.json", f"python generate_data.py --dataset {name}")
     drift_file = METRICS_DIR / f"drift/{name}.json"
@@ -60,26 +61,28 @@ def compare_dataset(dataset: Dataset, config: Config, stores: Sequence[MlflowCli
 
 
 def find_runs(
-    dataset: str, stores: Sequence[MlflowClient], hashes: tuple[str, str], models: Collection[str]
+    dataset: str, stores: Sequence[MlflowClient], hashes: Mapping[str, tuple[str, str]]
 ) -> dict[str, StoredRun]:
-    """The newest run of each model, over all stores; tuned models follow their baselines. PipelineError: a model has no
-    run with these hashes of data and settings.
+    """The newest run of each model with its hashes of data and settings, over all stores; tuned models follow their
+    baselines. PipelineError: models have none.
     """
-    found = [
-        (f"{model}{ending}", run)
-        for stage, ending in (("baseline", ""), ("tuned", "_tuned"))
-        for store in stores
-        for model, run in newest_runs(store, dataset, stage, *hashes).items()
-    ]
-    newest = dict(sorted(found, key=lambda item: item[1].start_time))
-    if missing := next((name for name in models if name not in newest), ""):
-        script = "tune_hyperparameters.py" if missing.endswith("_tuned") else "train.py"
-        raise PipelineError(
-            f"{dataset}: no finished MLflow run of {missing} for the data and settings in metrics/; make it with "
-            f"`python {script} --dataset {dataset} --model {missing.removesuffix('_tuned')}`"
-        )
-    baselines = dict.fromkeys(name.removesuffix("_tuned") for name in models)
-    return {name: newest[name] for base in baselines for name in (base, f"{base}_tuned") if name in models}
+    newest: dict[str, StoredRun] = {}
+    mends: dict[str, str] = {}
+    for stage, ending, script in (("baseline", "", "train.py"), ("tuned", "_tuned", "tune_hyperparameters.py")):
+        for name, own in hashes.items():
+            model = name.removesuffix("_tuned")
+            if name != f"{model}{ending}":
+                continue
+            found = [newest_run(store, dataset, stage, model, *own) for store in stores]
+            if runs := [run for run in found if run is not None]:
+                newest[name] = max(runs, key=lambda run: run.start_time)
+            else:
+                mends[name] = f"`python {script} --dataset {dataset} --model {model}`"
+    if mends:
+        words = f"no finished MLflow run of {', '.join(mends)} for the data and settings in metrics/"
+        raise PipelineError(f"{dataset}: {words}; make it with {', '.join(mends.values())}")
+    baselines = dict.fromkeys(name.removesuffix("_tuned") for name in hashes)
+    return {name: newest[name] for base in baselines for name in (base, f"{base}_tuned") if name in hashes}
 
 
 def read_entry(name: str, run: StoredRun, task: str, metric: str, facts: Mapping[str, Any]) -> Entry:
@@ -102,11 +105,16 @@ def read_entry(name: str, run: StoredRun, task: str, metric: str, facts: Mapping
     )
 
 
-def read_studies(dataset: str, stores: Sequence[MlflowClient], hashes: tuple[str, str]) -> dict[str, Sequence[Trial]]:
+def read_studies(
+    dataset: str, stores: Sequence[MlflowClient], hashes: Mapping[str, tuple[str, str]]
+) -> dict[str, Sequence[Trial]]:
     """Every tuned model's trials, oldest first; failed trials have no value and are left out."""
     studies: dict[str, Sequence[Trial]] = {}
+    tuned = {name.removesuffix("_tuned"): own for name, own in hashes.items() if name.endswith("_tuned")}
     for store in stores:
-        for model, run in newest_runs(store, dataset, "study", *hashes).items():
+        for model, own in tuned.items():
+            if (run := newest_run(store, dataset, "study", model, *own)) is None:
+                continue
             trials = [
                 (int(child.name.removeprefix("Trial_")), child.metrics["value"], child.tags["trial_state"])
                 for child in child_runs(store, run)

@@ -64,7 +64,10 @@ def judged_model(dataset: Dataset, config: Config) -> Model:
         raise PipelineError(
             f"no model was trained on the present data and settings (`python train.py --dataset {dataset.name}`)"
         )
-    run = run_of(open_store(), dataset.name, chosen, results.data_sha256, results.params_sha256)
+    if stale := [problem for problem in results.problems if "/train/" in problem]:
+        # the choice is not known before all are trained
+        raise PipelineError("; ".join(stale))
+    run = run_of(open_store(), dataset.name, chosen, results.data_sha256, results.models[chosen]["params_sha256"])
     paths = [run.artifact("predictions.csv")]
     if dataset.evaluation != "cross_validation":
         # else the judged predictions are out of fold themselves, and of all rows

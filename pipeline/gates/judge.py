@@ -61,8 +61,10 @@ def judge(
         confident: the bound of the 95 % interval decides, not the value.
     """
     reasons = list(results.problems)
-    if published is not None and not reasons and (wrong := _difference(results.models, published)):
-        reasons.append(f"comparison_results.json {wrong}; run `python compare_results.py`")
+    if published is not None:
+        remade = any("/train/" in reason or "/tune/" in reason for reason in reasons)
+        wrong = "comes after these" if remade else "" if reasons else _difference(results.models, published)
+        reasons += [f"comparison_results.json {wrong}; run `python compare_results.py`"] if wrong else []
     name = select_model(results.models, dataset.metric)
     if name is None and not reasons:
         reasons.append(f"no model is trained; run `python train.py --dataset {dataset.name}`")

@@ -44,14 +44,14 @@ def promote(name: str, config: Config, confident: bool, commit: str) -> str:
     chosen = select_model(results.models, dataset.metric)
     assert chosen is not None
     client = open_store()
-    run = run_of(client, name, chosen, results.data_sha256, results.params_sha256)
+    facts = results.models[chosen]
+    run = run_of(client, name, chosen, results.data_sha256, facts["params_sha256"])
     run.model_file()
     parts = load_parts(dataset, config)
-    facts = results.models[chosen]
     tags = {
         "model": chosen,
         "data_sha256": results.data_sha256,
-        "params_sha256": results.params_sha256,
+        "params_sha256": facts["params_sha256"],
         "git_commit": commit,
         **{metric: str(value) for metric, value in facts["score"].items()},
         **{f"{metric}_interval": json.dumps(bounds) for metric, bounds in facts["interval"].items()},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,11 +13,12 @@ from pydantic.dataclasses import dataclass
 from pydantic.functional_validators import model_validator
 
 from pipeline.metrics import best_of, metrics_of
-from pipeline.settings import Config, Dataset, Number, drift_sha256, settings_sha256
+from pipeline.settings import Config, Dataset, Number, drift_sha256, search_sha256, settings_sha256
 
 METRICS_DIR = Path("metrics")
 # Rounding of committed figures: two files that agree to this are the same result.
 SAME = 1e-5
+STALE_DATA, STALE_SETTINGS = "is stale (of other data)", "is stale (of other settings)"
 Scores = dict[str, Number]
 
 
@@ -78,14 +79,13 @@ MODEL, DRIFT, NUMBER = TypeAdapter(ModelFigures), TypeAdapter(DriftVerdicts), Ty
 class Results:
     """A dataset's committed figures; `problems` says what is missing, unreadable or stale, and what mends it.
 
-    `models` maps names (tuned ones as `<model>_tuned`) to estimator, cv, score, interval and naive figures; `ceiling`
-    is the best that a model can be expected to reach, by metric, where it is known; `drift` is what was found of drift,
-    None where it was not tested.
+    `models` maps names (tuned ones as `<model>_tuned`) to params_sha256, estimator, cv, score, interval and naive
+    figures, without those that are stale; `ceiling` is the best that a model can be expected to reach, by metric, where
+    it is known; `drift` is what was found of drift, None where it was not tested.
     """
 
     dataset: str
     data_sha256: str
-    params_sha256: str
     models: Mapping[str, Mapping[str, Any]]
     ceiling: Mapping[str, float]
     drift: DriftVerdicts | None
@@ -94,17 +94,19 @@ class Results:
 
 
 def read_results(dataset: Dataset, config: Config, folder: Path = METRICS_DIR) -> Results:
-    """Read metrics/{data,train,tune,drift,champion}/<dataset>.json; never raises, but lists what is wrong.
+    """Read metrics/{data,train,tune,drift,champion}/<dataset>.json; never raises, but lists what is wrong, in the order
+    in which to mend it.
 
-    A model without every score of its task, as finite numbers with their intervals, is a problem and is left out.
+    A model without every score of its task, as finite numbers with their intervals, or of other settings than the
+    present ones, is a problem and is left out.
     """
     problems: list[str] = []
 
     def path(stage: str) -> Path:
         return folder / stage / f"{dataset.name}.json"
 
-    def run(script: str) -> str:
-        return f"run `python {script} --dataset {dataset.name}`"
+    def run(script: str, model: str = "") -> str:
+        return f"run `python {script} --dataset {dataset.name}{model and f' --model {model}'}`"
 
     def read(stage: str, mend: str, hashes: Mapping[str, str], needed: bool = False) -> dict[str, Any]:
         if not path(stage).exists() and not needed:
@@ -115,41 +117,52 @@ def read_results(dataset: Dataset, config: Config, folder: Path = METRICS_DIR) -
             return {}
         return value
 
-    def models(stage: str, mend: str, parts: Sequence[str], needed: bool = False) -> dict[str, Mapping[str, Any]]:
-        value = read(stage, mend, hashes, needed)
+    def models(
+        stage: str, script: str, more: str, sha256: Callable[..., str], parts: Sequence[str], needed: bool = False
+    ) -> dict[str, Mapping[str, Any]]:
+        value = read(stage, run(script) + more, {"data_sha256": data_sha256}, needed)
         found = value.get("models")
-        if value and (not isinstance(found, dict) or not found):
-            problems.append(f"{path(stage)} holds no models; {mend}")
-        complete = {}
-        for name, model in found.items() if isinstance(found, dict) else ():
-            if missing := _missing_figure(model, parts, metrics_of(dataset.task)):
-                problems.append(f"{path(stage)}: {name} has no number as {missing}; {mend}")
+        if not isinstance(found, dict) or not found:
+            problems.extend([f"{path(stage)} holds no models; {run(script)}{more}"] if value else [])
+            return {}
+        complete, wrong = dict[str, Any](), dict[str, str]()
+        for name, model in found.items():
+            if name not in config.models:
+                wrong[name] = "is no model of params.yaml"
+            elif stale := _stale(model, {"params_sha256": sha256(config, dataset, name)}):
+                wrong[name] = stale
+            elif missing := _missing_figure(model, parts, metrics_of(dataset.task)):
+                wrong[name] = f"has no number as {missing}"
             else:
                 complete[name] = model
+        if stage == "train" and [*wrong.values()] == [STALE_SETTINGS] * len(found):
+            # one command for all of them
+            wrong = {"": STALE_SETTINGS}
+        for name, words in wrong.items():
+            mend = run(script, name if name in config.models else "") + more
+            problems.append(f"{path(stage)}{name and f': {name}'} {words}; {mend}")
         return complete
 
     facts = read("data", run("generate_data.py"), {}, needed=True)
-    data_sha256, ceiling = facts.get("sha256"), facts.get("ceiling")
+    recorded, ceiling = facts.get("sha256"), facts.get("ceiling")
     if not isinstance(ceiling, dict) or not is_number(ceiling.get("value")):
         ceiling = {"metric": "", "value": 0.0}
-    if not data_sha256 or not isinstance(data_sha256, str):
-        data_sha256 = ""
-        if not problems:
-            problems.append(f"{path('data')} holds no sha256; {run('generate_data.py')}")
-    hashes = {"data_sha256": data_sha256, "params_sha256": settings_sha256(config, dataset)}
-    trained = models("train", run("train.py"), ("cv", "score", "interval", "naive"), needed=True)
-    mend = f"{run('tune_hyperparameters.py')}, or remove the file"
-    tuned = models("tune", mend, ("cv", "score", "interval"))
+    data_sha256 = recorded if isinstance(recorded, str) else ""
+    if not data_sha256 and not problems:
+        problems.append(f"{path('data')} holds no sha256; {run('generate_data.py')}")
+    figures = ("cv", "score", "interval")
+    trained = models("train", "train.py", "", settings_sha256, (*figures, "naive"), needed=True)
+    tuned = models("tune", "tune_hyperparameters.py", ", or remove the file", search_sha256, figures)
     naive: Any = next((model["naive"] for model in trained.values()), {})
     mend, drift = run("detect_drift.py"), None
-    if found := read("drift", mend, hashes | {"params_sha256": drift_sha256(config, dataset)}):
+    if found := read("drift", mend, {"data_sha256": data_sha256, "params_sha256": drift_sha256(config, dataset)}):
         try:
             drift = DRIFT.validate_python(found)
         except ValidationError:
             problems.append(f"{path('drift')} holds no verdicts; {mend}")
     return Results(
         dataset=dataset.name,
-        **hashes,
+        data_sha256=data_sha256,
         models=trained | {f"{name}_tuned": {**model, "naive": naive} for name, model in tuned.items()},
         ceiling={str(ceiling["metric"]): ceiling["value"]},
         drift=drift,
@@ -188,12 +201,13 @@ def _fault(kind: TypeAdapter[Any], value: Any) -> str:
     return ""
 
 
-def _stale(value: Mapping[str, Any], hashes: Mapping[str, str]) -> str:
-    """What is wrong with the hashes of a metrics file; empty where they are the expected ones."""
-    for key, words in (("data_sha256", "data"), ("params_sha256", "settings")):
+def _stale(value: Any, hashes: Mapping[str, str]) -> str:
+    """What is wrong with the hashes of a metrics file or a model in it; empty where they are the expected ones."""
+    value = value if isinstance(value, dict) else {}
+    for key, words in (("data_sha256", STALE_DATA), ("params_sha256", STALE_SETTINGS)):
         # where the data's own hash is unknown, that is the problem to tell of
         if hashes.get(key) and value.get(key) != hashes[key]:
-            return f"is stale (of other {words})" if key in value else f"has no {key}"
+            return words if key in value else f"has no {key}"
     return ""
 
 

@@ -16,18 +16,11 @@ from pipeline.search import scorers
 from pipeline.store.sqlite import STUDIES, check_database, create_database
 
 
-def study_name(
-    model: str,
-    way: str,
-    space: Mapping[str, Any],
-    first: Sequence[Mapping[str, Any]],
-    tuning: Sequence[int],
-    hashes: Mapping[str, str],
-) -> str:
-    """The name of the study of exactly this data, space and seed, searched and scored in exactly this way."""
+def study_name(model: str, way: str, hashes: Mapping[str, str]) -> str:
+    """The name of the study of exactly these hashes of data and settings, searched and scored in exactly this way."""
     forests: list[Any] = [scorers.TREE_SHARE, scorers.TREE_ROWS, scorers.OUT_OF_BAG_STEPS, scorers.FOLDS_STEPS]
     forests += [scorers.FOREST_PARTS, scorers.TREE_TOLERANCE]
-    facts = json.dumps([model, way, space, first, [*tuning, scorers.PATIENCE], forests, hashes], sort_keys=True)
+    facts = json.dumps([model, way, scorers.PATIENCE, forests, hashes], sort_keys=True)
     return f"{model}-{hashlib.sha256(facts.encode()).hexdigest()[:12]}"
 
 

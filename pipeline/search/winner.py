@@ -32,14 +32,13 @@ def choose(
     baseline: Assessment, best: Mapping[str, Any], space: Mapping[str, Any], refit: Callable[[], Assessment], label: str
 ) -> tuple[Assessment, dict[str, Any]]:
     """The best trial's model, refitted, and its settings; the baseline and its own where cross-validation finds it no
-    worse.
+    worse, or where a refit is the baseline, as an earlier call found so.
     """
     own = {name: baseline.params[name] for name in space if name in baseline.params}
     metric = baseline.recipe.metric
-    if best != own:
-        winner = refit()
-        if lead(metric, winner.cv[metric], baseline.cv[metric]) >= 0:
-            return winner, dict(best)
+    winner = baseline if best == own else refit()
+    if winner.params != baseline.params and lead(metric, winner.cv[metric], baseline.cv[metric]) >= 0:
+        return winner, dict(best)
     print(f"{label}: the search found nothing better than the baseline, which stays")
     return baseline, own
 

@@ -17,6 +17,7 @@ from sklearn.pipeline import Pipeline
 from pipeline.console import PipelineError
 from pipeline.files import file_sha256
 from pipeline.serving.pyfunc import predictions
+from pipeline.tables.columns import Column
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -39,8 +40,8 @@ SHIPPED = (
 SERVED_BY = "pipeline.serving.pyfunc"
 
 
-def check_model(path: Path, sha256: str | None) -> Path:
-    """The path; PipelineError where the file is not the one that was logged. A pickle can run any code."""
+def check_file(path: Path, sha256: str | None) -> Path:
+    """The path; PipelineError where the file is not the one that was logged. A model's, a pickle, can run any code."""
     if file_sha256(path) != sha256:
         raise PipelineError(f"{path}: is not the file that was logged (its SHA-256 differs); train again")
     return path
@@ -48,13 +49,13 @@ def check_model(path: Path, sha256: str | None) -> Path:
 
 def load_model(path: Path, sha256: str | None) -> Pipeline:
     """The model in a file, which is checked first: one of rows as the source has them."""
-    with check_model(path, sha256).open("rb") as file:
+    with check_file(path, sha256).open("rb") as file:
         return pickle.load(file)
 
 
-def shipped_sha256(model: Pipeline) -> str:
+def shipped_sha256(columns: Mapping[str, Column]) -> str:
     """Hash of the code that goes with a served model, and of what it was told of the source's columns."""
-    digest = hashlib.sha256(repr(model[0].columns).encode())
+    digest = hashlib.sha256(repr(columns).encode())
     for name in SHIPPED:
         digest.update((PACKAGE / name).read_bytes())
     return digest.hexdigest()
@@ -101,7 +102,7 @@ def log_model(
         sha256 = file_sha256(files / "model.pkl")
     client.finalize_logged_model(logged.model_id, "READY")
     client.log_outputs(run.run_id, [LoggedModelOutput(logged.model_id, step=0)])
-    return {"model_id": logged.model_id, "model_sha256": sha256, "shipped_sha256": shipped_sha256(model)}
+    return {"model_id": logged.model_id, "model_sha256": sha256, "shipped_sha256": shipped_sha256(model[0].columns)}
 
 
 def _signature(model: Pipeline, example: pd.DataFrame) -> ModelSignature:

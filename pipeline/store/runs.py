@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,12 +16,17 @@ from pipeline.metrics import Predictions
 from pipeline.serving.model import trained
 from pipeline.store.addresses import local_path
 from pipeline.store.connect import database_of, experiment_id, store_errors
-from pipeline.store.models import check_model, load_model
+from pipeline.store.models import check_file, load_model
 from pipeline.store.predictions import read_predictions
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
+
+
+FINISHED = "attributes.status = 'FINISHED'"
+# The tag of a run with the SHA-256 of each artifact by name, as JSON.
+HASHES = "artifacts_sha256"
 
 
 class StoredRun:
@@ -39,8 +45,19 @@ class StoredRun:
         self.metrics: Mapping[str, float] = run.data.metrics
 
     def artifact(self, name: str) -> Path:
-        """A local path of an artifact."""
-        return _local_file(self._client, f"{self._artifact_uri}/{name}")
+        """A local path of an artifact, checked against the hash recorded when it was logged with its run."""
+        path = _local_file(self._client, f"{self._artifact_uri}/{name}")
+        sha256 = json.loads(self.tags.get(HASHES, "{}")).get(name)
+        return check_file(path, sha256) if sha256 else path
+
+    def check(self, artifacts: Iterable[str]) -> None:
+        """PipelineError: the model or one of the artifacts is missing, or not what was logged. Those of a server are
+        believed, as all would have to be fetched.
+        """
+        if database_of(self.store) is not None:
+            for name in artifacts:
+                self.artifact(name)
+            self.model_file()
 
     def predictions(self, task: str) -> Predictions:
         """The predictions of the rows that the run was judged on."""
@@ -48,7 +65,7 @@ class StoredRun:
 
     def model_file(self) -> Path:
         """The file of the run's model, checked against the hash recorded when it was logged."""
-        return check_model(self._model_file(), self.tags.get("model_sha256"))
+        return check_file(self._model_file(), self.tags.get("model_sha256"))
 
     def load_model(self) -> Pipeline:
         """The run's fitted model of rows as they are in data/, from its checked file."""
@@ -66,18 +83,14 @@ class StoredRun:
         return _local_file(self._client, f"{location}/model.pkl")
 
 
-def newest_runs(
-    client: MlflowClient, dataset: str, stage: str, data_sha256: str, params_sha256: str
-) -> dict[str, StoredRun]:
-    """The newest finished run of each model in a stage with these hashes; empty where there is none."""
-    query = (
-        f"tags.stage = '{stage}' and tags.data_sha256 = '{data_sha256}' and tags.params_sha256 = '{params_sha256}' "
-        "and attributes.status = 'FINISHED'"
-    )
-    runs: dict[str, StoredRun] = {}
-    for run in search_runs(client, experiments_of(client, dataset, stage), query):
-        runs.setdefault(run.data.tags["model_type"], StoredRun(client, run))
-    return runs
+def newest_run(
+    client: MlflowClient, dataset: str, stage: str, model: str, data_sha256: str, params_sha256: str
+) -> StoredRun | None:
+    """The newest finished run of a model in a stage with these hashes; None where there is none."""
+    wanted = {"stage": stage, "model_type": model, "data_sha256": data_sha256, "params_sha256": params_sha256}
+    query = " and ".join([*(f"tags.{name} = '{value}'" for name, value in wanted.items()), FINISHED])
+    runs = search_runs(client, experiments_of(client, dataset, stage), query)
+    return StoredRun(client, runs[0]) if runs else None
 
 
 def experiments_of(client: MlflowClient, dataset: str, stage: str) -> list[str]:
@@ -91,11 +104,11 @@ def run_of(client: MlflowClient, dataset: str, name: str, data_sha256: str, para
     """The newest finished run of a model (tuned: `<model>_tuned`) with these hashes; PipelineError: there is none."""
     model = name.removesuffix("_tuned")
     stage, script = ("baseline", "train.py") if name == model else ("tuned", "tune_hyperparameters.py")
-    runs = newest_runs(client, dataset, stage, data_sha256, params_sha256)
-    if model not in runs:
+    run = newest_run(client, dataset, stage, model, data_sha256, params_sha256)
+    if run is None:
         mend = f"run `python {script} --dataset {dataset} --model {model}`"
         raise PipelineError(f"{dataset}: no MLflow run of {name}; {mend}")
-    return runs[model]
+    return run
 
 
 def child_runs(client: MlflowClient, run: StoredRun) -> list[StoredRun]:

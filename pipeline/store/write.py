@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -14,10 +15,11 @@ import pandas as pd
 from sklearn.pipeline import Pipeline
 
 from pipeline.console import PipelineError
+from pipeline.files import file_sha256
 from pipeline.store.connect import database_of, experiment_id, locked_store
 from pipeline.store.leftovers import remove_leftovers, writer
 from pipeline.store.models import log_model, shipped_sha256
-from pipeline.store.runs import experiments_of, newest_runs, search_runs
+from pipeline.store.runs import HASHES, experiments_of, newest_run, search_runs
 from pipeline.store.source import source_tags
 from pipeline.store.sqlite import wait_until_writable
 
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import DatasetInput
 
+# The tags that say what a run is a result of.
+IDENTITY = ("stage", "model_type", "data_sha256", "params_sha256")
 # What two runs of the same result differ in. Other figures agree but for last digits, as threads add in any order.
 MEASURED = ("fit_seconds", "model_bytes")
 RELATIVE, ABSOLUTE = 1e-9, 1e-6
@@ -112,9 +116,8 @@ def _is_logged(client: MlflowClient, dataset: str, record: RunRecord, model: Pip
     """Whether the newest run of the record's stage, model, data and settings says the same, with all its files, and its
     model reads rows in the same way.
     """
-    stage, name, *hashes = (record.tags[key] for key in ("stage", "model_type", "data_sha256", "params_sha256"))
-    run = newest_runs(client, dataset, stage, *hashes).get(name)
-    if run is not None and model is not None and run.tags.get("shipped_sha256") != shipped_sha256(model):
+    run = newest_run(client, dataset, *(record.tags[key] for key in IDENTITY))
+    if run is not None and model is not None and run.tags.get("shipped_sha256") != shipped_sha256(model[0].columns):
         return False
     if run is None or run.params != {name: str(value) for name, value in record.params.items()}:
         return False
@@ -122,18 +125,21 @@ def _is_logged(client: MlflowClient, dataset: str, record: RunRecord, model: Pip
     found = [run.metrics.get(name, np.inf) for name in wanted]
     if not np.allclose(found, list(wanted.values()), RELATIVE, ABSOLUTE, equal_nan=True):
         return False
-    # to look whether they are all there, a server's files would have to be fetched
-    if database_of(client.tracking_uri) is not None:
-        try:
-            for name in [*(path.name for path in record.files), *record.texts]:
-                run.artifact(name)
-            run.model_file()
-        except PipelineError:
-            return False
+    try:
+        run.check([*(path.name for path in record.files), *record.texts])
+    except PipelineError:
+        return False
     for tag, value in record.tags.items():
         # other code may have found the same: the run is that code's too
         if run.tags.get(tag) != value:
             client.set_tag(run.run_id, tag, value)
+    known = json.loads(run.tags.get(HASHES, "{}"))
+    drawn = {path.name: file_sha256(path) for path in record.files}
+    if not drawn.items() <= known.items():
+        # plots of other code: the run has the latest
+        for path in record.files:
+            client.log_artifact(run.run_id, str(path))
+        client.set_tag(run.run_id, HASHES, json.dumps(known | drawn))
     return True
 
 
@@ -171,6 +177,10 @@ def _write_run(
     tags = {**source_tags(), **record.tags, "timestamp": moment}
     if database_of(client.tracking_uri) is None:
         tags["writer"] = writer()
+    hashes = {path.name: file_sha256(path) for path in record.files}
+    hashes |= {name: hashlib.sha256(text.encode()).hexdigest() for name, text in record.texts.items()}
+    if hashes:
+        tags[HASHES] = json.dumps(hashes)
     run = client.create_run(experiment, start_time=start, run_name=record.name, tags=tags).info
     leading = {}
     if model is not None and example is not None:

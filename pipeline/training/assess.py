@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import sklearn
+from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
 from pipeline.bootstrap import bootstrap_intervals
-from pipeline.console import PipelineError, Progress
-from pipeline.metrics import Predictions, metrics_of, scores
-from pipeline.store.predictions import read_predictions, read_rows
-from pipeline.store.runs import newest_runs
+from pipeline.console import Progress
+from pipeline.metrics import Predictions, scores
 from pipeline.tables.split import Parts
 from pipeline.training.build import Recipe, build_model
 from pipeline.training.fit import out_of_fold, predict, timed_fit, validated_rows
 from pipeline.training.threshold import best_f1_threshold
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
 
 
 @dataclass(frozen=True)
@@ -32,10 +29,11 @@ class Assessment:
     """A model fitted on the training part, and what it reached. `predictions` are those that `score` and `interval`
     come from, `rows` the labels of their rows; `pooled` are the out-of-fold predictions of the training part that `cv`
     comes from, `pooled_rows` the labels of theirs. `params` are the estimator's settings, without its own defaults.
+    `load` gives the model, where need be from a run's file; `plots` are those of the run that all of it was read from.
     """
 
     recipe: Recipe
-    model: Pipeline
+    load: Callable[[], Pipeline]
     params: Mapping[str, Any]
     cv: Mapping[str, float]
     train: Mapping[str, float]
@@ -47,6 +45,11 @@ class Assessment:
     pooled: Predictions
     pooled_rows: pd.Index
     fit_seconds: float
+    plots: Sequence[Path] = ()
+
+    @property
+    def model(self) -> Pipeline:
+        return self.load()
 
     def summary(self) -> dict[str, Any]:
         """What goes into the committed metrics: no times, ids or paths."""
@@ -90,7 +93,7 @@ def assess(
         rows = whole.X.index[validated_rows(whole.folds)]
     return Assessment(
         recipe=recipe,
-        model=model,
+        load=lambda: model,
         params={**recipe.settings, **(overrides or {})},
         cv=scores(task, pooled),
         train=scores(task, predict(model, train.X, train.y, task)),
@@ -105,44 +108,16 @@ def assess(
     )
 
 
-def logged_baseline(client: MlflowClient, name: str, recipe: Recipe, hashes: Mapping[str, str]) -> Assessment | None:
-    """What train.py found for a model of the dataset `name`, read from its run: None where there is no whole run of
-    this data, these settings and this code.
+def code_sha256(estimator: type[BaseEstimator]) -> str:
+    """Hash of what decides an assessment: the rooms training and tables, metrics, bootstrap, scikit-learn, and the
+    module and library of the estimator.
     """
-    run = newest_runs(client, name, "baseline", **hashes).get(recipe.model)
-    if run is None or run.tags.get("code_sha256") != code_sha256():
-        return None
-    try:
-        model, predictions, pooled = run.load_model(), run.artifact("predictions.csv"), run.artifact("out_of_fold.csv")
-    except PipelineError:
-        return None
-
-    def scored(prefix: str) -> dict[str, float]:
-        return {metric: run.metrics[f"{prefix}{metric}"] for metric in metrics_of(recipe.task)}
-
-    return Assessment(
-        recipe=recipe,
-        model=model,
-        params=recipe.settings,
-        cv=scored("cv_"),
-        train=scored("train_"),
-        test=scored("test_"),
-        score=scored(""),
-        interval={m: [run.metrics[f"{m}_low"], run.metrics[f"{m}_high"]] for m in metrics_of(recipe.task)},
-        predictions=read_predictions(predictions, recipe.task),
-        rows=read_rows(predictions),
-        pooled=read_predictions(pooled, recipe.task),
-        pooled_rows=read_rows(pooled),
-        fit_seconds=run.metrics["fit_seconds"],
-    )
-
-
-def code_sha256() -> str:
-    """Hash of what decides an assessment: the rooms training and tables, metrics, bootstrap and scikit-learn."""
-    digest = hashlib.sha256(sklearn.__version__.encode())
+    module = sys.modules[estimator.__module__]
+    library = sys.modules[module.__name__.partition(".")[0]]
+    digest = hashlib.sha256(f"{sklearn.__version__} {getattr(library, '__version__', '')}".encode())
     root = Path(__file__).parent.parent
     files = [*root.glob("training/*.py"), *root.glob("tables/*.py"), root / "metrics.py", root / "bootstrap.py"]
-    for file in sorted(files):
+    for file in [*sorted(files), *([Path(module.__file__)] if module.__file__ else [])]:
         digest.update(file.read_bytes())
     return digest.hexdigest()
 

@@ -19,7 +19,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler, TargetEncoder
 
 from pipeline.console import PipelineError
-from pipeline.settings import Config, Dataset
+from pipeline.settings import Config, Dataset, estimator_of
 
 # More categories than this are told apart by their mean target, not by a rank of their own.
 MANY_CATEGORIES = 30
@@ -54,11 +54,8 @@ class Recipe:
 
 
 def resolve_recipe(dataset: Dataset, config: Config, name: str) -> Recipe:
-    """The recipe of a model on a dataset: the model's settings, those of its kind of task, the dataset's on top.
-    PipelineError: the estimator's class cannot be imported.
-    """
-    spec, regression = config.models[name], dataset.task == "regression"
-    path = spec.regression if regression else spec.classification
+    """The recipe of a model on a dataset. PipelineError: the estimator's class cannot be imported."""
+    path, settings = estimator_of(config, dataset, name)
     module, _, class_name = path.rpartition(".")
     try:
         estimator = getattr(importlib.import_module(module), class_name)
@@ -67,8 +64,8 @@ def resolve_recipe(dataset: Dataset, config: Config, name: str) -> Recipe:
     return Recipe(
         model=name,
         estimator=estimator,
-        settings={**spec.params, **({} if regression else spec.classification_params), **dataset.models.get(name, {})},
-        scale=spec.scale,
+        settings=settings,
+        scale=config.models[name].scale,
         task=dataset.task,
         metric=dataset.metric,
         threshold=dataset.threshold,

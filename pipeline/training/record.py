@@ -1,26 +1,33 @@
-"""The MLflow run of an assessed model, with its plots, its predictions and the model."""
+"""The MLflow run of an assessed model, with its plots, its predictions and the model: written, and read again."""
 
 from __future__ import annotations
 
 import json
 import pickle
+import shutil
 from collections.abc import Mapping
 from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.pipeline import Pipeline
 
+from pipeline.console import PipelineError
 from pipeline.files import write_atomic
-from pipeline.metrics import scores
+from pipeline.metrics import metrics_of, scores
 from pipeline.serving.model import example_rows, served
 from pipeline.store.connect import experiment_name
-from pipeline.store.predictions import predictions_csv
+from pipeline.store.models import shipped_sha256
+from pipeline.store.predictions import predictions_csv, read_predictions, read_rows
+from pipeline.store.runs import newest_run
 from pipeline.store.write import NOTE, RunRecord, table_part, write_runs
+from pipeline.tables.columns import Column
 from pipeline.tables.read import source_columns
 from pipeline.tables.split import Parts, Rows
 from pipeline.training.assess import Assessment, code_sha256
+from pipeline.training.build import Recipe, columns_by_kind
 from pipeline.training.fit import validated_rows
 from pipeline.training.importance import importances
 
@@ -29,6 +36,8 @@ if TYPE_CHECKING:
 
 
 EXAMPLE_ROWS = 5
+PLOTS = ("feature_importance", "predictions_plot", "diagnostics")
+IMPORTANCE, PREDICTIONS, OUT_OF_FOLD = "feature_importance.json", "predictions.csv", "out_of_fold.csv"
 
 
 def log_run(
@@ -48,23 +57,23 @@ def log_run(
         started: when the work on it began, in seconds since 1970.
         file: of the table.
     """
-    recipe = fitted.recipe
-    importance = importances(fitted.model, recipe, parts.test)
+    recipe, model = fitted.recipe, fitted.model
+    importance = importances(model, recipe, parts.test)
     plots = save_plots(fitted, importance, f"{tags['dataset']}: {name}", folder)
-    metrics = {**fitted.score, "fit_seconds": fitted.fit_seconds, "model_bytes": pickled_bytes(fitted.model)}
+    metrics = {**fitted.score, "fit_seconds": fitted.fit_seconds, "model_bytes": pickled_bytes(model)}
     for prefix, values in (("train", fitted.train), ("test", fitted.test), ("cv", fitted.cv)):
         metrics |= {f"{prefix}_{metric}": value for metric, value in values.items()}
     for metric, (low, high) in fitted.interval.items():
         metrics |= {f"{metric}_low": low, f"{metric}_high": high}
     params = {**fitted.params, "model_type": recipe.model, "estimator": recipe.label}
-    if hasattr(fitted.model[-1], "threshold"):
-        params["threshold"] = fitted.model[-1].threshold
+    if hasattr(model[-1], "threshold"):
+        params["threshold"] = model[-1].threshold
     record = RunRecord(
         name=name,
         tags={
             **tags,
             "model_type": recipe.model,
-            "code_sha256": code_sha256(),
+            "code_sha256": code_sha256(recipe.estimator),
             NOTE: description(fitted, parts, tags, folder),
         },
         params=params,
@@ -72,9 +81,9 @@ def log_run(
         curves=fold_scores(fitted, parts.train),
         files=plots,
         texts={
-            "feature_importance.json": json.dumps(importance),
-            "predictions.csv": predictions_csv(fitted.predictions, fitted.rows),
-            "out_of_fold.csv": predictions_csv(fitted.pooled, fitted.pooled_rows),
+            IMPORTANCE: json.dumps(importance),
+            PREDICTIONS: predictions_csv(fitted.predictions, fitted.rows),
+            OUT_OF_FOLD: predictions_csv(fitted.pooled, fitted.pooled_rows),
         },
         inputs=[
             table_part(tags["dataset"], file, tags["data_sha256"], context, rows.X)
@@ -82,8 +91,7 @@ def log_run(
         ],
         start=started,
     )
-    columns = source_columns(recipe.types, recipe.reading, parts.train.X)
-    model = served(fitted.model, columns, parts.words)
+    model = served(model, columns_of_source(recipe, parts), parts.words)
     example = example_rows(parts.train.X.head(EXAMPLE_ROWS), model)
     write_runs(client, tags["dataset"], [record], model=model, example=example)
 
@@ -118,18 +126,84 @@ def fold_scores(fitted: Assessment, rows: Rows) -> dict[str, dict[int, float]]:
     return curves
 
 
+def logged(
+    client: MlflowClient,
+    recipe: Recipe,
+    parts: Parts,
+    tags: Mapping[str, str],
+    overrides: Mapping[str, Any] | None = None,
+) -> Assessment | None:
+    """What the newest run of a model, in the stage and with the hashes that the tags name, has found; None where there
+    is none, or it is of other settings, code or tags, not whole, or its files are not what was logged.
+    """
+    run = newest_run(client, tags["dataset"], tags["stage"], recipe.model, tags["data_sha256"], tags["params_sha256"])
+    if run is None:
+        return None
+    params = {**recipe.settings, **(overrides or {})}
+    wanted = {name: str(value) for name, value in params.items()} | {
+        "model_type": recipe.model,
+        "estimator": recipe.label,
+    }
+    shipped = shipped_sha256(columns_of_source(recipe, parts))
+    code = {"code_sha256": code_sha256(recipe.estimator), "shipped_sha256": shipped}
+    # a threshold is found by the fit
+    if wanted != {name: value for name, value in run.params.items() if name in wanted or name != "threshold"}:
+        return None
+    if not {**tags, **code}.items() <= run.tags.items():
+        return None
+
+    def scored(prefix: str) -> dict[str, float]:
+        return {metric: run.metrics[f"{prefix}{metric}"] for metric in metrics_of(recipe.task)}
+
+    plots = [f"{name}.png" for name in PLOTS]
+    try:
+        run.check([*plots, IMPORTANCE, PREDICTIONS, OUT_OF_FOLD])
+        predictions, pooled = run.artifact(PREDICTIONS), run.artifact(OUT_OF_FOLD)
+        return Assessment(
+            recipe=recipe,
+            load=run.load_model,
+            params=params,
+            cv=scored("cv_"),
+            train=scored("train_"),
+            test=scored("test_"),
+            score=scored(""),
+            interval={m: [run.metrics[f"{m}_low"], run.metrics[f"{m}_high"]] for m in metrics_of(recipe.task)},
+            predictions=read_predictions(predictions, recipe.task),
+            rows=read_rows(predictions),
+            pooled=read_predictions(pooled, recipe.task),
+            pooled_rows=read_rows(pooled),
+            fit_seconds=run.metrics["fit_seconds"],
+            plots=[run.artifact(name) for name in plots],
+        )
+    except (PipelineError, KeyError):
+        return None
+
+
+def copy_plots(known: Assessment, folder: Path) -> None:
+    """Put the plots of the run that an assessment was read from into the folder."""
+    for plot in known.plots:
+        write_atomic(folder / plot.name, partial(shutil.copyfile, plot))
+
+
+def columns_of_source(recipe: Recipe, parts: Parts) -> dict[str, Column]:
+    """How a model's served Pipeline reads the columns that it learns from."""
+    needed = [*chain.from_iterable(columns_by_kind(recipe, parts.train.X).values())]
+    columns = source_columns(recipe.types, recipe.reading, parts.train.X)
+    return {name: column for name, column in columns.items() if name in needed}
+
+
 def save_plots(fitted: Assessment, importance: Mapping[str, float], title: str, folder: Path) -> list[Path]:
     """Write feature_importance, predictions_plot and diagnostics PNGs into the folder; returns their paths."""
     from pipeline.plots.run import diagnostics, feature_importance, predictions_plot
 
-    figures = {
-        "feature_importance": feature_importance(importance, title, fitted.recipe.metric),
-        "predictions_plot": predictions_plot(fitted.predictions, title, fitted.recipe.task),
-        "diagnostics": diagnostics(fitted.predictions, title, fitted.recipe.task),
-    }
-    for name, figure in figures.items():
+    figures = (
+        feature_importance(importance, title, fitted.recipe.metric),
+        predictions_plot(fitted.predictions, title, fitted.recipe.task),
+        diagnostics(fitted.predictions, title, fitted.recipe.task),
+    )
+    for name, figure in zip(PLOTS, figures, strict=True):
         write_atomic(folder / f"{name}.png", partial(figure.savefig, dpi=110, format="png"))
-    return [folder / f"{name}.png" for name in figures]
+    return [folder / f"{name}.png" for name in PLOTS]
 
 
 def pickled_bytes(model: Pipeline) -> int:
