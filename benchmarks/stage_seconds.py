@@ -34,7 +34,7 @@ TUNING_LIBRARIES = ("optuna", "optuna.visualization.matplotlib", "plotly.graph_o
 TIMED = {
     "pipeline.training.fit": ("fit", "predict", "out_of_fold"),
     "pipeline.search.trials": ("make_objective",),
-    "pipeline.search.queue": ("run_trial",),
+    "pipeline.search.queue": ("run_trials",),
 }
 
 
