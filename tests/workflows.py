@@ -56,7 +56,8 @@ def act(workflow: Path, folder: Path, event: str, payload: object, **variables: 
         made.mkdir()
     (github / "comment").write_text("41\n")
     (folder.parent / "event.json").write_text(json.dumps(payload))
-    uses = set(re.findall(r"uses: (actions/([a-z-]+)@[0-9a-f]+)", workflow.read_text()))
+    action = ROOT / ".github/actions/install/action.yml"
+    uses = set(re.findall(r"uses: (actions/([a-z-]+)@[0-9a-f]+)", workflow.read_text() + action.read_text()))
     stubs = [word for name, short in uses for word in ("--local-repository", f"{name}={ROOT}/tests/actions/{short}")]
     values = {"STUB_SOURCE": folder, "STUB_BIN": BIN, "STUB_ARTIFACTS": artifacts, "STUB_GITHUB": github}
     given = [word for key, value in values.items() for word in ("--env", f"{key}={value}")]
