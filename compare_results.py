@@ -61,7 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = overall_words(comparisons, summary["best_overall"])
     write_json(RESULTS, all_scores(comparisons))
     write_json(SUMMARY, summary)
-    write_text(REPORT, render(comparisons, words))
+    settings = f"seed {config.seed}, {config.folds} folds, {config.test_size:.0%} of the rows to test on"
+    write_text(REPORT, render(comparisons, words, settings))
     write_text(TABLE, comparison_csv(comparisons))
     write_text(MARKDOWN, summary_markdown(comparisons, summary))
     for name, text in plot_tables(comparisons).items():

@@ -70,7 +70,9 @@ def test_summary_tells_best_gain_and_best_overall(compared: Path) -> None:
 def test_page_needs_no_network_and_escapes_names_from_data(compared: Path) -> None:
     page = (compared / "reports/comparison_report.html").read_text()
     without_script = re.sub(r"<script>.*?</script>", "", page, flags=re.DOTALL)
-    assert not re.findall(r"(?:src|href)=\"(?!#|http://127\.0\.0\.1:5000|data:|houses/|customers/)", without_script)
+    assert not re.findall(
+        r"(?:src|href)=\"(?!#|http://127\.0\.0\.1:5000|data:|index\.html|houses/|customers/)", without_script
+    )
     assert EVIL not in page
     assert "&lt;img src=x onerror=alert(1)&gt;" in without_script
     assert page.count('role="img"') >= 10
@@ -81,7 +83,23 @@ def test_csv_and_markdown(compared: Path) -> None:
     rows = list(csv.DictReader((compared / "reports/comparison.csv").open()))
     assert len(rows) == 4 * 3 + 4 * 4
     assert all(float(row["low"]) <= float(row["high"]) for row in rows)
-    assert "| houses |" in (compared / "reports/summary.md").read_text()
+    summary = (compared / "reports/summary.md").read_text()
+    assert "| houses |" in summary
+    # what is no more than chance is not called a gain
+    for dataset in ("houses", "customers"):
+        tuned = json.loads((compared / f"metrics/tune/{dataset}.json").read_text())["models"]["forest"]
+        low, high = tuned["difference_interval"]
+        [line] = [line for line in summary.splitlines() if line.startswith(f"| {dataset} |")]
+        assert ("no difference shown" in line) == (low <= 0 <= high)
+        assert (f"{tuned['gain']:+.2%}" in line) == (not low <= 0 <= high)
+
+
+def test_the_page_says_when_and_from_what_it_was_made_and_how_to_open_a_run(compared: Path) -> None:
+    page = (compared / "reports/comparison_report.html").read_text()
+    assert "PASS: 2 of 2 gates passed. Best over all is" in page or "FAIL: " in page
+    assert re.search(r"Made on \d{4}-\d\d-\d\d \d\d:\d\d.*, with seed 7, 3 folds, 25% of the rows to test on", page)
+    assert page.count("--backend-store-uri") == 1
+    assert "--backend-store-uri sqlite:///mlruns/db.sqlite</code>" in page
 
 
 def test_every_plot_of_dvc_finds_its_columns_and_template(compared: Path) -> None:
@@ -294,7 +312,7 @@ def test_a_plot_is_one_function_and_one_entry(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setitem(PLOTS, counts, ("binary",))
     found = comparison([entry("m", 300, 1.0)], "m")
-    page = render([found], "words")
+    page = render([found], "words", "seed 1")
     titles = re.findall(r"<h3>(.*)</h3>", page)
     assert titles == [plot.title for plot in dataset_plots(found)]
     assert titles[-2:] == ["Feature importance side by side", "Rows judged"]

@@ -67,7 +67,9 @@ def make_comparison(name: str, task: str) -> Comparison:
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("report") / "report.html"
-    path.write_text(render([make_comparison("houses", "regression"), make_comparison(EVIL, "binary")], "Words."))
+    path.write_text(
+        render([make_comparison("houses", "regression"), make_comparison(EVIL, "binary")], "Words.", "seed 1")
+    )
     return path
 
 

@@ -52,6 +52,11 @@ class Entry:
     def tuned(self) -> bool:
         return self.name != self.model
 
+    @property
+    def by_chance(self) -> bool:
+        """Whether the interval of a tuned model's lead over its baseline holds 0."""
+        return self.gain_interval is not None and self.gain_interval[0] <= 0 <= self.gain_interval[1]
+
 
 @dataclass(frozen=True)
 class Comparison:

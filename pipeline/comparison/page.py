@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from plotly.offline import get_plotlyjs
 from pipeline.comparison.entries import Comparison
 from pipeline.comparison.figures import dataset_plots
 from pipeline.comparison.words import advice
+from pipeline.gates.judge import told
+from pipeline.store.source import current_commit
 
 TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
@@ -24,13 +27,19 @@ TEMPLATES = Environment(
 )
 
 
-def render(comparisons: Sequence[Comparison], overall: str) -> str:
-    """The whole page: no file and no network beside it."""
+def render(comparisons: Sequence[Comparison], overall: str, settings: str) -> str:
+    """The whole page: no file and no network beside it. `settings`: what all results were made with, in words."""
     plots = [[(f"plot-{n}-{k}", plot) for k, plot in enumerate(dataset_plots(c))] for n, c in enumerate(comparisons)]
     drawn = {key: {"data": plot.traces, "layout": plot.layout} for group in plots for key, plot in group}
     return TEMPLATES.get_template("page.html").render(
         sections=[(c, advice(c), group) for c, group in zip(comparisons, plots, strict=True)],
         overall=overall,
+        verdict=told([verdict for c in comparisons for verdict in c.verdicts]),
+        settings=settings,
+        commit=current_commit()[:9],
+        date=time.strftime("%Y-%m-%d %H:%M"),
+        # from the project's folder, wherever that is
+        stores=dict.fromkeys(e.store.replace(f"{Path.cwd()}/", "") for c in comparisons for e in c.entries),
         figures=json.dumps(drawn, allow_nan=False, default=_five_digits).replace("<", "\\u003c"),
         plotly=get_plotlyjs(),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,8 +35,10 @@ def feature_importance(importance: Mapping[str, float], title: str, metric: str)
     return figure
 
 
-def predictions_plot(predictions: Predictions, title: str, task: str) -> Figure:
-    """Regression: predicted against actual. Classes: confusion matrix; ROC and precision-recall curves if binary."""
+def predictions_plot(predictions: Predictions, title: str, task: str, words: Sequence[Any] = ()) -> Figure:
+    """Regression: predicted against actual. Classes: confusion matrix; ROC and precision-recall curves if binary.
+    `words`: of the two classes 0 and 1.
+    """
     if task == "regression":
         figure = Figure(figsize=(6, 6), layout="constrained")
         axes = figure.subplots()
@@ -46,11 +48,11 @@ def predictions_plot(predictions: Predictions, title: str, task: str) -> Figure:
         return figure
     if predictions.score is None:
         figure = Figure(figsize=(7, 6.4), layout="constrained")
-        _confusion(figure.subplots(), predictions)
+        _confusion(figure.subplots(), predictions, ())
     else:
         figure = Figure(figsize=(13.8, 5.1), layout="compressed")
         left, middle, right = figure.subplots(1, 3)
-        _confusion(left, predictions)
+        _confusion(left, predictions, words)
         x, y = curves.roc_points(predictions)
         chance: dict[str, Any] = {"plot_chance_level": True, "chance_level_kw": {"color": GREY}}
         RocCurveDisplay(fpr=x, tpr=y).plot(middle, curve_kwargs={"color": BLUE}, **chance)
@@ -64,9 +66,9 @@ def predictions_plot(predictions: Predictions, title: str, task: str) -> Figure:
     return figure
 
 
-def diagnostics(predictions: Predictions, title: str, task: str) -> Figure:
-    """Regression: residuals against predictions and their histogram. Binary: calibration and scores a class.
-    Multiclass: recall and rows a class.
+def diagnostics(predictions: Predictions, title: str, task: str, words: Sequence[Any] = ()) -> Figure:
+    """Regression: residuals against predictions and their histogram. Binary: calibration and scores a class, by their
+    `words`. Multiclass: recall and rows a class.
     """
     figure = Figure(figsize=(10, 4.4), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=task == "multiclass")
@@ -85,7 +87,8 @@ def diagnostics(predictions: Predictions, title: str, task: str) -> Figure:
         # told apart by hatching too, for a print without colours
         for label, colour, hatch in ((0, BLUE, ""), (1, ORANGE, "//")):
             scores = predictions.score[predictions.actual == label]
-            right.hist(scores, np.linspace(0, 1, 11), color=colour, alpha=0.6, hatch=hatch, label=f"class {label}")
+            [name] = _short([words[label] if words else f"class {label}"])
+            right.hist(scores, np.linspace(0, 1, 11), color=colour, alpha=0.6, hatch=hatch, label=name)
         right.set(xlabel="predicted probability", ylabel="rows (log)", yscale="log")
         right.legend()
     else:
@@ -113,11 +116,11 @@ def _density(axes, x: np.ndarray, y: np.ndarray) -> None:
         axes.text(0.02, 0.97, words, transform=axes.transAxes, va="top", fontsize=8, color=GREY)
 
 
-def _confusion(axes, predictions: Predictions) -> None:
+def _confusion(axes, predictions: Predictions, words: Sequence[Any]) -> None:
     """Counts, on colours of their share of the actual class."""
     labels = np.unique(np.concatenate([predictions.actual, predictions.predicted]))
     counts = confusion_matrix(predictions.actual, predictions.predicted, labels=labels)
-    names = _short(labels)
+    names = _short([words[label] for label in labels] if words else labels)
     display = ConfusionMatrixDisplay(counts / counts.sum(axis=1, keepdims=True).clip(min=1), display_labels=names)
     turned = "vertical" if max(map(len, names)) > 4 else "horizontal"
     show = {"include_values": len(labels) <= MOST_COUNTS, "xticks_rotation": turned, "colorbar": False}

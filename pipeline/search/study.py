@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -41,7 +42,13 @@ def open_study(dataset: str, model: str, name: str, metric: str) -> optuna.Study
     known = [study.study_name for study in storage.get_all_studies()]
     if name not in known and any(other.startswith(f"{model}-") for other in known):
         print(f"{dataset} {model}: data, settings or search space changed; a new study starts", flush=True)
-    return optuna.create_study(study_name=name, storage=storage, direction=direction_of(metric), load_if_exists=True)
+    study = optuna.create_study(study_name=name, storage=storage, direction=direction_of(metric), load_if_exists=True)
+    if study.metric_names is None:
+        with warnings.catch_warnings():
+            # experimental; optuna-dashboard shows it
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            study.set_metric_names([METRICS[metric].label])
+    return study
 
 
 def direction_of(metric: str) -> Literal["maximize", "minimize"]:

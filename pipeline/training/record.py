@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.pipeline import Pipeline
+from sklearn.utils import estimator_html_repr
 
 from pipeline.console import PipelineError
 from pipeline.files import write_atomic
@@ -59,7 +60,7 @@ def log_run(
     """
     recipe, model = fitted.recipe, fitted.model
     importance = importances(model, recipe, parts.test)
-    plots = save_plots(fitted, importance, f"{tags['dataset']}: {name}", folder)
+    plots = save_plots(fitted, importance, f"{tags['dataset']}: {name}", parts.words, folder)
     metrics = {**fitted.score, "fit_seconds": fitted.fit_seconds, "model_bytes": pickled_bytes(model)}
     for prefix, values in (("train", fitted.train), ("test", fitted.test), ("cv", fitted.cv)):
         metrics |= {f"{prefix}_{metric}": value for metric, value in values.items()}
@@ -81,6 +82,8 @@ def log_run(
         curves=fold_scores(fitted, parts.train),
         files=plots,
         texts={
+            # scikit-learn's picture of the steps
+            "model.html": estimator_html_repr(model),
             IMPORTANCE: json.dumps(importance),
             PREDICTIONS: predictions_csv(fitted.predictions, fitted.rows),
             OUT_OF_FOLD: predictions_csv(fitted.pooled, fitted.pooled_rows),
@@ -192,14 +195,18 @@ def columns_of_source(recipe: Recipe, parts: Parts) -> dict[str, Column]:
     return {name: column for name, column in columns.items() if name in needed}
 
 
-def save_plots(fitted: Assessment, importance: Mapping[str, float], title: str, folder: Path) -> list[Path]:
-    """Write feature_importance, predictions_plot and diagnostics PNGs into the folder; returns their paths."""
+def save_plots(
+    fitted: Assessment, importance: Mapping[str, float], title: str, words: Sequence[Any], folder: Path
+) -> list[Path]:
+    """Write feature_importance, predictions_plot and diagnostics PNGs into the folder; returns their paths. `words`: of
+    the target's two classes, for 0 and 1.
+    """
     from pipeline.plots.run import diagnostics, feature_importance, predictions_plot
 
     figures = (
         feature_importance(importance, title, fitted.recipe.metric),
-        predictions_plot(fitted.predictions, title, fitted.recipe.task),
-        diagnostics(fitted.predictions, title, fitted.recipe.task),
+        predictions_plot(fitted.predictions, title, fitted.recipe.task, words),
+        diagnostics(fitted.predictions, title, fitted.recipe.task, words),
     )
     for name, figure in zip(PLOTS, figures, strict=True):
         write_atomic(folder / f"{name}.png", partial(figure.savefig, dpi=110, format="png"))
