@@ -101,10 +101,10 @@ def train_dataset(
     if tuned:
         print(f"wrote plots in {folder}/{runs and f' and {runs}'}")
         return
-    for former in folder.iterdir():
-        if former.name not in config.models:
-            shutil.rmtree(former)
     path = write_scores(dataset, config, data_sha256, results)
+    for former in folder.iterdir():
+        if former.is_dir() and former.name not in config.models:
+            shutil.rmtree(former)
     print(f"wrote {path}{',' if runs else ' and'} {folder}/{runs and f' and {runs}'}")
 
 

@@ -25,6 +25,7 @@ from pipeline.gates.log import LOG, annotate, append_log
 from pipeline.gates.overview import INDEX, standings_of, table_lines, write_index
 from pipeline.gates.results import METRICS_DIR, read_object, read_results
 from pipeline.settings import EVERY, Config, load_config
+from pipeline.store.connect import store_lock
 from pipeline.store.source import current_commit
 
 COMPARISON = METRICS_DIR / "comparison_results.json"
@@ -83,10 +84,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     commit = current_commit()
     append_log(verdicts, commit)
     output = METRICS_DIR / "validation.json"
-    others = [verdict for verdict in earlier_verdicts(output) if verdict.dataset in set(config.datasets) - {*names}]
-    every = sorted([*verdicts, *others], key=lambda verdict: [EVERY, *config.datasets].index(verdict.dataset))
-    all_passed = passed and all(verdict.passed for verdict in others)
-    write_json(output, {"passed": all_passed, "gates": [asdict(verdict) for verdict in every]})
+    with store_lock():
+        # read and written under one lock: a call for another dataset may end at the same time
+        others = [verdict for verdict in earlier_verdicts(output) if verdict.dataset in set(config.datasets) - {*names}]
+        every = sorted([*verdicts, *others], key=lambda verdict: [EVERY, *config.datasets].index(verdict.dataset))
+        all_passed = passed and all(verdict.passed for verdict in others)
+        write_json(output, {"passed": all_passed, "gates": [asdict(verdict) for verdict in every]})
+        standings = standings_of(config, every)
+        write_index(standings, every, commit)
     for verdict in verdicts:
         print(verdict.line())
     if os.environ.get("GITHUB_ACTIONS") == "true":
@@ -99,8 +104,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             fails = not blocked.isdisjoint((name, EVERY))
             done = f"{name}: not promoted, it fails" if fails else promote(name, config, args.confident, commit)
             print(done, flush=True)
-    standings = standings_of(config, every)
-    write_index(standings, every, commit)
     print("\n".join(["", *table_lines([one for one in standings if one.dataset in names]), "", told(verdicts)]))
     print(f"wrote {LOG}, {output} and {INDEX}, which leads to every page; `make ui` shows the runs")
     if passed and not args.promote:

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 TIMEOUT = 8
-# What the figures depend on beside the code.
-LIBRARIES = ("scikit-learn", "numpy", "scipy", "pandas", "joblib", "optuna")
+# What an assessment depends on beside the code, and what a search does.
+COMPUTING = ("scikit-learn", "numpy", "scipy", "pandas", "skrub")
+LIBRARIES = (*COMPUTING, "joblib", "optuna")
 
 
 @contextlib.contextmanager

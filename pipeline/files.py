@@ -87,10 +87,13 @@ def earlier_models(path: Path, data_sha256: str, params_sha256: Mapping[str, str
     `params_sha256` gives for each model; empty without one.
     """
     earlier = read_json(path, made_by) if path.exists() else {}
-    if earlier.get("data_sha256") != data_sha256:
+    if not isinstance(earlier, dict) or earlier.get("data_sha256") != data_sha256:
         return {}
+    models = earlier.get("models")
     return {
-        name: one for name, one in earlier["models"].items() if one.get("params_sha256") == params_sha256.get(name, "")
+        name: one
+        for name, one in (models.items() if isinstance(models, dict) else ())
+        if isinstance(one, dict) and one.get("params_sha256") == params_sha256.get(name, "")
     }
 
 

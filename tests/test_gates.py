@@ -27,7 +27,7 @@ MODELS = {"forest": model(0.80, 0.78, 0.74, 0.82), "linear": model(0.70, 0.99, 0
 def outcome(gate: Gate, published: Any = None, confident: bool = False, **changes: Any) -> Any:
     config = load_config()
     config = dataclasses.replace(config, gates={"customers": (gate,)})
-    results = Results("customers", "d", changes.pop("models", MODELS), drift=NO_DRIFT, champion=None, problems=())
+    results = Results("customers", "d", changes.pop("models", MODELS), {}, drift=NO_DRIFT, champion=None, problems=())
     results = dataclasses.replace(results, **changes)
     [verdict] = judge(config.dataset("customers"), config, results, published, confident)
     return verdict
@@ -146,7 +146,7 @@ def test_what_is_no_interval_fails(interval: Any) -> None:
 def test_published_figures_have_to_agree_in_every_model() -> None:
     config = load_config()
     dataset = config.dataset("customers")
-    results = Results("customers", "d", MODELS, drift=NO_DRIFT, champion=None, problems=())
+    results = Results("customers", "d", MODELS, {}, drift=NO_DRIFT, champion=None, problems=())
     scores = {name: dict(facts["score"]) for name, facts in MODELS.items()}
     assert all(verdict.passed for verdict in judge(dataset, config, results, scores))
     others: list[Any] = [{**scores["linear"], "f1": 0.98}, {"f1": 0.99}, 3, None]

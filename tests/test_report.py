@@ -157,7 +157,7 @@ def test_no_request_leaves_the_page(page: Path, tmp_path: Path) -> None:
 
 def test_the_page_refers_to_nothing_outside_itself(page: Path) -> None:
     outside = re.findall(
-        r'(?:src|href)="(?!#|data:|http://127\.0\.0\.1:5000/)[^"]*"', without_scripts(page.read_text())
+        r'(?:src|href)="(?!#|data:|index\.html|http://127\.0\.0\.1:5000/)[^"]*"', without_scripts(page.read_text())
     )
     assert outside == []
 

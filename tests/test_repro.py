@@ -43,7 +43,7 @@ def stages(*datasets: str, **more: Any) -> str:
 
     compare = {"cmd": "cat *.train > all", "deps": [f"{name}.train" for name in datasets], "outs": ["all"]}
     below = {name: each(name, "${item}.generate") for name in ("train", "drift")}
-    validate = {"cmd": "python validate.py", "always_changed": True}
+    validate = {"cmd": "python validate.py", "deps": ["validate.py"], "always_changed": True}
     every = {"generate": each("generate"), **below, "compare": compare, "validate": validate}
     return yaml.safe_dump({"stages": {**more, **every}}, sort_keys=False)
 
@@ -193,12 +193,14 @@ def test_nothing_to_do_is_one_answer_of_dvc_and_the_verdict(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     project = make_project(tmp_path / "project", *"ab")
-    (project / "validate.py").write_text("print('PASS')\nraise SystemExit(1)\n")
+    (project / "validate.py").write_text("print('PASS')\n")
     code, printed, _ = call(project, "pipeline.repro")
-    assert code != 0
+    assert code == 0
     # the last words are those of the gates
     assert printed.splitlines()[-1] == "PASS"
     monkeypatch.chdir(project)
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
     started, popen = [], subprocess.Popen
 
     def spy(command: list[str], **options: Any) -> subprocess.Popen[Any]:
@@ -206,9 +208,18 @@ def test_nothing_to_do_is_one_answer_of_dvc_and_the_verdict(
         return popen(command, **options)
 
     monkeypatch.setattr(subprocess, "Popen", spy)
-    assert repro.main([]) == 1
+    assert repro.main([]) == 0
     assert started == [["-m", "dvc", "--wait-for-lock", "status", "--json"], ["validate.py"]]
     assert capfd.readouterr().out == "Data and pipelines are up to date.\nPASS\n"
+    # what the gates depend on has changed: DVC is to know of it
+    (project / "validate.py").write_text("print('PASS 2')\n")
+    before = (project / "dvc.lock").read_text()
+    assert repro.main([]) == 0
+    assert capfd.readouterr().out == "PASS 2\n"
+    assert (project / "dvc.lock").read_text() != before
+    (project / "validate.py").write_text("print('FAIL')\nraise SystemExit(1)\n")
+    assert repro.main([]) != 0
+    assert capfd.readouterr().out == "FAIL\n"
 
 
 def test_one_dataset_that_is_out_of_date_runs_alone(tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from conftest import PARAMS, make_customers
@@ -300,3 +302,31 @@ def test_gates_name_the_stale_model_alone_and_its_command_mends_it(
         assert train.main(["--dataset", "customers", "--model", "linear"]) == 0
     assert done == ["linear"]
     assert compare_results.main([]) == validate.main([]) == 0
+
+
+def test_classes_of_digits_are_read_from_their_run_as_the_words_that_they_are(project: Path) -> None:
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"a": rng.normal(size=240), "b": rng.normal(size=240), "grade": rng.integers(1, 4, 240)})
+    table.to_csv("grades.csv", index=False)
+    grades = {"source": "grades.csv", "file": "data/grades.csv", "target": "grade", "types": {"grade": "category"}}
+    write(datasets={"grades": {**grades, "task": "multiclass", "metric": "accuracy"}}, gates={})
+    assert generate_data.main([]) == 0
+    assert train.main([]) == 0
+    first = Path("metrics/train/grades.json").read_bytes()
+    assert train.main([]) == 0
+    assert Path("metrics/train/grades.json").read_bytes() == first
+
+
+def test_a_model_that_was_deleted_is_trained_again_beside_files_of_others(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train.main(["--dataset", "customers"])
+    Path("reports/customers/train/.DS_Store").touch()
+    client = open_store()
+    experiment = client.get_experiment_by_name("customers")
+    assert experiment is not None
+    [run] = client.search_runs([experiment.experiment_id], "tags.model_type = 'linear'")
+    client.delete_logged_model(run.data.tags["model_id"])
+    with watched(monkeypatch) as done:
+        assert train.main(["--dataset", "customers"]) == 0
+    assert done == ["linear"]

@@ -70,10 +70,13 @@ def test_one_dataset_leaves_the_verdicts_of_the_others(project: Path, capsys: py
     assert validate.main(["--dataset", "houses"]) == 0
     assert "customers" not in capsys.readouterr().out
     assert json.loads(Path("metrics/validation.json").read_text())["passed"] is False
-    # what was written by something else is judged anew
-    Path("metrics/validation.json").write_text('{"gates": [1]}')
-    assert validate.main(["--dataset", "houses"]) == 0
-    assert len(json.loads(Path("metrics/validation.json").read_text())["gates"]) == 1
+    # what was written by something else is left out, and the page says of what nothing is known
+    [other] = [gate for gate in found["gates"] if gate["dataset"] == "customers"]
+    for damaged in ('{"gates": [1]}', "[]", json.dumps({"gates": [{**other, "value": float("nan")}]})):
+        Path("metrics/validation.json").write_text(damaged)
+        assert validate.main(["--dataset", "houses"]) == 0
+        assert len(json.loads(Path("metrics/validation.json").read_text())["gates"]) == 1
+        assert "<p>Not judged: customers.</p>" in Path("reports/index.html").read_text()
 
 
 def test_the_index_has_the_verdict_and_leads_to_the_pages_that_there_are(project: Path) -> None:

@@ -82,11 +82,13 @@ def told(verdicts: Sequence[Verdict]) -> str:
 
 
 def earlier_verdicts(path: Path) -> list[Verdict]:
-    """The verdicts in metrics/validation.json; none where it is missing or cannot be read."""
+    """The verdicts in metrics/validation.json; none where it is missing, cannot be read or holds what is no number."""
     try:
-        return VERDICTS.validate_python(read_object(path)[0].get("gates", []))
+        found = VERDICTS.validate_python(read_object(path)[0].get("gates", []))
     except ValidationError:
         return []
+    numbers = [number for verdict in found for number in (verdict.value, *(verdict.interval or ()))]
+    return found if all(number is None or is_number(number) for number in numbers) else []
 
 
 def failure(dataset: str, reason: str) -> Verdict:

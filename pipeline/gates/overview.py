@@ -32,6 +32,8 @@ class Standing:
 
     @property
     def gates(self) -> str:
+        if not self.verdicts:
+            return "not judged"
         passed = sum(verdict.passed for verdict in self.verdicts)
         return f"{'PASS' if self.passed else 'FAIL'} {passed} of {len(self.verdicts)}"
 
@@ -93,6 +95,7 @@ def write_index(standings: Sequence[Standing], verdicts: Sequence[Verdict], comm
         titles=TITLES,
         sections=[(one, page_links(one.dataset)) for one in standings],
         verdict=told(verdicts),
+        not_judged=[one.dataset for one in standings if not one.verdicts],
         failed=[verdict for verdict in verdicts if not verdict.passed],
         comparison=COMPARISON.name if COMPARISON.exists() else "",
         commit=commit,

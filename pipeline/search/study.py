@@ -22,7 +22,9 @@ def study_name(model: str, way: str, hashes: Mapping[str, str]) -> str:
     forests: list[Any] = [scorers.TREE_SHARE, scorers.TREE_ROWS, scorers.OUT_OF_BAG_STEPS, scorers.FOLDS_STEPS]
     forests += [scorers.FOREST_PARTS, scorers.TREE_TOLERANCE]
     facts = json.dumps([model, way, scorers.PATIENCE, forests, hashes], sort_keys=True)
-    return f"{model}-{hashlib.sha256(facts.encode()).hexdigest()[:12]}"
+    parts = {"data": hashes["data_sha256"], "settings": hashes["params_sha256"]}
+    parts["search"] = hashlib.sha256(facts.encode()).hexdigest()
+    return f"{model} ({', '.join(f'{part} {sha256[:8]}' for part, sha256 in parts.items())})"
 
 
 def study_database(dataset: str) -> Path:
@@ -40,7 +42,7 @@ def open_study(dataset: str, model: str, name: str, metric: str) -> optuna.Study
     check_database(database, "an Optuna store", "studies")
     storage = open_storage(database)
     known = [study.study_name for study in storage.get_all_studies()]
-    if name not in known and any(other.startswith(f"{model}-") for other in known):
+    if name not in known and any(other.startswith((f"{model} (", f"{model}-")) for other in known):
         print(f"{dataset} {model}: data, settings or search space changed; a new study starts", flush=True)
     study = optuna.create_study(study_name=name, storage=storage, direction=direction_of(metric), load_if_exists=True)
     if study.metric_names is None:

@@ -23,13 +23,17 @@ def predictions_csv(p: Predictions, rows: pd.Index) -> str:
     return text.getvalue()
 
 
-def read_predictions(path: Path, task: str) -> Predictions:
-    """The predictions of such an artifact, in its order."""
+def read_predictions(path: Path, task: str, words: bool | None = None) -> Predictions:
+    """The predictions of such an artifact, in its order. `words`: whether the classes of a multiclass target are words;
+    where it is not known, they are where not all read like whole numbers.
+    """
     judged = ["actual", "predicted"]
     # labels of classes may read like missing values or numbers (007, inf), and numbers keep their last digit
     kinds = dict.fromkeys(judged, str) if task == "multiclass" else None
     table = pd.read_csv(path, keep_default_na=False, float_precision="round_trip", dtype=kinds)
-    if task == "multiclass" and table[judged].stack().str.fullmatch(WHOLE_NUMBER).all():
+    if task == "multiclass" and words is None:
+        words = not table[judged].stack().str.fullmatch(WHOLE_NUMBER).all()
+    if task == "multiclass" and not words:
         table[judged] = table[judged].astype(int)
     score = table["score"].to_numpy() if task == "binary" else None
     return Predictions(table["actual"].to_numpy(), table["predicted"].to_numpy(), score)

@@ -78,8 +78,15 @@ class StoredRun:
     def _model_file(self) -> Path:
         if "model_id" not in self.tags:
             raise PipelineError(f"run {self.run_id}: no model was logged; train again")
+        from mlflow.exceptions import MlflowException
+
         with store_errors(self.store):
-            location = self._client.get_logged_model(self.tags["model_id"]).artifact_location
+            try:
+                location = self._client.get_logged_model(self.tags["model_id"]).artifact_location
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
+                raise PipelineError(f"run {self.run_id}: its model was deleted; train again") from None
         return _local_file(self._client, f"{location}/model.pkl")
 
 

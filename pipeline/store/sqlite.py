@@ -20,7 +20,8 @@ def _store() -> Path:
     """
     for folder in Path.cwd().parents:
         if folder.parts[-3:] == (".dvc", "tmp", "exps"):
-            return folder.parents[2] / "mlruns"
+            # the project may be a folder below DVC's
+            return folder.parents[2].joinpath(*Path.cwd().relative_to(folder).parts[1:]) / "mlruns"
     return Path("mlruns")
 
 

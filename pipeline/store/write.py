@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from pandas.util import hash_pandas_object
 from sklearn.pipeline import Pipeline
 
 from pipeline.console import PipelineError
@@ -43,7 +44,7 @@ KINDS, LONGEST_SCHEMA = {"f": "double", "i": "long", "u": "long", "b": "boolean"
 @dataclass(frozen=True)
 class TablePart:
     """The rows of a table that a run used, as MLflow names them: `context` says what for (train, test), `digest` which
-    content the table has, `schema` maps columns to a kind.
+    rows of which table, `schema` maps columns to a kind.
     """
 
     name: str
@@ -74,9 +75,10 @@ class RunRecord:
 
 
 def table_part(name: str, file: str, sha256: str, context: str, X: pd.DataFrame) -> TablePart:
-    """A part of the table in a file of that SHA-256; X (n x d) are its rows, of which none is looked at."""
+    """A part of the table in a file of that SHA-256; X (n x d) are its rows, of which only the labels are looked at."""
     schema = {str(column): KINDS.get(kind.kind, "string") for column, kind in X.dtypes.items()}
-    return TablePart(name, f"{sha256[:8]}-{context}", file, context, len(X), schema)
+    rows = int(hash_pandas_object(X.index, index=False).sum()) % 16**8
+    return TablePart(name, f"{sha256[:8]}-{rows:08x}-{context}", file, context, len(X), schema)
 
 
 def write_runs(

@@ -6,16 +6,17 @@ import hashlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import sklearn
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
 from pipeline.bootstrap import bootstrap_intervals
+from pipeline.cluster import COMPUTING
 from pipeline.console import Progress
 from pipeline.metrics import Predictions, scores
 from pipeline.tables.split import Parts
@@ -109,12 +110,13 @@ def assess(
 
 
 def code_sha256(estimator: type[BaseEstimator]) -> str:
-    """Hash of what decides an assessment: the rooms training and tables, metrics, bootstrap, scikit-learn, and the
-    module and library of the estimator.
+    """Hash of what decides an assessment: the rooms training and tables, metrics, bootstrap, the versions of the
+    libraries that compute, and the module and library of the estimator.
     """
     module = sys.modules[estimator.__module__]
     library = sys.modules[module.__name__.partition(".")[0]]
-    digest = hashlib.sha256(f"{sklearn.__version__} {getattr(library, '__version__', '')}".encode())
+    versions = [*map(version, COMPUTING), getattr(library, "__version__", "")]
+    digest = hashlib.sha256(" ".join(versions).encode())
     root = Path(__file__).parent.parent
     files = [*root.glob("training/*.py"), *root.glob("tables/*.py"), root / "metrics.py", root / "bootstrap.py"]
     for file in [*sorted(files), *([Path(module.__file__)] if module.__file__ else [])]:

@@ -158,7 +158,7 @@ def logged(
     def scored(prefix: str) -> dict[str, float]:
         return {metric: run.metrics[f"{prefix}{metric}"] for metric in metrics_of(recipe.task)}
 
-    plots = [f"{name}.png" for name in PLOTS]
+    plots, words = [f"{name}.png" for name in PLOTS], parts.train.y.dtype == object
     try:
         run.check([*plots, IMPORTANCE, PREDICTIONS, OUT_OF_FOLD])
         predictions, pooled = run.artifact(PREDICTIONS), run.artifact(OUT_OF_FOLD)
@@ -171,9 +171,9 @@ def logged(
             test=scored("test_"),
             score=scored(""),
             interval={m: [run.metrics[f"{m}_low"], run.metrics[f"{m}_high"]] for m in metrics_of(recipe.task)},
-            predictions=read_predictions(predictions, recipe.task),
+            predictions=read_predictions(predictions, recipe.task, words),
             rows=read_rows(predictions),
-            pooled=read_predictions(pooled, recipe.task),
+            pooled=read_predictions(pooled, recipe.task, words),
             pooled_rows=read_rows(pooled),
             fit_seconds=run.metrics["fit_seconds"],
             plots=[run.artifact(name) for name in plots],
