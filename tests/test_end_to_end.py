@@ -185,14 +185,17 @@ def test_tables_travel_through_a_folder_remote(checkout: Path, tmp_path: Path) -
 
 
 def test_an_experiment_in_a_folder_of_dvc_keeps_its_runs_in_the_store(checkout: Path) -> None:
-    assert run("dvc", "repro", "train@customers").returncode == 0
+    assert run("dvc", "repro").returncode == 0
     run("git", "add", ".")
     run("git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "results")
     setting = "models.forest.params.max_depth=2"
     done = run("dvc", "exp", "run", "--temp", "-n", "shallow", "-S", setting, "train@customers")
     assert done.returncode == 0, done.stdout + done.stderr
     assert run("git", "status", "--porcelain").stdout == ""
-    depths = [found.data.params["max_depth"] for found in open_store().search_runs(["1"], "tags.model_type = 'forest'")]
+    depths = [
+        found.data.params["max_depth"]
+        for found in open_store().search_runs(["1"], "tags.stage = 'baseline' and tags.model_type = 'forest'")
+    ]
     assert depths == ["2", "6"]
     shown = run("dvc", "exp", "show", "--json", "--only-changed").stdout
     assert '"shallow"' in shown
@@ -200,4 +203,4 @@ def test_an_experiment_in_a_folder_of_dvc_keeps_its_runs_in_the_store(checkout: 
     assert "max_depth: 2" in Path("params.yaml").read_text()
     again = run("dvc", "exp", "run", "-S", "models.forest.params.max_depth=3", "train@customers")
     assert again.returncode == 0, again.stdout + again.stderr
-    assert len(open_store().search_runs(["1"], "tags.model_type = 'forest'")) == 3
+    assert len(open_store().search_runs(["1"], "tags.stage = 'baseline' and tags.model_type = 'forest'")) == 3

@@ -18,10 +18,12 @@ def _store() -> Path:
     """mlruns/ in this folder, or in that of the project where this one is DVC's, for an experiment with --temp or
     --queue, and goes when that ends.
     """
-    for folder in Path.cwd().parents:
+    here = Path.cwd()
+    for folder in here.parents:
         if folder.parts[-3:] == (".dvc", "tmp", "exps"):
             # the project may be a folder below DVC's
-            return folder.parents[2].joinpath(*Path.cwd().relative_to(folder).parts[1:]) / "mlruns"
+            copy = next(one for one in (here, *here.parents) if (one / ".dvc").is_dir())
+            return folder.parents[2] / here.relative_to(copy) / "mlruns"
     return Path("mlruns")
 
 
