@@ -74,7 +74,8 @@ def test_a_run_says_what_it_is_and_shows_its_tables_and_folds(project: Path) -> 
         "test": 60,
     }
     for context, part in inputs.items():
-        assert (part.name, part.digest) == ("customers", f"{sha256[:8]}-{context}")
+        assert part.name == "customers"
+        assert re.fullmatch(rf"{sha256[:8]}-[0-9a-f]{{8}}-{context}", part.digest)
         assert json.loads(part.source) == {"uri": "data/customers.csv"}
         columns = json.loads(part.schema)["mlflow_colspec"]
         assert {column["name"]: column["type"] for column in columns} == {
@@ -87,6 +88,12 @@ def test_a_run_says_what_it_is_and_shows_its_tables_and_folds(project: Path) -> 
     assert sorted(fold.step for fold in folds) == [1, 2, 3]
     assert np.mean([fold.value for fold in folds]) == pytest.approx(figures["cv"]["accuracy"], abs=1e-6)
     assert len({fold.value for fold in folds}) > 1
+    # other rows of the same table are another input
+    Path("params.yaml").write_text(yaml.safe_dump({**PARAMS, "test_size": 0.4}))
+    assert train.main(["--dataset", "customers", "--model", "linear"]) == 0
+    [second] = [run for run in client.search_runs([found.info.experiment_id]) if run.info.run_id != found.info.run_id]
+    rows = {part.tags[0].value: json.loads(part.dataset.profile)["num_rows"] for part in second.inputs.dataset_inputs}
+    assert rows == {"train": 144, "test": 96}
 
 
 @pytest.mark.parametrize(("name", "model"), [("customers", "linear"), ("houses", "forest")])
