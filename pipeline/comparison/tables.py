@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 
 from pipeline.comparison.entries import Comparison
+from pipeline.metrics import Predictions
 from pipeline.plots import curves
 
 POINTS = 200
@@ -21,21 +23,11 @@ def plot_tables(comparisons: Sequence[Comparison]) -> dict[str, str]:
     return {f"{name}.csv": _csv(columns, rows, comparisons) for name, (columns, rows) in TABLES.items()}
 
 
-def roc(c: Comparison) -> Iterator[Row]:
+def curve(points: Callable[[Predictions], tuple[np.ndarray, np.ndarray]], c: Comparison) -> Iterator[Row]:
+    """The points of every model's curve, where there are two classes."""
     for entry in c.entries if c.task == "binary" else ():
-        x, y = curves.thinned(*curves.roc_points(entry.predictions), POINTS)
+        x, y = curves.thinned(*points(entry.predictions), POINTS)
         yield from ((entry.name, *point) for point in zip(x, y, strict=True))
-
-
-def precision_recall(c: Comparison) -> Iterator[Row]:
-    for entry in c.entries if c.task == "binary" else ():
-        x, y = curves.thinned(*curves.precision_recall_points(entry.predictions), POINTS)
-        yield from ((entry.name, *point) for point in zip(x, y, strict=True))
-
-
-def calibration(c: Comparison) -> Iterator[Row]:
-    for entry in c.entries if c.task == "binary" else ():
-        yield from ((entry.name, *point) for point in zip(*curves.calibration_points(entry.predictions), strict=True))
 
 
 def predicted(c: Comparison) -> Iterator[Row]:
@@ -64,9 +56,9 @@ def tuning(c: Comparison) -> Iterator[Row]:
 
 # Columns after `dataset` and `model`; dvc.yaml names them.
 TABLES: dict[str, tuple[tuple[str, ...], Callable[[Comparison], Iterator[Row]]]] = {
-    "roc": (("false_positive_rate", "true_positive_rate"), roc),
-    "precision_recall": (("recall", "precision"), precision_recall),
-    "calibration": (("predicted", "share"), calibration),
+    "roc": (("false_positive_rate", "true_positive_rate"), partial(curve, curves.roc_points)),
+    "precision_recall": (("recall", "precision"), partial(curve, curves.precision_recall_points)),
+    "calibration": (("predicted", "share"), partial(curve, curves.calibration_points)),
     "predicted": (("actual", "predicted", "residual"), predicted),
     "importance": (("feature", "importance"), importance),
     "tuning": (("trial", "best"), tuning),

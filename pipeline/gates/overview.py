@@ -53,7 +53,8 @@ def standings_of(config: Config, verdicts: Sequence[Verdict]) -> list[Standing]:
     for name in config.datasets:
         own = tuple(verdict for verdict in verdicts if verdict.dataset == name)
         try:
-            found.append(standing(read_results(config.dataset(name), config), config.dataset(name).metric, own))
+            dataset = config.dataset(name)
+            found.append(standing(read_results(dataset, config), dataset.metric, own))
         except PipelineError:
             # its table was never read; the verdict says so
             found.append(Standing(name, "", "", "", "", own))
