@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     config = load_config()
     from pipeline.comparison.collect import compare_dataset
-    from pipeline.comparison.page import render, summary_markdown
+    from pipeline.comparison.page import comparison_page, summary_markdown
     from pipeline.comparison.summary import all_scores, comparison_csv, overall_words, summarise
     from pipeline.comparison.tables import plot_tables
     from pipeline.store.connect import open_store
@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     write_json(RESULTS, all_scores(comparisons))
     write_json(SUMMARY, summary)
     settings = f"seed {config.seed}, {config.folds} folds, {config.test_size:.0%} of the rows to test on"
-    write_text(REPORT, render(comparisons, words, settings))
+    write_text(REPORT, comparison_page(comparisons, words, settings))
     write_text(TABLE, comparison_csv(comparisons))
     write_text(MARKDOWN, summary_markdown(comparisons, summary))
     for name, text in plot_tables(comparisons).items():

@@ -33,10 +33,12 @@ class Predictions:
 @dataclass(frozen=True)
 class Metric:
     """One metric. `compute` takes predictions of n rows and weights (b, n), and returns b values, NaN where the metric
-    is not defined. `default_of`: the tasks whose models are compared by it where params.yaml names none.
+    is not defined. `meaning` is for the glossary of the pages. `default_of`: the tasks whose models are compared by it
+    where params.yaml names none.
     """
 
     label: str
+    meaning: str
     tasks: tuple[str, ...]
     compute: Callable[[Predictions, np.ndarray], np.ndarray]
     higher_is_better: bool = True
@@ -124,13 +126,50 @@ def _average_precision(p: Predictions, w: np.ndarray) -> np.ndarray:
 
 # In the order in which files and pages list them.
 METRICS = {
-    "r2": Metric("R²", ("regression",), _r2, default_of=("regression",)),
-    "rmse": Metric("RMSE", ("regression",), _rmse, higher_is_better=False),
-    "mae": Metric("MAE", ("regression",), _mae, higher_is_better=False),
-    "accuracy": Metric("accuracy", CLASSES, _accuracy, default_of=("multiclass",)),
-    "f1": Metric("F1", CLASSES, _f1),
-    "roc_auc": Metric("ROC-AUC", ("binary",), _roc_auc, default_of=("binary",)),
-    "average_precision": Metric("average precision", ("binary",), _average_precision),
+    "r2": Metric(
+        "R²",
+        "The share of the target's variance that the predictions explain: 1 is perfect, 0 is no better than its mean.",
+        ("regression",),
+        _r2,
+        default_of=("regression",),
+    ),
+    "rmse": Metric(
+        "RMSE",
+        "The root of the mean squared error, in the target's unit; large errors count most. Lower is better.",
+        ("regression",),
+        _rmse,
+        higher_is_better=False,
+    ),
+    "mae": Metric(
+        "MAE",
+        "The mean absolute error, in the target's unit. Lower is better.",
+        ("regression",),
+        _mae,
+        higher_is_better=False,
+    ),
+    "accuracy": Metric(
+        "accuracy", "The share of rows whose class is predicted.", CLASSES, _accuracy, default_of=("multiclass",)
+    ),
+    "f1": Metric(
+        "F1",
+        "The harmonic mean of precision (the share of alarms that are right) and recall (the share of positives that "
+        "are found); of several classes the mean over them.",
+        CLASSES,
+        _f1,
+    ),
+    "roc_auc": Metric(
+        "ROC-AUC",
+        "How often a positive row is ranked above a negative one: 0.5 is chance, 1 is perfect.",
+        ("binary",),
+        _roc_auc,
+        default_of=("binary",),
+    ),
+    "average_precision": Metric(
+        "average precision",
+        "The mean precision from the first positive found to the last: the share of positives is chance, 1 is perfect.",
+        ("binary",),
+        _average_precision,
+    ),
 }
 
 

@@ -14,7 +14,8 @@ from conftest import make_customers
 
 import detect_drift
 from pipeline.comparison.entries import Comparison, Entry, Lead
-from pipeline.comparison.page import render
+from pipeline.comparison.page import comparison_page
+from pipeline.gates.overview import Standing
 from pipeline.metrics import Predictions
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
@@ -59,7 +60,7 @@ def make_comparison(name: str, task: str) -> Comparison:
         tests=dict.fromkeys(("forest_tuned", "linear"), Lead(0.01, -0.01, 0.02)),
         studies={"forest": trials},
         drift=None,
-        verdicts=(),
+        standing=Standing(name, "forest", "0.8", "0.9", "none found", "", ()),
         links={},
     )
 
@@ -68,7 +69,7 @@ def make_comparison(name: str, task: str) -> Comparison:
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("report") / "report.html"
     path.write_text(
-        render([make_comparison("houses", "regression"), make_comparison(EVIL, "binary")], "Words.", "seed 1")
+        comparison_page([make_comparison("houses", "regression"), make_comparison(EVIL, "binary")], "Words.", "seed 1")
     )
     return path
 

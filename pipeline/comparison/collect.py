@@ -12,7 +12,7 @@ from pipeline.comparison.entries import Comparison, Entry, Lead, Trial
 from pipeline.console import PipelineError
 from pipeline.files import read_json
 from pipeline.gates.judge import judge
-from pipeline.gates.overview import page_links
+from pipeline.gates.overview import page_links, standing
 from pipeline.gates.results import METRICS_DIR, read_results, select_model
 from pipeline.metrics import metrics_of
 from pipeline.settings import Config, Dataset
@@ -55,7 +55,7 @@ def compare_dataset(dataset: Dataset, config: Config, stores: Sequence[MlflowCli
         tests=paired_tests(entries, chosen, metric, config.seed),
         studies=read_studies(name, stores, hashes),
         drift=None if results.drift is None else read_json(drift_file, "python detect_drift.py"),
-        verdicts=tuple(judge(dataset, config, results)),
+        standing=standing(results, metric, tuple(judge(dataset, config, results))),
         links=page_links(name),
     )
 

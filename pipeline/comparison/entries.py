@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.gates.judge import Verdict
+from pipeline.gates.overview import Standing
 from pipeline.metrics import METRICS, Metric, Predictions
 
 # A trial's number from 1, its last reported value, and Optuna's name of its state.
@@ -75,7 +75,7 @@ class Comparison:
     tests: Mapping[str, Lead]
     studies: Mapping[str, Sequence[Trial]]
     drift: Mapping[str, Any] | None
-    verdicts: tuple[Verdict, ...]
+    standing: Standing
     links: Mapping[str, str]
 
     @property

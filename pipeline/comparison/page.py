@@ -9,32 +9,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, select_autoescape
 from plotly.offline import get_plotlyjs
 
 from pipeline.comparison.entries import Comparison
 from pipeline.comparison.figures import dataset_plots
 from pipeline.comparison.words import advice
 from pipeline.gates.judge import told
+from pipeline.html import render
 from pipeline.store.source import current_commit
 
-TEMPLATES = Environment(
-    loader=FileSystemLoader(Path(__file__).parent / "templates"),
-    autoescape=select_autoescape(["html"]),
-    trim_blocks=True,
-    lstrip_blocks=True,
-    keep_trailing_newline=True,
-)
+TEMPLATES = Path(__file__).parent / "templates"
 
 
-def render(comparisons: Sequence[Comparison], overall: str, settings: str) -> str:
+def comparison_page(comparisons: Sequence[Comparison], overall: str, settings: str) -> str:
     """The whole page: no file and no network beside it. `settings`: what all results were made with, in words."""
     plots = [[(f"plot-{n}-{k}", plot) for k, plot in enumerate(dataset_plots(c))] for n, c in enumerate(comparisons)]
     drawn = {key: {"data": plot.traces, "layout": plot.layout} for group in plots for key, plot in group}
-    return TEMPLATES.get_template("page.html").render(
+    return render(
+        TEMPLATES / "page.html",
         sections=[(c, advice(c), group) for c, group in zip(comparisons, plots, strict=True)],
         overall=overall,
-        verdict=told([verdict for c in comparisons for verdict in c.verdicts]),
+        verdict=told([verdict for c in comparisons for verdict in c.standing.verdicts]),
         settings=settings,
         commit=current_commit()[:9],
         date=time.strftime("%Y-%m-%d %H:%M"),
@@ -46,7 +41,7 @@ def render(comparisons: Sequence[Comparison], overall: str, settings: str) -> st
 
 
 def summary_markdown(comparisons: Sequence[Comparison], summary: Mapping[str, Any]) -> str:
-    return TEMPLATES.get_template("summary.md").render(comparisons=comparisons, summary=summary)
+    return render(TEMPLATES / "summary.md", comparisons=comparisons, summary=summary)
 
 
 def _five_digits(values: np.ndarray) -> Any:

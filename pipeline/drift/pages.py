@@ -10,13 +10,13 @@ from typing import Any
 
 import evidently
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader
 
 from pipeline.drift.charts import draw
 from pipeline.drift.column import Finding, percent
 from pipeline.drift.quality import quality
 from pipeline.drift.verdict import target_words
 from pipeline.files import write_text
+from pipeline.html import render
 from pipeline.settings import Config
 from pipeline.tables.columns import value_text
 
@@ -36,12 +36,6 @@ def write_pages(
 
     `sides`: reference and current. `found`: what the metrics file holds. `history`: points in time, see points_of.
     """
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     library = (Path(evidently.__file__).parent / "nbextension/static/index.js").read_text(encoding="utf-8")
     compared = [*found["columns"], *([found["target"]] if found["target"] else [])]
     kinds = {column["column"]: column["kind"] for column in compared}
@@ -68,7 +62,8 @@ def write_pages(
             key=lambda c: (not c["drift"], c["findings"][0]["p_value"]),
         )
         drawn = filled if name == "quality_report" else [column["column"] for column in tested]
-        text = environment.get_template("page.html").render(
+        text = render(
+            Path(__file__).parent / "templates/page.html",
             name=name,
             title=title,
             verdict=verdict,

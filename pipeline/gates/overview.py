@@ -11,6 +11,7 @@ from pipeline.console import PipelineError
 from pipeline.files import write_text
 from pipeline.gates.judge import Verdict, told
 from pipeline.gates.results import Results, read_results, select_model
+from pipeline.html import render
 from pipeline.metrics import METRICS
 from pipeline.settings import Config
 
@@ -21,13 +22,16 @@ TITLES = ("dataset", "chosen model", "score [95 % interval]", "ceiling", "drift"
 
 @dataclass(frozen=True)
 class Standing:
-    """A dataset's chosen model, its score, what was found of drift, and its gates; empty where it is not known."""
+    """A dataset's chosen model, its score, what was found of drift, the score to expect on rows without labels, and its
+    gates; empty where it is not known.
+    """
 
     dataset: str
     model: str
     score: str
     ceiling: str
     drift: str
+    expected: str
     verdicts: tuple[Verdict, ...]
 
     @property
@@ -40,6 +44,17 @@ class Standing:
     @property
     def passed(self) -> bool:
         return bool(self.verdicts) and all(verdict.passed for verdict in self.verdicts)
+
+    @property
+    def badges(self) -> list[tuple[str, str, str]]:
+        """Label, words and kind of each badge of a page's top line."""
+        gates = "" if not self.verdicts else "pass" if self.passed else "fail"
+        drift = {"none found": "pass", "not tested": "", "no verdict": "warn", "": ""}.get(self.drift, "warn")
+        return [
+            ("gates", self.gates, gates),
+            ("drift", self.drift or "not tested", drift),
+            ("expected score", self.expected or "no rows without labels", ""),
+        ]
 
     @property
     def cells(self) -> tuple[str, ...]:
@@ -57,7 +72,7 @@ def standings_of(config: Config, verdicts: Sequence[Verdict]) -> list[Standing]:
             found.append(standing(read_results(dataset, config), dataset.metric, own))
         except PipelineError:
             # its table was never read; the verdict says so
-            found.append(Standing(name, "", "", "", "", own))
+            found.append(Standing(name, "", "", "", "", "", own))
     return found
 
 
@@ -75,7 +90,11 @@ def standing(results: Results, metric: str, verdicts: tuple[Verdict, ...]) -> St
         drift = "no verdict"
     else:
         drift = f"{results.drift.drifted} drifted" if results.drift.drift else "none found"
-    return Standing(results.dataset, model, score, ceiling, drift, verdicts)
+    expected = ""
+    if results.drift and (told := results.drift.expected_score):
+        doubt = "" if told.reliable else " (not reliable)"
+        expected = f"{METRICS[metric].label} {told.value:.4f} [{told.interval[0]:.4f}, {told.interval[1]:.4f}]{doubt}"
+    return Standing(results.dataset, model, score, ceiling, drift, expected, verdicts)
 
 
 def table_lines(standings: Sequence[Standing]) -> list[str]:
@@ -87,12 +106,8 @@ def table_lines(standings: Sequence[Standing]) -> list[str]:
 
 def write_index(standings: Sequence[Standing], verdicts: Sequence[Verdict], commit: str) -> None:
     """Write reports/index.html: the verdict, what failed, the datasets and the pages that there are."""
-    from jinja2 import Environment, FileSystemLoader
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True, trim_blocks=True
-    )
-    page = environment.get_template("index.html").render(
+    page = render(
+        Path(__file__).parent / "templates/index.html",
         titles=TITLES,
         sections=[(one, page_links(one.dataset)) for one in standings],
         verdict=told(verdicts),

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from pipeline.html import render
 from pipeline.ingest.columns import Understood
 from pipeline.metrics import METRICS
 from pipeline.tables.columns import value_text
@@ -24,14 +24,6 @@ FAR = 3.0
 PERIODS = {"h": "hour", "D": "day", "M": "month", "Q": "quarter", "Y": "year"}
 OVER = {"holdout": "on the test part", "cross_validation": "over all rows"}
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar", " ": "space"}
-TEMPLATES = Environment(
-    loader=FileSystemLoader(Path(__file__).parent / "templates"),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-    keep_trailing_newline=True,
-)
 
 
 @dataclass(frozen=True)
@@ -68,7 +60,8 @@ def data_page(name: str, frame: pd.DataFrame, understood: Sequence[Understood], 
     for u in drawn[:MOST_PICTURES]:
         kind = "category" if u.role == "target" and classes else u.kind
         pictures.append(replace(picture(frame[u.column], kind), column=u.column, role=u.role))
-    return TEMPLATES.get_template("data.html").render(
+    return render(
+        Path(__file__).parent / "templates/data.html",
         name=name,
         facts=facts_words(facts),
         reading=reading_words(facts),

@@ -11,9 +11,9 @@ from typing import Any
 
 import optuna
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader
 
 from pipeline.files import write_atomic, write_text
+from pipeline.html import render
 from pipeline.metrics import METRICS
 
 # Optuna's plots by name: title, and what to see.
@@ -93,11 +93,9 @@ def write_study_reports(study: optuna.Study, label: str, metric: str, folder: Pa
                 label_of_axis.set_bbox({"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1})
         write_atomic(folder / f"{name}.png", partial(figure.savefig, dpi=110, bbox_inches="tight"))
         pyplot.close("all")
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True, trim_blocks=True
-    )
     states = Counter(trial.state.name for trial in trials)
-    page = environment.get_template("tuning.html").render(
+    page = render(
+        Path(__file__).parent / "templates/tuning.html",
         label=label,
         metric=METRICS[metric],
         states=states,

@@ -1,0 +1,88 @@
+"""HTML pages of one look: each is a single file that needs no network, and explains its terms at its end."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.metrics import METRICS
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+BASE = Path(__file__).parent / "templates"
+# Terms that pages use, each in a sentence or two; metrics explain themselves.
+TERMS = {
+    "95 % interval": (
+        "The range of the score over 1,000 tables that are drawn anew from the judged rows (bootstrap), without the "
+        "lowest and highest 2.5 %. On other rows of the same kind the score may be anywhere in it."
+    ),
+    "ceiling": "The best score that any model can be expected to reach, known where the table was generated.",
+    "champion": "The model that is served: promoted by `validate.py --promote`, until another is shown to be better.",
+    "chosen model": "The model with the best cross-validated score. The test part has no say in it.",
+    "corrected p-value": (
+        "A p-value that allows for all that was looked at: below the level set in params.yaml it counts as drift."
+    ),
+    "cross-validated": (
+        "The training part is cut into folds; each is predicted by a model fitted on the others, and the score is that "
+        "of all these predictions together."
+    ),
+    "drift": "Current rows are spread otherwise than those that the model was trained on, by more than chance gives.",
+    "expected score": "The score on current rows as it can be told without their labels, from the model's own errors.",
+    "gate": "A bound in params.yaml that the chosen model has to pass.",
+    "naive": "The prediction of somebody who looks at no column: the mean, or the most frequent class.",
+    "no difference shown": (
+        "The interval of the difference holds 0: these rows do not tell the two apart. It does not say that they are "
+        "equal."
+    ),
+    "permutation importance": "By how much the score gets worse when the values of one column are shuffled.",
+    "pruned": "A trial that was stopped before its last fold, as it was clearly worse than the others.",
+    "test part": "Rows that are kept aside: no model learns from them, and no choice is made on them.",
+    "trial": "One combination of settings that the search has tried.",
+    "tuned": "Fitted with the best settings of a search, and judged like any other model.",
+}
+
+
+def glossary() -> dict[str, str]:
+    """What each term means, metrics by their labels, in the order of the alphabet."""
+    metrics = {metric.label: metric.meaning for metric in METRICS.values()}
+    return dict(sorted((TERMS | metrics).items(), key=lambda item: item[0].casefold()))
+
+
+def render(template: Path, **values: Any) -> str:
+    """The text of a template with its values. In an HTML template `term(name)` is a link to the term's meaning, in a
+    list below the content, and `badge(label, words, kind, link)` is one of a line of badges.
+    """
+    from markupsafe import Markup
+
+    meanings, used = glossary(), dict[str, str]()
+
+    def anchor(name: str) -> str:
+        return f"term-{re.sub(r'[^a-z0-9]+', '-', name.casefold()).strip('-')}"
+
+    def term(name: str, shown: str = "") -> Markup:
+        used[name] = meanings[name]
+        return Markup('<a class="term" href="#{}">{}</a>').format(anchor(name), shown or name)
+
+    def badge(label: str, words: str, kind: str = "", link: str = "") -> Markup:
+        inner = Markup('<span class="badge {}">{} <b>{}</b></span>').format(kind, label, words)
+        return Markup('<a href="{}">{}</a>').format(link, inner) if link else inner
+
+    page = _environment(template.parent).get_template(template.name)
+    return page.render(**values, term=term, badge=badge, anchor=anchor, used=used)
+
+
+@cache
+def _environment(folder: Path) -> Environment:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+
+    return Environment(
+        loader=FileSystemLoader([folder, BASE]),
+        autoescape=select_autoescape(["html"]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
