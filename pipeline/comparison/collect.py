@@ -12,11 +12,12 @@ from pipeline.comparison.entries import Comparison, Entry, Lead, Trial
 from pipeline.console import PipelineError
 from pipeline.files import read_json
 from pipeline.gates.judge import judge
-from pipeline.gates.overview import page_links, standing
+from pipeline.gates.overview import page_links, plot_links, standing
 from pipeline.gates.results import METRICS_DIR, read_results, select_model
 from pipeline.metrics import metrics_of
 from pipeline.settings import Config, Dataset
 from pipeline.store.runs import StoredRun, child_runs, newest_run
+from pipeline.tables.columns import value_text
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -48,6 +49,7 @@ def compare_dataset(dataset: Dataset, config: Config, stores: Sequence[MlflowCli
         evaluation=dataset.evaluation,
         rows=facts["rows"],
         target=dataset.target,
+        classes=class_names(facts),
         ceiling=results.ceiling.get(metric),
         naive=next((model["naive"].get(metric) for model in results.models.values()), None),
         entries=tuple(entries),
@@ -58,6 +60,14 @@ def compare_dataset(dataset: Dataset, config: Config, stores: Sequence[MlflowCli
         standing=standing(results, metric, tuple(judge(dataset, config, results))),
         links=page_links(name),
     )
+
+
+def class_names(facts: Mapping[str, Any]) -> tuple[str, ...]:
+    """The two classes of a binary target in the table's words, the positive one last; none for other tasks."""
+    if facts["task"] != "binary":
+        return ()
+    positive = value_text(facts["positive"])
+    return (*(name for name in facts["class_share"] if name != positive), positive)
 
 
 def find_runs(
@@ -102,6 +112,7 @@ def read_entry(name: str, run: StoredRun, task: str, metric: str, facts: Mapping
         predictions=run.predictions(task),
         importance=json.loads(run.artifact("feature_importance.json").read_text(encoding="utf-8")),
         gain_interval=facts.get("difference_interval"),
+        plots=plot_links(run.tags["dataset"], name),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.gates.overview import Standing
@@ -28,7 +28,9 @@ class Lead:
 
 @dataclass(frozen=True)
 class Entry:
-    """One trained or tuned model. `gain_interval`: 95 % interval of a tuned model's lead over its baseline, or None."""
+    """One trained or tuned model. `gain_interval`: 95 % interval of a tuned model's lead over its baseline, or None.
+    `plots`: addresses of its pictures by what they show.
+    """
 
     name: str
     estimator: str
@@ -43,6 +45,7 @@ class Entry:
     predictions: Predictions
     importance: Mapping[str, float]
     gain_interval: tuple[float, float] | None = None
+    plots: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def model(self) -> str:
@@ -60,7 +63,9 @@ class Entry:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A dataset's models beside each other. `tests`: the chosen model's lead over each other."""
+    """A dataset's models beside each other. `classes`: what the table calls the classes 0 and 1, none for other tasks.
+    `tests`: the chosen model's lead over each other.
+    """
 
     dataset: str
     task: str
@@ -68,6 +73,7 @@ class Comparison:
     evaluation: str
     rows: int
     target: str
+    classes: tuple[str, ...]
     ceiling: float | None
     naive: float | None
     entries: tuple[Entry, ...]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.comparison.entries import Comparison
-from pipeline.metrics import METRICS, Predictions
+from pipeline.metrics import CLASSES, METRICS, Predictions
 from pipeline.plots import curves
 from pipeline.settings import TASKS
 
@@ -122,7 +122,7 @@ def trade_off(c: Comparison) -> Iterator[Plot]:
 def predicted_against_actual(c: Comparison) -> Iterator[Plot]:
     """The chosen model's predictions for an even sample of the rows that it is judged on."""
     p = c.best.predictions
-    shown = np.linspace(0, len(p.actual) - 1, min(len(p.actual), SCATTER_POINTS)).astype(int)
+    shown = _sample(p)
     ends = [min(p.actual.min(), p.predicted.min()), max(p.actual.max(), p.predicted.max())]
     rows = _points("row", p.actual[shown], p.predicted[shown], symbol="circle-open")
     words = f"{len(shown):,} of {len(p.actual):,} rows; R² {c.best.metrics['r2']:.3f}."
@@ -130,16 +130,51 @@ def predicted_against_actual(c: Comparison) -> Iterator[Plot]:
     yield Plot(f"Predicted against actual: {c.chosen}", words, [rows, _diagonal("perfect", ends)], layout)
 
 
+def residuals(c: Comparison) -> Iterator[Plot]:
+    """The chosen model's errors for the same rows."""
+    p = c.best.predictions
+    shown, errors = _sample(p), p.actual - p.predicted
+    level = [p.predicted.min(), p.predicted.max()]
+    rows = _points("row", p.predicted[shown], errors[shown], symbol="circle-open")
+    low, high = np.quantile(errors, [0.05, 0.95])
+    words = f"Nine of ten errors are between {low:.3g} and {high:.3g}; above 0 the prediction is too low."
+    layout = _axes(f"predicted {c.target}", f"actual - predicted {c.target}")
+    yield Plot(
+        f"Residuals: {c.chosen}", words, [rows, _line("no error", level, [0, 0], color=GREY, dash="solid")], layout
+    )
+
+
+def confusion_matrix(c: Comparison) -> Iterator[Plot]:
+    """Rows of the judged part by their actual class and the one that the chosen model predicts."""
+    p = c.best.predictions
+    labels = np.unique(np.concatenate([p.actual, p.predicted]))
+    counts = np.array([[((p.actual == a) & (p.predicted == b)).sum() for b in labels] for a in labels])
+    names = [c.classes[label] if c.classes else str(label) for label in labels]
+    heatmap = {
+        "type": "heatmap",
+        "x": names,
+        "y": names,
+        "z": counts / counts.sum(axis=1, keepdims=True).clip(min=1),
+        "text": [[f"{count:,}" for count in row] for row in counts],
+    }
+    words = f"{np.trace(counts):,} of {counts.sum():,} rows are right. Darker: a larger share of the actual class."
+    layout = _axes(f"predicted {c.target}", f"actual {c.target}", height=max(320, 150 + 24 * len(labels)))
+    # names that look like numbers are names
+    layout["xaxis"] |= {"type": "category"}
+    layout["yaxis"] |= {"type": "category", "autorange": "reversed"}
+    yield Plot(f"Confusion matrix: {c.chosen}", words, [heatmap], layout)
+
+
 def roc_curves(c: Comparison) -> Iterator[Plot]:
     traces, areas = _curves(c, curves.roc_points, "roc_auc")
-    layout = _axes("false positive rate", "true positive rate")
+    layout = _axes("false positive rate", f"true positive rate ({_positive(c)})")
     yield Plot("ROC curves", f"Area under the curve: {areas}.", [*traces, _diagonal("chance")], layout)
 
 
 def precision_recall_curves(c: Comparison) -> Iterator[Plot]:
     traces, areas = _curves(c, curves.precision_recall_points, "average_precision", shape="vh")
     share = (c.best.predictions.actual == 1).mean()
-    words = f"Average precision: {areas}. Chance is the share of positives, {share:.3f}."
+    words = f"Average precision: {areas}. Chance is the share of {_positive(c)}, {share:.3f}."
     yield Plot("Precision-recall curves", words, traces, _axes("recall", "precision"))
 
 
@@ -149,7 +184,7 @@ def calibration_curves(c: Comparison) -> Iterator[Plot]:
     # a rare class leaves all bins in a corner
     largest = max(max(*trace["x"], *trace["y"]) for trace in traces)
     words = f"At most {curves.CALIBRATION_BINS} bins, with about the same number of rows each."
-    layout = _axes("mean predicted probability", "share of positives")
+    layout = _axes("mean predicted probability", f"share of {_positive(c)}")
     marked = [trace | {"mode": "lines+markers"} for trace in traces]
     yield Plot("Calibration", words, [*marked, _diagonal("perfect", [0, largest])], layout)
 
@@ -174,6 +209,8 @@ PLOTS: dict[Callable[[Comparison], Iterator[Plot]], tuple[str, ...]] = {
     tuning_histories: TASKS,
     trade_off: TASKS,
     predicted_against_actual: ("regression",),
+    residuals: ("regression",),
+    confusion_matrix: CLASSES,
     roc_curves: ("binary",),
     precision_recall_curves: ("binary",),
     calibration_curves: ("binary",),
@@ -191,6 +228,15 @@ def _curves(
         for entry, value in named
     ]
     return traces, "; ".join(f"{entry.name} {value}" for entry, value in named)
+
+
+def _sample(p: Predictions) -> np.ndarray:
+    """The places of at most SCATTER_POINTS rows, evenly spread."""
+    return np.linspace(0, len(p.actual) - 1, min(len(p.actual), SCATTER_POINTS)).astype(int)
+
+
+def _positive(c: Comparison) -> str:
+    return f"{c.target} = {c.classes[1]}"
 
 
 def _axis(c: Comparison) -> str:

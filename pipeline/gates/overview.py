@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -126,4 +126,16 @@ def page_links(dataset: str) -> dict[str, str]:
     pages = {"data": folder / "data.html"}
     pages |= {page.stem.removesuffix("_report").replace("_", " "): page for page in folder.glob("*_report.html")}
     pages |= {f"tuning of {page.parent.name}": page for page in folder.glob("tuning/*/tuning.html")}
-    return {words: page.relative_to(REPORTS).as_posix() for words, page in sorted(pages.items()) if page.exists()}
+    return _relative(dict(sorted(pages.items())))
+
+
+def plot_links(dataset: str, model: str) -> dict[str, str]:
+    """Likewise of a model's pictures; those of a tuned model are beside its search."""
+    own = model.removesuffix("_tuned")
+    folder = REPORTS / dataset / ("train" if own == model else "tuning") / own
+    pictures = {"importance": "feature_importance", "predictions": "predictions_plot", "diagnostics": "diagnostics"}
+    return _relative({words: folder / f"{name}.png" for words, name in pictures.items()})
+
+
+def _relative(pages: Mapping[str, Path]) -> dict[str, str]:
+    return {words: page.relative_to(REPORTS).as_posix() for words, page in pages.items() if page.exists()}
