@@ -101,9 +101,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         blocked = {verdict.dataset for verdict in verdicts if not verdict.passed}
         for name in names:
+            own = [verdict for verdict in verdicts if verdict.dataset == name]
             fails = not blocked.isdisjoint((name, EVERY))
-            done = f"{name}: not promoted, it fails" if fails else promote(name, config, args.confident, commit)
+            done = f"{name}: not promoted, it fails" if fails else promote(name, config, args.confident, commit, own)
             print(done, flush=True)
+        # a champion brings its card
+        write_index(standings, every, commit)
     print("\n".join(["", *table_lines([one for one in standings if one.dataset in names]), "", told(verdicts)]))
     print(f"wrote {LOG}, {output} and {INDEX}, which leads to every page; `make ui` shows the runs")
     if passed and not args.promote:

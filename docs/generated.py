@@ -14,6 +14,7 @@ from typing import Any
 from benchmarks.calibrate import PUBLISHED, PUBLISHED_TUNED
 from pipeline.gates.judge import earlier_verdicts, told
 from pipeline.gates.overview import standings_of, table_lines
+from pipeline.html import glossary
 from pipeline.metrics import METRICS
 from pipeline.settings import load_config
 
@@ -326,6 +327,11 @@ def many_runs() -> str:
         f"`compare_results.py` takes {found['compare']['processor_seconds']:.0f} s on the processor; "
         f"{', '.join(ratios)}. Writing the run of a trial takes {found['milliseconds_a_run']:.0f} ms on the processor."
     )
+
+
+def glossary_table() -> str:
+    """What each term of the pages means."""
+    return _table(["term", "meaning"], ([name, meaning] for name, meaning in glossary().items()))
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -1,6 +1,8 @@
 """Champions: registered, compared on the same rows, rolled back, and refused where a file was changed."""
 
+import html
 import json
+import re
 import shutil
 import sqlite3
 from contextlib import closing
@@ -11,12 +13,14 @@ import pandas as pd
 import pytest
 import yaml
 from conftest import PARAMS, make_customers
+from markdown_it import MarkdownIt
 from mlflow import MlflowClient
 
 import compare_results
 import generate_data
 import train
 import validate
+from pipeline.gates.card import CARD, _plain, write_card
 from pipeline.metrics import METRICS, Predictions
 from pipeline.settings import load_config
 from pipeline.store.connect import open_store
@@ -101,6 +105,55 @@ def test_first_champion_says_what_it_is_and_stays_without_news(
     capsys.readouterr()
     assert validate.main(["--promote"]) == 0
     assert "linear is champion already (version 1)" in capsys.readouterr().out
+
+
+def test_the_champion_has_a_card_that_a_rollback_puts_back(promoted: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = Path("reports/customers")
+    first = (folder / CARD).read_text()
+    _, header, body = first.split("---\n", 2)
+    metadata = yaml.safe_load(header)
+    trained = json.loads(Path("metrics/train/customers.json").read_text())["models"]["linear"]
+    [result] = metadata["model-index"][0]["results"]
+    assert {one["type"]: one["value"] for one in result["metrics"]} == trained["score"]
+    assert metadata["pipeline_tag"] == result["task"]["type"] == "tabular-classification"
+    low, high = trained["interval"]["accuracy"]
+    for words in (
+        f"{low:.4f} to {high:.4f}",
+        "models:/customers@champion",
+        "PASS",
+        "Classes of left: ",
+        "LogisticRegression",
+    ):
+        assert words in body
+    page = (folder / "model_card.html").read_text()
+    assert "<h2>Intended use and limits</h2>" in page
+    assert "customers/model_card.html" in Path("reports/index.html").read_text()
+    shutil.rmtree(folder)
+    assert validate.main(["--promote"]) == 0
+    assert (folder / CARD).read_text() == first
+    results_of("gradient_boosting")
+    with pytest.MonkeyPatch.context() as patch:
+        rig(patch, "LogisticRegression")
+        assert validate.main(["--promote"]) == 0
+    assert "is champion (version 2)" in capsys.readouterr().out
+    assert (folder / CARD).read_text() != first
+    assert validate.main(["--rollback", "customers"]) == 0
+    assert (folder / CARD).read_text() == first
+    # that of a version from before there were cards must not stay for another
+    write_card("customers", "")
+    assert not list(folder.glob("model_card*"))
+
+
+NAMES = ("<img src=x>", "a|b", "*a*", "_a_", "`a`", "[a](b)", "a_b", "&amp;", "a\nb", "~~a~~", "\\")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_are_shown_as_they_are(name: str) -> None:
+    markdown = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
+    page = markdown.render(f"| h |\n|---|\n| {_plain(name)} |")
+    [cell] = re.findall("<td>(.*)</td>", page)
+    assert html.unescape(cell) == " ".join(name.split())
+    assert not re.search("<(?!/?t)", cell)
 
 
 def rig(monkeypatch: pytest.MonkeyPatch, loser: str, every: int = 2) -> None:

@@ -123,7 +123,7 @@ def write_index(standings: Sequence[Standing], verdicts: Sequence[Verdict], comm
 def page_links(dataset: str) -> dict[str, str]:
     """Addresses, relative to the folder of the reports, of a dataset's pages that exist, by what they show."""
     folder = REPORTS / dataset
-    pages = {"data": folder / "data.html"}
+    pages = {"data": folder / "data.html", "model card of the champion": folder / "model_card.html"}
     pages |= {page.stem.removesuffix("_report").replace("_", " "): page for page in folder.glob("*_report.html")}
     pages |= {f"tuning of {page.parent.name}": page for page in folder.glob("tuning/*/tuning.html")}
     return _relative(dict(sorted(pages.items())))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,8 @@ from pandas.util import hash_pandas_object
 from pipeline.bootstrap import paired_differences
 from pipeline.console import PipelineError
 from pipeline.files import write_json
+from pipeline.gates.card import CARD, card_of, model_card, write_card
+from pipeline.gates.judge import Verdict
 from pipeline.gates.results import METRICS_DIR, read_results, select_model
 from pipeline.metrics import METRICS, Predictions
 from pipeline.settings import Config, Dataset
@@ -34,10 +36,10 @@ MIDNIGHT = r"(?<=\d{4}-\d{2}-\d{2})T00:00:00(\.0+)?$"
 TRAINING_ROWS = "training_rows.txt"
 
 
-def promote(name: str, config: Config, confident: bool, commit: str) -> str:
+def promote(name: str, config: Config, confident: bool, commit: str, verdicts: Sequence[Verdict]) -> str:
     """Register a dataset's chosen model, as champion where it beats the present one on the same held-out rows, else as
-    challenger; returns what was done in words. `commit`: of the code, for the version's tags. PipelineError: the store,
-    the run or the model file is missing or not what was logged.
+    challenger; returns what was done in words. `commit` is that of the code, `verdicts` are those of its gates: for the
+    version's tags and card. PipelineError: the store, the run or the model file is missing or not what was logged.
     """
     dataset = config.dataset(name)
     results = read_results(dataset, config)
@@ -58,10 +60,13 @@ def promote(name: str, config: Config, confident: bool, commit: str) -> str:
     }
     with locked_store(client):
         rows = "\n".join(row_hashes(parts.train.X))
-        registered = register(client, name, run, tags, {TRAINING_ROWS: rows}, description(chosen, facts, tags, run))
+        # a version keeps the card that it was registered with
+        card = card_of(run) or model_card(dataset, config, results, chosen, run, verdicts, commit)
+        texts = {TRAINING_ROWS: rows, CARD: card}
+        registered = register(client, name, run, tags, texts, description(chosen, facts, tags, run))
         version, champion = str(registered.version), run_with_alias(client, name, "champion")
         if champion is not None and champion[0] == version:
-            mirror_champion(name, chosen, run.metrics)
+            mirror_champion(name, chosen, run.metrics, card)
             return f"{name}: {chosen} is champion already (version {version})"
         if "rolled_back" in registered.tags:
             return f"{name}: {chosen} was rolled back (version {version}) and is not promoted again"
@@ -71,7 +76,7 @@ def promote(name: str, config: Config, confident: bool, commit: str) -> str:
             words = f"{words} version {champion[0]}"
         if wins:
             set_champion(client, name, version)
-            mirror_champion(name, chosen, run.metrics)
+            mirror_champion(name, chosen, run.metrics, card)
         else:
             set_challenger(client, name, version)
     return f"{name}: {chosen} is {'champion' if wins else 'challenger'} (version {version}): {words}"
@@ -148,12 +153,13 @@ def roll_back(name: str) -> str:
         version, run = former
         run.model_file()
         # the mirror first: the next call finishes one that was killed in between, and goes back no further
-        mirror_champion(name, run.name, run.metrics)
+        mirror_champion(name, run.name, run.metrics, card_of(run))
         restore_champion(client, name, version)
     return f"{name}: version {version} is champion again"
 
 
-def mirror_champion(name: str, model: str, metrics: Mapping[str, float]) -> None:
-    """Write the champion's scores where gates find them without MLflow."""
+def mirror_champion(name: str, model: str, metrics: Mapping[str, float], card: str) -> None:
+    """Write the champion's scores where gates find them without MLflow, and its card to the reports."""
+    write_card(name, card)
     score = {metric: round(metrics[metric], 6) for metric in METRICS if metric in metrics}
     write_json(METRICS_DIR / "champion" / f"{name}.json", {"dataset": name, "model": model, "score": score})

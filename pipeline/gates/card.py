@@ -1,0 +1,229 @@
+"""The model card of a registered version (Mitchell et al., Model Cards for Model Reporting, 2019): Markdown with the
+metadata that the Hugging Face Hub reads, and the same as a page.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.console import PipelineError
+from pipeline.files import write_text
+from pipeline.gates.judge import Verdict
+from pipeline.gates.overview import REPORTS, standing
+from pipeline.gates.results import METRICS_DIR, Results, read_object
+from pipeline.html import render
+from pipeline.metrics import METRICS
+from pipeline.settings import Config, Dataset
+from pipeline.store.runs import StoredRun
+from pipeline.tables.columns import value_text
+
+# The name of the artifact of a registered run; the champion's is in reports/<dataset>/ too.
+CARD = "model_card.md"
+# What Markdown would read as something else, in a value of a table or a name.
+SPECIAL = re.compile(r"[\\`*\[\]|~$]|(?<!\w)_|_(?!\w)")
+
+
+def model_card(
+    dataset: Dataset,
+    config: Config,
+    results: Results,
+    name: str,
+    run: StoredRun,
+    verdicts: Sequence[Verdict],
+    commit: str,
+) -> str:
+    """The card of the model `name`, of its run, in Markdown; `commit` is that of the code. Names and values that a
+    table brings are shown as they are, never read as Markdown or HTML.
+    """
+    from skops.card import Card
+
+    facts, _ = read_object(METRICS_DIR / f"data/{dataset.name}.json")
+    model = results.models[name]
+    card, top = Card(run.load_model(), template=None), f"{dataset.name}: {name}"
+
+    def add(title: str, text: str, **table: Sequence[str]) -> None:
+        """A section, with a table of plain texts below its words."""
+        if table:
+            columns = {head: [*map(_plain, rows)] for head, rows in table.items()}
+            card.add_table(description=text, **{f"{top}/{title}": columns})
+            # skops takes the whole path for the heading of a table
+            card.select(f"{top}/{title}").title = title
+        else:
+            card.add(**{f"{top}/{title}": text})
+
+    alarms = checks_of(dataset.name, name)
+    card.add(**{top: _plain(lead_words(dataset, model, run))})
+    add("Intended use and limits", "\n".join(f"- {_plain(line)}" for line in limits(dataset, facts, results, alarms)))
+    add("Data", _plain(data_words(dataset, config, facts)))
+    add("Metrics", f"{judged_words(dataset)} With 95 % bootstrap intervals.", **scores_of(model))
+    add(
+        "Gates",
+        "What the model had to pass to be registered.",
+        gate=[verdict.text() for verdict in verdicts],
+        verdict=[verdict.word() for verdict in verdicts],
+    )
+    if alarms:
+        add("Checks", "Each is a test; what it looks at and how often it is wrong: docs/comparison.md.", **alarms)
+    settings = {key: value for key, value in run.params.items() if key not in ("model_type", "estimator")}
+    add("Settings", "Other settings are the estimator's own.", setting=[*settings], value=[*settings.values()])
+    add("How to load it", loading(dataset.name))
+    made = f"Git commit {commit}, seed {config.seed}, MLflow run {run.run_id}; SHA-256 of the table "
+    add("Where it comes from", f"{made}{results.data_sha256}, of the settings {model['params_sha256']}.")
+    card.add_model_plot(section=f"{top}/Steps")
+    return f"---\n{front_matter(dataset, name, model)}---\n{card.render()}\n"
+
+
+def front_matter(dataset: Dataset, name: str, model: Mapping[str, Any]) -> str:
+    """The metadata of the Hugging Face Hub, as YAML: https://huggingface.co/docs/hub/model-cards."""
+    from ruamel.yaml import YAML
+
+    task = f"tabular-{'regression' if dataset.task == 'regression' else 'classification'}"
+    scores = [
+        {"type": metric, "name": METRICS[metric].label, "value": value} for metric, value in model["score"].items()
+    ]
+    result = {
+        "task": {"type": task},
+        "dataset": {"type": dataset.name, "name": dataset.name},
+        "metrics": scores,
+    }
+    metadata = {
+        "library_name": "sklearn",
+        "pipeline_tag": task,
+        "tags": ["sklearn", "mlflow", task],
+        "model-index": [{"name": f"{dataset.name}-{name}", "results": [result]}],
+    }
+    text = io.StringIO()
+    YAML().dump(metadata, text)
+    return text.getvalue()
+
+
+def lead_words(dataset: Dataset, model: Mapping[str, Any], run: StoredRun) -> str:
+    """What it is, and how good."""
+    label, (low, high) = METRICS[dataset.metric].label, model["interval"][dataset.metric]
+    return (
+        f"{run.params['estimator']} that predicts {dataset.target} ({dataset.task}). It has the best cross-validated "
+        f"{label} of all models that were trained, {model['cv'][dataset.metric]:.4f}, and reaches "
+        f"{model['score'][dataset.metric]:.4f} [{low:.4f}, {high:.4f}] on the rows that it is judged on."
+    )
+
+
+def limits(
+    dataset: Dataset, facts: Mapping[str, Any], results: Results, alarms: Mapping[str, Sequence[str]]
+) -> list[str]:
+    """What the model is for and what it is not, a sentence each; `alarms`: as `checks_of` gives them."""
+    lines = [
+        "For rows that are written and spread as those of the table below; python detect_drift.py --dataset "
+        f"{dataset.name} --current FILE tells whether others are."
+    ]
+    if dataset.source.endswith(".py"):
+        lines.append("The table is synthetic: the figures say nothing of the real world that it resembles.")
+    if dataset.evaluation == "cross_validation":
+        lines.append("No rows were kept aside: scores are those of out-of-fold predictions over all rows.")
+    if results.drift is None:
+        lines.append("Drift has not been looked for.")
+    else:
+        found = standing(results, dataset.metric, ()).drift
+        lines.append(f"Drift, when the card was written: {found}.")
+    ceiling = results.ceiling.get(dataset.metric)
+    if ceiling is not None:
+        lines.append(f"No model can be expected to reach more than {METRICS[dataset.metric].label} {ceiling:.4f}.")
+    lines += [f"Warning of the table: {warning}" for warning in facts.get("warnings", ())]
+    lines += [said for said, verdict in zip(*alarms.values(), strict=True) if verdict == "alarm"] if alarms else []
+    return lines
+
+
+def data_words(dataset: Dataset, config: Config, facts: Mapping[str, Any]) -> str:
+    """Rows, columns, classes, and what is kept aside."""
+    share = f"{config.test_size:.0%} of the rows"
+    if dataset.time:
+        kept = f"The last {share} by {dataset.time} are the test part"
+    else:
+        whole = f", which keeps the rows of one {dataset.group} together" if dataset.group else ""
+        kept = f"{share} are the test part, drawn with seed {config.seed}{whole}"
+    words = f"{facts['rows']:,} rows and {facts['columns']:,} columns from {Path(dataset.source).name}. {kept}."
+    if facts["class_share"]:
+        shares = ", ".join(f"{word} {share:.1%}" for word, share in facts["class_share"].items())
+        words += f" Classes of {dataset.target}: {shares}."
+    if facts["task"] == "binary":
+        words += f" The positive one is {value_text(facts['positive'])}."
+    kinds: dict[str, list[str]] = {}
+    for column, kind in facts["types"].items():
+        if column != dataset.target:
+            kinds.setdefault(kind, []).append(column)
+    return words + "".join(f" Columns read as {kind}: {', '.join(names)}." for kind, names in kinds.items())
+
+
+def judged_words(dataset: Dataset) -> str:
+    """What the scores are of."""
+    if dataset.evaluation == "cross_validation":
+        return "Of pooled out-of-fold predictions over all rows."
+    return "On the test part, which no model learns from and no choice is made on."
+
+
+def scores_of(model: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Columns of the table of metrics: each with its interval, cross-validated, and of the naive prediction."""
+    naive = model["naive"]
+    bounds = [model["interval"][metric] for metric in model["score"]]
+    return {
+        "metric": [METRICS[metric].label for metric in model["score"]],
+        "score": [f"{value:.4f}" for value in model["score"].values()],
+        "95 % interval": [f"{low:.4f} to {high:.4f}" for low, high in bounds],
+        "cross-validated": [f"{model['cv'][metric]:.4f}" for metric in model["score"]],
+        "naive": [f"{naive[metric]:.4f}" if metric in naive else "" for metric in model["score"]],
+    }
+
+
+def checks_of(dataset: str, name: str) -> dict[str, list[str]]:
+    """What the comparison's checks said of a model, as columns of a table; empty where there are none."""
+    found, _ = read_object(METRICS_DIR / "checks.json")
+    checks = found.get(dataset, {}).get(name, [])
+    words = {True: "alarm", False: "none", None: "cannot be said"}
+    said = {"what was found": [one["sentence"] for one in checks], "alarm": [words[one["alarm"]] for one in checks]}
+    return said if checks else {}
+
+
+def loading(dataset: str) -> str:
+    """How to load it and predict, in Markdown."""
+    return f"""It takes rows as the source has them: `python -m pipeline.predict {dataset} rows.csv out.csv`, or
+
+```python
+import mlflow
+
+mlflow.set_tracking_uri("sqlite:///mlruns/db.sqlite")
+model = mlflow.pyfunc.load_model("models:/{dataset}@champion")
+model.predict(rows)  # a pandas DataFrame
+```"""
+
+
+def card_of(run: StoredRun) -> str:
+    """The card that a run was registered with; empty where it has none."""
+    try:
+        return run.artifact(CARD).read_text(encoding="utf-8")
+    except PipelineError:
+        return ""
+
+
+def write_card(dataset: str, text: str) -> None:
+    """Write a champion's card to the reports, as Markdown and as a page; an empty one removes that of the former."""
+    from markdown_it import MarkdownIt
+    from markupsafe import Markup
+
+    card, page = REPORTS / dataset / CARD, (REPORTS / dataset / CARD).with_suffix(".html")
+    if not text:
+        card.unlink(missing_ok=True)
+        page.unlink(missing_ok=True)
+        return
+    # scikit-learn's own diagram is the only HTML in it: what tables bring is escaped
+    body = MarkdownIt("commonmark", {"html": True}).enable("table").render(text.split("---\n", 2)[2])
+    write_text(card, text)
+    write_text(page, render(Path(__file__).parent / "templates/card.html", dataset=dataset, body=Markup(body)))
+
+
+def _plain(text: object) -> str:
+    """A text that Markdown shows as it is."""
+    escaped = SPECIAL.sub(r"\\\g<0>", " ".join(str(text).split()))
+    return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
