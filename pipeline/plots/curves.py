@@ -30,9 +30,11 @@ def precision_recall_points(p: Predictions) -> tuple[np.ndarray, np.ndarray]:
 
 
 def calibration_points(p: Predictions) -> tuple[np.ndarray, np.ndarray]:
-    """Mean predicted probability and share of positives (k,) in at most CALIBRATION_BINS bins of about as many rows."""
+    """Mean predicted probability and share of positives (k,) in at most CALIBRATION_BINS bins of about as many rows, to
+    six digits after the point: the last ones depend on the processor, and would make another picture.
+    """
     share, mean = calibration_curve(p.actual == 1, p.score, n_bins=CALIBRATION_BINS, strategy="quantile")
-    return mean, share
+    return mean.round(6), share.round(6)
 
 
 def most_important(importances: Sequence[Mapping[str, float]], most: int) -> dict[str, float]:

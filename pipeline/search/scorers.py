@@ -212,15 +212,18 @@ def outcome(task: str, labels: np.ndarray | None, votes: np.ndarray) -> np.ndarr
 def pooled_value(recipe: Recipe, actual: np.ndarray, found: np.ndarray, fold: np.ndarray) -> float:
     """The recipe's metric for outcomes of rows in folds (each (n,)), labelled at the recipe's threshold. One that is
     tuned is chosen on the other folds; on every other row while there is one fold.
+
+    To ten digits: the last ones depend on the processor, whose kernels add in another order, and would make another
+    search of it.
     """
     if recipe.task != "binary":
-        return metric_value(recipe.metric, Predictions(actual, found))
-    if recipe.threshold == "tuned":
+        judged = Predictions(actual, found)
+    elif recipe.threshold == "tuned":
         parts = np.arange(len(actual)) % 2 if (fold == fold[0]).all() else fold
-        labels = labels_by_other_folds(actual, found, parts)
+        judged = Predictions(actual, labels_by_other_folds(actual, found, parts), found)
     else:
-        labels = (found >= float(recipe.threshold)).astype(int)
-    return metric_value(recipe.metric, Predictions(actual, labels, found))
+        judged = Predictions(actual, (found >= float(recipe.threshold)).astype(int), found)
+    return float(f"{metric_value(recipe.metric, judged):.10g}")
 
 
 def preprocessed_folds(preprocessing: Any, rows: Rows, dtype: str) -> list[Fold]:
