@@ -29,6 +29,7 @@ from pipeline.settings import Config, Dataset, load_config, search_sha256, setti
 if TYPE_CHECKING:
     from distributed import Client
 
+    from pipeline.store.write import Curves
     from pipeline.training.assess import Assessment
     from pipeline.training.build import Recipe
 
@@ -43,6 +44,7 @@ def train_dataset(
     PipelineError: there are no tuned settings.
     """
     from pipeline.store.connect import open_store, place
+    from pipeline.store.system import system_metrics
     from pipeline.tables.split import load_parts
     from pipeline.training.assess import assess, naive_scores
     from pipeline.training.build import resolve_recipe
@@ -84,13 +86,16 @@ def train_dataset(
             copy_plots(known, folder / name)
             print(f"{labels[name]}: unchanged, {score_of(known)} taken from its run", flush=True)
 
-    def fit_one(recipe: Recipe) -> tuple[float, Assessment]:
-        return time.time(), assess(recipe, parts, settings[recipe.model], progress_lines(labels[recipe.model]))
+    def fit_one(recipe: Recipe) -> tuple[float, Assessment, Curves]:
+        started = time.time()
+        with system_metrics() as machine:
+            fitted = assess(recipe, parts, settings[recipe.model], progress_lines(labels[recipe.model]))
+        return started, fitted, machine
 
     changed = [recipe for recipe in recipes if recipe.model not in results]
-    for started, fitted in side_by_side(fit_one, changed, cluster):
+    for started, fitted, machine in side_by_side(fit_one, changed, cluster):
         name = fitted.recipe.model
-        log_run(client, fitted, parts, f"{name}{ending}", tags[name], folder / name, started, dataset.file)
+        log_run(client, fitted, parts, f"{name}{ending}", tags[name], folder / name, started, dataset.file, machine)
         print(
             f"{labels[name]}: {score_of(fitted)}, cross-validated {fitted.cv[metric]:.4f}, "
             f"{time.time() - started:.1f} s",

@@ -16,6 +16,7 @@ import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +54,7 @@ def tune_dataset(
     from pipeline.search import queue, scorers, space, study, trials, winner
     from pipeline.store.connect import open_store, store_lock
     from pipeline.store.sqlite import database_errors
+    from pipeline.store.system import system_metrics
     from pipeline.store.write import write_runs
     from pipeline.tables.split import load_parts, sample_rows
     from pipeline.training.assess import assess
@@ -79,7 +81,7 @@ def tune_dataset(
     # a second search of the same study waits, then finds the trials done
     database = study.study_database(dataset.name)
     lock = database.with_name(f".{dataset.name}-{model}.lock")
-    with hold(lock, f"{label}: another search goes on"), database_errors(database):
+    with hold(lock, f"{label}: another search goes on"), database_errors(database), system_metrics() as machine:
         kept = study.open_study(dataset.name, model, name, recipe.metric)
         objective = trials.make_objective(recipe, ranges, first, way, rows, config.tuning.startup_trials)
         workers, bound = workers or joblib.cpu_count(), [timeout, n_trials]
@@ -114,7 +116,7 @@ def tune_dataset(
     parent, records = winner.study_records(
         searched, {**tags, "model_type": model}, ranges, config.seed, started, folder
     )
-    write_runs(client, dataset.name, records, parent=parent)
+    write_runs(client, dataset.name, records, parent=replace(parent, curves={**parent.curves, **machine}))
     if known and known.params == tuned.params:
         copy_plots(known, folder)
         print(f"{label}: unchanged, the winner is taken from its run", flush=True)

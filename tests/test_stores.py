@@ -23,6 +23,7 @@ import generate_data
 import train
 import tune_hyperparameters
 import validate
+from pipeline.console import PipelineError
 from pipeline.store.addresses import mend_addresses
 from pipeline.store.connect import experiment_id, open_store
 from pipeline.store.runs import run_of
@@ -202,6 +203,38 @@ def test_the_experiment_of_a_dataset_is_named_in_one_place(project: Path, monkey
     Path("mlruns").rename("elsewhere")
     assert compare_results.main(["--tracking-uri", f"sqlite:///{Path('elsewhere/db.sqlite').resolve()}"]) == 0
     assert Path("metrics/comparison_results.json").read_text() == results
+
+
+def test_mlflows_own_variables_name_the_experiment_and_switch_system_metrics(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "team.models")
+    monkeypatch.setenv("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "true")
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.05")
+    known = {experiment.name for experiment in open_store().search_experiments()}
+    assert train.main([*WORDS, "--force"]) == tune_hyperparameters.main([*WORDS, "--n-trials", "3"]) == 0
+    client = open_store()
+    assert {experiment.name for experiment in client.search_experiments()} - known == {
+        "team.models",
+        "team.models.trials",
+    }
+    for stage, experiment in (("baseline", "team.models"), ("study", "team.models.trials")):
+        found = client.get_experiment_by_name(experiment)
+        [run] = client.search_runs([found.experiment_id], f"tags.stage = '{stage}'")
+        metrics = [metric for metric in run.data.metrics if metric.startswith("system/")]
+        assert {"system/cpu_utilization_percentage", "system/disk_usage_percentage"} <= {*metrics}
+        steps = [point.step for point in client.get_metric_history(run.info.run_id, metrics[0])]
+        assert steps == [*range(1, len(steps) + 1)]
+    # of another dataset in the same experiment it is not
+    run_of(client, "customers", "linear", *hashes_of("linear"))
+    with pytest.raises(PipelineError, match="no MLflow run"):
+        run_of(client, "others", "linear", *hashes_of("linear"))
+    assert compare_results.main([]) == 0
+
+
+def hashes_of(model: str) -> tuple[str, str]:
+    trained = json.loads(Path("metrics/train/customers.json").read_text())
+    return trained["data_sha256"], trained["models"][model]["params_sha256"]
 
 
 def test_a_copied_project_has_its_own_files_and_leaves_those_of_the_original(

@@ -63,10 +63,12 @@ def open_store(uri: str | None = None, create: bool = False) -> MlflowClient:
 
 
 def experiment_name(dataset: str, search: bool = False) -> str:
-    """The experiment that a dataset's runs go to; studies and their trials have one of their own, because MLflow shows
-    the newest hundred runs, which would be trials alone. No dataset's name has a dot.
+    """The experiment that a dataset's runs go to: MLflow's own setting MLFLOW_EXPERIMENT_NAME, or the dataset's name.
+    Studies and their trials have one of their own, because MLflow shows the newest hundred runs, which would be trials
+    alone.
     """
-    return f"{dataset}.trials" if search else dataset
+    name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or dataset
+    return f"{name}.trials" if search else name
 
 
 def experiment_id(client: MlflowClient, dataset: str, create: bool = False, search: bool = False) -> str | None:

@@ -94,7 +94,13 @@ def newest_run(
     client: MlflowClient, dataset: str, stage: str, model: str, data_sha256: str, params_sha256: str
 ) -> StoredRun | None:
     """The newest finished run of a model in a stage with these hashes; None where there is none."""
-    wanted = {"stage": stage, "model_type": model, "data_sha256": data_sha256, "params_sha256": params_sha256}
+    wanted = {
+        "dataset": dataset,
+        "stage": stage,
+        "model_type": model,
+        "data_sha256": data_sha256,
+        "params_sha256": params_sha256,
+    }
     query = " and ".join([*(f"tags.{name} = '{value}'" for name, value in wanted.items()), FINISHED])
     runs = search_runs(client, experiments_of(client, dataset, stage), query)
     return StoredRun(client, runs[0]) if runs else None

@@ -33,12 +33,14 @@ IDENTITY = ("stage", "model_type", "data_sha256", "params_sha256")
 # What two runs of the same result differ in. Other figures agree but for last digits, as threads add in any order.
 MEASURED = ("fit_seconds", "model_bytes")
 RELATIVE, ABSOLUTE = 1e-9, 1e-6
-
-
 # The tag that MLflow shows as a run's description.
 NOTE = "mlflow.note.content"
 # MLflow's own words for the kinds of columns, and the longest schema that it takes.
 KINDS, LONGEST_SCHEMA = {"f": "double", "i": "long", "u": "long", "b": "boolean", "M": "datetime"}, 1_000_000
+
+
+# The value of a metric after each step.
+Curves = dict[str, dict[int, float]]
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class RunRecord:
     tags: Mapping[str, str]
     params: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
-    curves: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
+    curves: Curves = field(default_factory=dict)
     files: Sequence[Path] = ()
     texts: Mapping[str, str] = field(default_factory=dict)
     inputs: Sequence[TablePart] = ()

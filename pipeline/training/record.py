@@ -23,7 +23,7 @@ from pipeline.store.connect import experiment_name
 from pipeline.store.models import shipped_sha256
 from pipeline.store.predictions import predictions_csv, read_predictions, read_rows
 from pipeline.store.runs import newest_run
-from pipeline.store.write import NOTE, RunRecord, table_part, write_runs
+from pipeline.store.write import NOTE, Curves, RunRecord, table_part, write_runs
 from pipeline.tables.columns import Column
 from pipeline.tables.read import source_columns
 from pipeline.tables.split import Parts, Rows
@@ -50,6 +50,7 @@ def log_run(
     folder: Path,
     started: float,
     file: str,
+    machine: Curves | None = None,
 ) -> None:
     """Write the plots of an assessed model into the folder, and its MLflow run with plots, predictions and model.
 
@@ -57,6 +58,7 @@ def log_run(
         tags: of the run; the tag "dataset" is the name of its experiment.
         started: when the work on it began, in seconds since 1970.
         file: of the table.
+        machine: what it did meanwhile, see system_metrics.
     """
     recipe, model = fitted.recipe, fitted.model
     importance = importances(model, recipe, parts.test)
@@ -79,7 +81,7 @@ def log_run(
         },
         params=params,
         metrics=metrics,
-        curves=fold_scores(fitted, parts.train),
+        curves={**fold_scores(fitted, parts.train), **(machine or {})},
         files=plots,
         texts={
             # scikit-learn's picture of the steps
@@ -113,11 +115,11 @@ def description(fitted: Assessment, parts: Parts, tags: Mapping[str, str], folde
     )
 
 
-def fold_scores(fitted: Assessment, rows: Rows) -> dict[str, dict[int, float]]:
+def fold_scores(fitted: Assessment, rows: Rows) -> Curves:
     """The metrics `fold_<metric>` of the out-of-fold predictions, by fold from 1; NaN and folds that lack a class are
     left out.
     """
-    curves: dict[str, dict[int, float]] = {}
+    curves: Curves = {}
     judged = validated_rows(rows.folds)
     for number, (_, validation) in enumerate(rows.folds, 1):
         part = fitted.pooled.of(np.searchsorted(judged, np.sort(validation)))
