@@ -177,7 +177,7 @@ def test_a_store_that_is_locked_for_long_is_waited_for(project: Path, capfd: pyt
     holder = subprocess.Popen([sys.executable, "-c", hold, "2"], stdout=subprocess.PIPE)
     assert holder.stdout is not None
     assert holder.stdout.readline() == b"held\n"
-    tags = {"stage": "baseline", "model_type": "other", "data_sha256": "", "params_sha256": ""}
+    tags = {"dataset": "customers", "stage": "baseline", "model_type": "other", "data_sha256": "", "params_sha256": ""}
     write_runs(client, "customers", [RunRecord("other", tags)])
     assert run_of(client, "customers", "other", "", "").name == "other"
     assert "db.sqlite: another program holds it; waiting" in capfd.readouterr().err
