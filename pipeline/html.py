@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 BASE = Path(__file__).parent / "templates"
+# What Markdown would read as something else, in a value of a table or a name.
+SPECIAL = re.compile(r"[\\`*\[\]|~$]|(?<!\w)_|_(?!\w)")
 # Terms that pages use, each in a sentence or two; metrics explain themselves.
 TERMS = {
     "95 % interval": (
@@ -45,6 +47,12 @@ TERMS = {
 }
 
 
+def plain_markdown(text: object) -> str:
+    """A text, in one line, that Markdown shows as it is."""
+    escaped = SPECIAL.sub(r"\\\g<0>", " ".join(str(text).split()))
+    return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
 def glossary() -> dict[str, str]:
     """What each term means, metrics by their labels, in the order of the alphabet."""
     metrics = {metric.label: metric.meaning for metric in METRICS.values()}
@@ -52,7 +60,7 @@ def glossary() -> dict[str, str]:
 
 
 def render(template: Path, **values: Any) -> str:
-    """The text of a template with its values. In an HTML template `term(name)` is a link to the term's meaning, in a
+    """The text of a template with its values; the filter `markdown` is plain_markdown. In an HTML template `term(name)` is a link to the term's meaning, in a
     list below the content, and `badge(label, words, kind, link)` is one of a line of badges.
     """
     from markupsafe import Markup
@@ -78,7 +86,7 @@ def render(template: Path, **values: Any) -> str:
 def _environment(folder: Path) -> Environment:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
-    return Environment(
+    environment = Environment(
         loader=FileSystemLoader([folder, BASE]),
         autoescape=select_autoescape(["html"]),
         undefined=StrictUndefined,
@@ -86,3 +94,5 @@ def _environment(folder: Path) -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters["markdown"] = plain_markdown
+    return environment

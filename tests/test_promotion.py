@@ -20,7 +20,8 @@ import compare_results
 import generate_data
 import train
 import validate
-from pipeline.gates.card import CARD, _plain, write_card
+from pipeline.gates.card import CARD, write_card
+from pipeline.html import plain_markdown
 from pipeline.metrics import METRICS, Predictions
 from pipeline.settings import load_config
 from pipeline.store.connect import open_store
@@ -150,7 +151,7 @@ NAMES = ("<img src=x>", "a|b", "*a*", "_a_", "`a`", "[a](b)", "a_b", "&amp;", "a
 @pytest.mark.parametrize("name", NAMES)
 def test_names_are_shown_as_they_are(name: str) -> None:
     markdown = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
-    page = markdown.render(f"| h |\n|---|\n| {_plain(name)} |")
+    page = markdown.render(f"| h |\n|---|\n| {plain_markdown(name)} |")
     [cell] = re.findall("<td>(.*)</td>", page)
     assert html.unescape(cell) == " ".join(name.split())
     assert not re.search("<(?!/?t)", cell)

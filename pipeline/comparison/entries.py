@@ -8,7 +8,10 @@ from typing import Any
 
 from pipeline.gates.overview import Standing
 from pipeline.metrics import METRICS, Metric, Predictions
+from pipeline.plots import curves
 
+# Columns that the summary names.
+LISTED = 5
 # A trial's number from 1, its last reported value, and Optuna's name of its state.
 Trial = tuple[int, float, str]
 
@@ -92,6 +95,11 @@ class Comparison:
     @property
     def best(self) -> Entry:
         return next(entry for entry in self.entries if entry.name == self.chosen)
+
+    @property
+    def most_important(self) -> dict[str, float]:
+        """The columns that matter most to the chosen model, with their permutation importance."""
+        return curves.notable([self.best.importance], LISTED)
 
     @property
     def tuned_pairs(self) -> list[tuple[Entry, Entry]]:

@@ -20,7 +20,6 @@ BLACK, GREY, BLUE, PALE = "#111111", "#777777", "#1b4f80", "#a9c3dc"
 SCATTER_POINTS = 600
 CURVE_POINTS = 200
 TOP_FEATURES = 10
-LEAST_SHARE = 0.01
 LONGEST_NAME = 28
 Trace = dict[str, Any]
 
@@ -191,9 +190,7 @@ def calibration_curves(c: Comparison) -> Iterator[Plot]:
 
 def importance_bars(c: Comparison) -> Iterator[Plot]:
     """Permutation importance of the features that matter most to any model, side by side."""
-    top = curves.most_important([entry.importance for entry in c.entries], TOP_FEATURES)
-    most = next(iter(top))
-    features = [feature for feature in top if top[feature] > LEAST_SHARE * top[most]] or [most]
+    features = [*curves.notable([entry.importance for entry in c.entries], TOP_FEATURES)]
     traces = [_bars(entry.name, [entry.importance.get(f, 0.0) for f in features], features) for entry in c.entries]
     words = f"Permutation importance. Most important to any model: {', '.join(features[:3])}."
     layout = _rows(150 + len(features) * (12 + 9 * len(c.entries)), curves.importance_axis(c.metric))

@@ -5,7 +5,6 @@ metadata that the Hugging Face Hub reads, and the same as a page.
 from __future__ import annotations
 
 import io
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from pipeline.files import write_text
 from pipeline.gates.judge import Verdict
 from pipeline.gates.overview import REPORTS, standing
 from pipeline.gates.results import METRICS_DIR, Results, read_object
-from pipeline.html import render
+from pipeline.html import plain_markdown, render
 from pipeline.metrics import METRICS
 from pipeline.settings import Config, Dataset
 from pipeline.store.runs import StoredRun
@@ -23,8 +22,6 @@ from pipeline.tables.columns import value_text
 
 # The name of the artifact of a registered run; the champion's is in reports/<dataset>/ too.
 CARD = "model_card.md"
-# What Markdown would read as something else, in a value of a table or a name.
-SPECIAL = re.compile(r"[\\`*\[\]|~$]|(?<!\w)_|_(?!\w)")
 
 
 def model_card(
@@ -48,7 +45,7 @@ def model_card(
     def add(title: str, text: str, **table: Sequence[str]) -> None:
         """A section, with a table of plain texts below its words."""
         if table:
-            columns = {head: [*map(_plain, rows)] for head, rows in table.items()}
+            columns = {head: [*map(plain_markdown, rows)] for head, rows in table.items()}
             card.add_table(description=text, **{f"{top}/{title}": columns})
             # skops takes the whole path for the heading of a table
             card.select(f"{top}/{title}").title = title
@@ -56,9 +53,12 @@ def model_card(
             card.add(**{f"{top}/{title}": text})
 
     alarms = checks_of(dataset.name, name)
-    card.add(**{top: _plain(lead_words(dataset, model, run))})
-    add("Intended use and limits", "\n".join(f"- {_plain(line)}" for line in limits(dataset, facts, results, alarms)))
-    add("Data", _plain(data_words(dataset, config, facts)))
+    card.add(**{top: plain_markdown(lead_words(dataset, model, run))})
+    add(
+        "Intended use and limits",
+        "\n".join(f"- {plain_markdown(line)}" for line in limits(dataset, facts, results, alarms)),
+    )
+    add("Data", plain_markdown(data_words(dataset, config, facts)))
     add("Metrics", f"{judged_words(dataset)} With 95 % bootstrap intervals.", **scores_of(model))
     add(
         "Gates",
@@ -221,9 +221,3 @@ def write_card(dataset: str, text: str) -> None:
     body = MarkdownIt("commonmark", {"html": True}).enable("table").render(text.split("---\n", 2)[2])
     write_text(card, text)
     write_text(page, render(Path(__file__).parent / "templates/card.html", dataset=dataset, body=Markup(body)))
-
-
-def _plain(text: object) -> str:
-    """A text that Markdown shows as it is."""
-    escaped = SPECIAL.sub(r"\\\g<0>", " ".join(str(text).split()))
-    return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

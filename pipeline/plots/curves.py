@@ -11,6 +11,7 @@ from sklearn.calibration import calibration_curve
 from pipeline.metrics import METRICS, Predictions
 
 CALIBRATION_BINS = 10
+LEAST_SHARE = 0.01
 
 
 def roc_points(p: Predictions) -> tuple[np.ndarray, np.ndarray]:
@@ -43,6 +44,13 @@ def most_important(importances: Sequence[Mapping[str, float]], most: int) -> dic
     for importance in importances:
         largest |= {feature: max(value, largest.get(feature, value)) for feature, value in importance.items()}
     return dict(sorted(largest.items(), key=lambda item: -item[1])[:most])
+
+
+def notable(importances: Sequence[Mapping[str, float]], most: int) -> dict[str, float]:
+    """Of these the ones that matter at least LEAST_SHARE of the first one, which is always there."""
+    top = most_important(importances, most)
+    first, *_ = top
+    return {feature: value for feature, value in top.items() if feature == first or value > LEAST_SHARE * top[first]}
 
 
 def importance_axis(metric: str) -> str:
