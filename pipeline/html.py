@@ -60,8 +60,9 @@ def glossary() -> dict[str, str]:
 
 
 def render(template: Path, **values: Any) -> str:
-    """The text of a template with its values; the filter `markdown` is plain_markdown. In an HTML template `term(name)` is a link to the term's meaning, in a
-    list below the content, and `badge(label, words, kind, link)` is one of a line of badges.
+    """The text of a template with its values. In an HTML template `term(name)` is a link to the term's meaning, in a
+    list below the content, and `badge(label, words, kind, link)` is one of a line of badges; in one of Markdown the
+    filter `markdown` shows a text as it is.
     """
     from markupsafe import Markup
 
