@@ -85,6 +85,14 @@ def test_csv_and_markdown(compared: Path) -> None:
     assert len(rows) == 4 * 3 + 4 * 4
     assert all(float(row["low"]) <= float(row["high"]) for row in rows)
     summary = (compared / "reports/summary.md").read_text()
+    # every model of each dataset, as a table and as a chart that GitHub draws
+    results = json.loads((compared / "metrics/comparison_results.json").read_text())
+    for name, metric in (("houses", "r2"), ("customers", "accuracy")):
+        section = summary.partition(f"<summary>{name}: every model")[2].partition("</details>")[0]
+        scores = {model: f"{metrics[metric]:.4f}" for model, metrics in results[name].items()}
+        assert dict(re.findall(r"^\| (\w+) \| (-?[\d.]+) \[", section, re.M)) == scores
+        assert f"    bar [{', '.join(scores.values())}]\n```" in section
+        assert "Loss of score when a column is shuffled" in section
     assert "| houses |" in summary
     # what is no more than chance is not called a gain
     for dataset in ("houses", "customers"):
