@@ -31,8 +31,6 @@ LOCK = Path("dvc.lock")
 LAST = ("compare", "validate")
 # Of a dataset's stages. The test for drift keeps one core busy, the search at the end all: the last dataset idles none.
 FIRST = ("generate", "drift")
-# A progress bar of a stage, which has no terminal of its own, is a line every so many seconds.
-BAR_SECONDS = 10.0
 
 
 @dataclass
@@ -42,19 +40,15 @@ class Running:
     name: str
     process: subprocess.Popen[bytes]
     rest: bytes = b""
-    bar_shown: float = 0.0
     last: deque[bytes] = field(default_factory=lambda: deque(maxlen=2))
 
     def show(self, output: bytes, width: int) -> None:
-        """Print each line of output behind the name; of a bar that is written over itself, what it showed last."""
+        """Print each line of output behind the name."""
         *lines, self.rest = (self.rest + output).split(b"\n")
-        if b"\r" in self.rest and time.monotonic() > self.bar_shown + BAR_SECONDS:
-            self.bar_shown = time.monotonic()
-            lines, self.rest = [*lines, self.rest], b""
         for line in lines:
-            if text := line.rstrip().rpartition(b"\r")[2]:
+            if text := line.rstrip():
                 self.last.append(f"{self.name:<{width}} | ".encode() + text + b"\n")
-                # as bytes: a terminal that cannot show a character of a bar does not end the pipeline
+                # as bytes: a terminal that cannot show a character of it does not end the pipeline
                 sys.stdout.buffer.write(self.last[-1])
         sys.stdout.flush()
 

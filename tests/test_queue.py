@@ -260,7 +260,7 @@ sys.path.insert(0, {str(ROOT)!r})
 from pipeline.search import queue
 import tune_hyperparameters as tune
 
-queue.SECONDS_TO_START = 0
+queue.SECONDS_TO_START = queue.BAR_SECONDS = 0
 raise SystemExit(tune.main(sys.argv[1:]))
 """
 

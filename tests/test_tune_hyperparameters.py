@@ -150,6 +150,20 @@ def test_a_search_is_bound_by_its_trials_or_else_by_time(
     assert "a new study starts" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("seconds", [0.0, 1000.0])
+def test_without_a_terminal_the_progress_is_a_line_now_and_then(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], seconds: float
+) -> None:
+    monkeypatch.setattr(queue, "BAR_SECONDS", seconds)
+    assert tune.main(["--dataset", "customers", "--n-trials", "6", "--workers", "1"]) == 0
+    printed = capsys.readouterr().out
+    assert "\r" not in printed
+    shown = [line for line in printed.splitlines() if "/6 [" in line]
+    # the beginning and the end at least
+    assert len(shown) == (2 if seconds else 8)
+    assert "best" in shown[-1]
+
+
 def test_an_unknown_setting_is_named(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     forest = {**PARAMS["models"]["forest"], "params": {"n_tree": 3}}
     Path("params.yaml").write_text(yaml.safe_dump({**PARAMS, "models": {**PARAMS["models"], "forest": forest}}))

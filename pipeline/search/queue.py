@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 # A pool of processes that breaks more often than this without a trial in between is given up.
 MOST_BREAKS = 3
+# Where there is no terminal, the progress is a line every so many seconds.
+BAR_SECONDS = 10.0
 # Worker processes take seconds to start: a search that seems to end sooner than this runs in one process.
 SECONDS_TO_START = 5.0
 
@@ -47,6 +49,16 @@ class InProcess(Executor):
         except Exception as error:
             future.set_exception(error)
         return future
+
+
+class Lines:
+    """Where a progress bar is written that has no terminal: a line each time, not one over the other."""
+
+    def write(self, text: str) -> None:
+        if words := text.strip():
+            print(words, flush=True)
+
+    def flush(self) -> None: ...
 
 
 def start_executor(workers: int, cluster: Client | None, objective: Objective) -> tuple[Executor, Callable[..., Any]]:
@@ -130,10 +142,12 @@ def run_trials(
                 continue
             done[slot], breaks = trial, 0
             kept.add_trial(trial)
+            bar.set_postfix_str(progress(kept.direction, list(done.values())), refresh=False)
             bar.update()
-            bar.set_postfix_str(progress(kept.direction, list(done.values())))
 
-    with tqdm(total=n_trials, initial=before, desc=label, unit="trial", file=sys.stdout) as bar:
+    terminal = sys.stdout.isatty()
+    out, pause = (sys.stdout, 0.1) if terminal else (Lines(), BAR_SECONDS)
+    with tqdm(total=n_trials, initial=before, desc=label, unit="trial", file=out, mininterval=pause, miniters=1) as bar:
         try:
             # one by one: with a timeout there may be any number of them
             for number, slot in enumerate(slot for slot in range(n_trials) if slot not in done):
