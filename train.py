@@ -14,7 +14,6 @@ side on a Dask cluster.
 from __future__ import annotations
 
 import argparse
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.cluster import connect, side_by_side
 from pipeline.console import PipelineError, exit_code, progress_lines, reports_errors
-from pipeline.files import earlier_models, file_sha256, read_json, write_json
+from pipeline.files import earlier_models, file_sha256, read_json, remove_others, write_json
 from pipeline.metrics import best_of
 from pipeline.settings import Config, Dataset, load_config, search_sha256, settings_sha256
 
@@ -107,9 +106,7 @@ def train_dataset(
         print(f"wrote plots in {folder}/{runs and f' and {runs}'}")
         return
     path = write_scores(dataset, config, data_sha256, results)
-    for former in folder.iterdir():
-        if former.is_dir() and former.name not in config.models:
-            shutil.rmtree(former)
+    remove_others(folder, config.models)
     print(f"wrote {path}{',' if runs else ' and'} {folder}/{runs and f' and {runs}'}")
 
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.cluster import connect, fits_on
 from pipeline.console import exit_code, positive_float, positive_int, progress_lines, reports_errors
-from pipeline.files import earlier_models, file_sha256, hold, write_json
+from pipeline.files import earlier_models, file_sha256, hold, remove_others, write_json
 from pipeline.settings import Config, Dataset, kind_of, load_config, search_sha256, settings_sha256
 
 if TYPE_CHECKING:
@@ -129,6 +129,7 @@ def tune_dataset(
         present = {name: search_sha256(config, dataset, name) for name in config.models}
         others = earlier_models(path, data_sha256, present, "python tune_hyperparameters.py")
         write_json(path, {"dataset": dataset.name, "data_sha256": data_sha256, "models": {**others, model: result}})
+        remove_others(folder.parent, config.models)
     return path
 
 

@@ -6,8 +6,9 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,13 @@ def earlier_models(path: Path, data_sha256: str, params_sha256: Mapping[str, str
         for name, one in (models.items() if isinstance(models, dict) else ())
         if isinstance(one, dict) and one.get("params_sha256") == params_sha256.get(name, "")
     }
+
+
+def remove_others(folder: Path, names: Collection[str]) -> None:
+    """Remove the folders in a folder that have none of these names: those of models that are gone."""
+    for former in folder.iterdir():
+        if former.is_dir() and former.name not in names:
+            shutil.rmtree(former)
 
 
 def file_sha256(path: Path) -> str:

@@ -164,6 +164,14 @@ def test_without_a_terminal_the_progress_is_a_line_now_and_then(
     assert "best" in shown[-1]
 
 
+def test_the_page_of_a_model_that_is_gone_goes_too(project: Path) -> None:
+    former = Path("reports/customers/tuning/former")
+    former.mkdir(parents=True)
+    (former / "tuning.html").write_text("of a model that params.yaml has no more")
+    assert tune.main(["--dataset", "customers", "--n-trials", "2"]) == 0
+    assert [folder.name for folder in former.parent.iterdir()] == ["forest"]
+
+
 def test_an_unknown_setting_is_named(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     forest = {**PARAMS["models"]["forest"], "params": {"n_tree": 3}}
     Path("params.yaml").write_text(yaml.safe_dump({**PARAMS, "models": {**PARAMS["models"], "forest": forest}}))
