@@ -73,6 +73,10 @@ def tune_dataset(
     parts = load_parts(dataset, config)
     rows = sample_rows(parts.train, dataset, config, config.tuning.search_rows)
     way = scorers.way_of_scoring(recipe, ranges, rows.independent)
+    if any(trials.FOUND[way] in settings for settings in first):
+        print(
+            f"{label}: note: first_trials gives {trials.FOUND[way]}, which the search finds by itself; it is not used"
+        )
     data_sha256 = file_sha256(Path(dataset.file))
     hashes = {"data_sha256": data_sha256, "params_sha256": search_sha256(config, dataset, model)}
     name = study.study_name(model, way, hashes)

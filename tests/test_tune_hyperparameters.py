@@ -118,6 +118,17 @@ def test_settings_that_are_known_to_be_good_are_tried_first(project: Path) -> No
     assert table["params_max_features"].tolist()[1] == 0.25
 
 
+@pytest.mark.parametrize("given", [True, False])
+def test_a_first_trial_of_what_the_search_finds_itself_is_told(
+    project: Path, capsys: pytest.CaptureFixture[str], given: bool
+) -> None:
+    first = {"forest": {"classification": [{"max_depth": 3} | ({"n_estimators": 40} if given else {})]}}
+    Path("params.yaml").write_text(yaml.safe_dump({**PARAMS, "first_trials": first}))
+    assert tune.main(["--dataset", "customers", "--n-trials", "2"]) == 0
+    told = "note: first_trials gives n_estimators, which the search finds by itself; it is not used"
+    assert (told in capsys.readouterr().out) == given
+
+
 def test_other_first_trials_are_another_search(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for depth, new in ((3, False), (4, True)):
         first = {"forest": {"classification": [{"max_depth": depth}]}}
