@@ -95,6 +95,23 @@ def calibration_table() -> str:
     return _table(["dataset", "metric", "model", "published", f"median of {found['seeds']} seeds", "range"], rows)
 
 
+def lucky_seed() -> str:
+    """Which baselines the default seed puts outside the range of the calibration's seeds, both cross-validated."""
+    found, outside = _read("benchmarks/results/calibration.json"), dict[tuple[str, str], list[str]]()
+    for row in found["table"]:
+        cv = _metrics("train", row["dataset"])["models"][row["model"]]["cv"][row["metric"]]
+        if not row["low"] <= cv <= row["high"]:
+            side = "above the highest" if cv > row["high"] else "below the lowest"
+            words = f"{row['model']} {cv:.4f} ({row['low']:.4f} to {row['high']:.4f})"
+            outside.setdefault((f"{row['dataset']}, {_label(row['metric'])}", side), []).append(words)
+    if not outside:
+        return "- The default seed is within the range of all calibration seeds."
+    parts = [f"{side} for {name}: {', '.join(models)}" for (name, side), models in outside.items()]
+    return (
+        f"- Of the {found['seeds']} seeds of the calibration, cross-validated, the default one is {'; '.join(parts)}."
+    )
+
+
 def tuning_table() -> str:
     """What tuning gained, and what pruning did."""
     rows = []

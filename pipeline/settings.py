@@ -250,6 +250,11 @@ class Dataset(_Section):
             object.__setattr__(self, kind, column)
 
     @property
+    def synthetic(self) -> bool:
+        """Whether the table comes from a generator."""
+        return self.source.endswith(".py")
+
+    @property
     def unused(self) -> frozenset[str]:
         """Columns that no model learns from: dropped ones, identifiers and the like, and the group of a row."""
         ignored = {name for name, kind in self.types.items() if kind == "ignore"}

@@ -221,7 +221,7 @@ def entry(name: str, right: int, seconds: float, gain: tuple[float, float] | Non
 def comparison(entries: Sequence[Entry], chosen: str, **facts: Any) -> Comparison:
     metric = facts.get("metric", "accuracy")
     known = {"dataset": "d", "task": "binary", "metric": metric, "evaluation": "holdout", "rows": 400, "target": "y"}
-    known["classes"] = ("no", "yes")
+    known |= {"classes": ("no", "yes"), "synthetic": False}
     known |= {"ceiling": None, "naive": 0.5, "studies": {}, "drift": None, "links": {}}
     known["standing"] = Standing("d", chosen, "0.8", "", "not tested", "", ())
     tests = paired_tests(entries, chosen, metric, 0)

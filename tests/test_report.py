@@ -53,6 +53,7 @@ def make_comparison(name: str, task: str) -> Comparison:
         evaluation="holdout",
         rows=400,
         target="price",
+        synthetic=True,
         classes=() if task == "regression" else (EVIL, "yes"),
         ceiling=0.9,
         naive=0.0,

@@ -49,6 +49,7 @@ def compare_dataset(dataset: Dataset, config: Config, stores: Sequence[MlflowCli
         evaluation=dataset.evaluation,
         rows=facts["rows"],
         target=dataset.target,
+        synthetic=dataset.synthetic,
         classes=class_names(facts),
         ceiling=results.ceiling.get(metric),
         naive=next((model["naive"].get(metric) for model in results.models.values()), None),

@@ -76,6 +76,7 @@ class Comparison:
     evaluation: str
     rows: int
     target: str
+    synthetic: bool
     classes: tuple[str, ...]
     ceiling: float | None
     naive: float | None

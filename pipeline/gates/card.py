@@ -119,7 +119,7 @@ def limits(
         "For rows that are written and spread as those of the table below; python detect_drift.py --dataset "
         f"{dataset.name} --current FILE tells whether others are."
     ]
-    if dataset.source.endswith(".py"):
+    if dataset.synthetic:
         lines.append("The table is synthetic: the figures say nothing of the real world that it resembles.")
     if dataset.evaluation == "cross_validation":
         lines.append("No rows were kept aside: scores are those of out-of-fold predictions over all rows.")
