@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.gates.judge import Verdict
@@ -27,8 +27,24 @@ class Lead:
 
 
 @dataclass(frozen=True)
+class Finding:
+    """What a check has found: whether it raises an alarm, None where that cannot be said, and a sentence with the
+    numbers that make it true.
+    """
+
+    alarm: bool | None
+    sentence: str
+
+    @property
+    def word(self) -> str:
+        return {True: "alarm", False: "no alarm", None: "cannot be said"}[self.alarm]
+
+
+@dataclass(frozen=True)
 class Entry:
-    """One trained or tuned model. `gain_interval`: 95 % interval of a tuned model's lead over its baseline, or None."""
+    """One trained or tuned model. `gain_interval`: 95 % interval of a tuned model's lead over its baseline, or None.
+    `importance_error`: the standard error of each column's importance. `checks`: what each check found, by its name.
+    """
 
     name: str
     estimator: str
@@ -43,6 +59,8 @@ class Entry:
     predictions: Predictions
     importance: Mapping[str, float]
     gain_interval: tuple[float, float] | None = None
+    importance_error: Mapping[str, float] = field(default_factory=dict)
+    checks: Mapping[str, Finding] = field(default_factory=dict)
 
     @property
     def model(self) -> str:

@@ -1,0 +1,55 @@
+"""The check whether the folds of cross-validation disagree."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from pipeline.comparison.entries import Finding
+from pipeline.comparison.levels import FEWEST, LEVEL, redrawn, strata_of
+from pipeline.metrics import METRICS, Predictions, metric_value
+
+# The least number that can show LEVEL.
+REDRAWS = 99
+# Of more a sample is taken.
+MOST_ROWS = 50_000
+
+
+def folds_disagree(task: str, metric: str, pooled: Predictions, fold: np.ndarray, in_order: bool, seed: int) -> Finding:
+    """Whether a fold's score is farther from the others than the rows that fell into it by chance explain.
+
+    A permutation test at LEVEL: folds (m,) are drawn anew among the m out-of-fold predictions, within classes, and the
+    largest distance of a fold's score from their mean is compared. Folds of whole groups differ where the groups do. In
+    order of time (`in_order`) the first folds learn from fewer rows, so that they may differ without a fault.
+    """
+    rng = np.random.default_rng(seed)
+    if len(fold) > MOST_ROWS:
+        rows = np.sort(rng.permutation(len(fold))[:MOST_ROWS])
+        pooled, fold = pooled.of(rows), fold[rows]
+    numbers, part = np.unique(fold, return_inverse=True)
+
+    def scores(folds: Sequence[np.ndarray]) -> np.ndarray:
+        return np.array([metric_value(metric, pooled.of(rows)) for rows in folds])
+
+    label, found = METRICS[metric].label, scores([np.flatnonzero(fold == number) for number in numbers])
+    if len(fold) < FEWEST or np.isnan(found).any():
+        return Finding(None, f"Folds of {len(fold)} rows, or of one class, cannot be compared.")
+    words = f"The {len(numbers)} folds reach {label} {found.min():.4f} to {found.max():.4f}"
+    if in_order:
+        return Finding(None, f"{words}; in order of time the first learn from fewer rows and may differ for that.")
+    strata, observed = strata_of(pooled, task), _farthest(found)
+    drawn = [_farthest(scores(redrawn(part, strata, rng))) for _ in range(REDRAWS)]
+    p = (1 + sum(value >= observed for value in drawn)) / (REDRAWS + 1)
+    if p > LEVEL:
+        return Finding(False, f"{words}; folds of rows drawn by chance lie as far apart in {p:.0%} of {REDRAWS} draws.")
+    worst = int(np.argmax(abs(found - found.mean())))
+    return Finding(
+        True,
+        f"{words}: fold {numbers[worst]} with {found[worst]:.4f} is farther from their mean of {found.mean():.4f} than "
+        f"folds of rows drawn by chance (p = {p:.3f}).",
+    )
+
+
+def _farthest(scores: np.ndarray) -> float:
+    return float(abs(scores - scores.mean()).max())

@@ -1,0 +1,102 @@
+"""What the checks decide by: one level, Holm's correction, and errors from rows that may belong together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from pipeline.metrics import METRICS, Predictions
+
+# How often a check may raise its alarm where nothing is wrong.
+LEVEL = 0.01
+# Fewer rows say nothing.
+FEWEST = 30
+# Groups of rows that are left out in turn, and cells of weights held at a time.
+GROUPS, CELLS = 100, 5_000_000
+
+
+def holm(p: Sequence[float]) -> np.ndarray:
+    """The p-values (k,) corrected for their number: the largest running product of p, sorted, and how many are left
+    (Holm 1979).
+    """
+    values, k = np.asarray(p, dtype=float), len(p)
+    order = np.argsort(values, kind="stable")
+    corrected = np.empty(k)
+    corrected[order] = np.minimum(1, np.maximum.accumulate(values[order] * np.arange(k, 0, -1)))
+    return corrected
+
+
+def upper_tail(estimate: float, error: float, freedom: float = np.inf) -> float:
+    """The chance of an estimate this far above 0 where the truth is 0; without an error the sign alone decides, and
+    what is not a number shows nothing.
+    """
+    if not (np.isfinite(estimate) and np.isfinite(error)):
+        return 1.0
+    if error == 0:
+        return 0.0 if estimate > 0 else 1.0
+    return float(_law(freedom).sf(estimate / error))
+
+
+def spread(error: float, freedom: float = np.inf) -> float:
+    """Half the width of the two-sided interval whose ends are each passed with a chance of LEVEL / 2: 99 %."""
+    return float(_law(freedom).isf(LEVEL / 2) * error)
+
+
+def _law(freedom: float) -> Any:
+    return stats.t(freedom) if np.isfinite(freedom) else stats.norm
+
+
+def without_each_group(metric: str, models: Sequence[Predictions], units: np.ndarray, seed: int) -> np.ndarray:
+    """The metric of each model on the same n rows, without one group of them after the other (k, models).
+
+    Groups are drawn from the units (n,), the numbers of what rows belong to; k is GROUPS, or the number of units.
+    """
+    _, unit = np.unique(units, return_inverse=True)
+    count = int(unit.max()) + 1
+    k = min(GROUPS, count)
+    group = (np.random.default_rng(seed).permutation(count) % k)[unit]
+    size = max(1, CELLS // len(group))
+    found = []
+    for first in range(0, k, size):
+        weights = (group != np.arange(first, min(k, first + size))[:, None]).astype(float)
+        found.append(np.stack([METRICS[metric].compute(p, weights) for p in models], axis=1))
+    return np.concatenate(found)
+
+
+def jackknife_error(values: np.ndarray) -> tuple[float, float]:
+    """The standard error of an estimate from its values without each of k groups (k,), and its degrees of freedom
+    (delete-a-group jackknife, Efron & Tibshirani 1993, chapter 11); NaN where a value is.
+    """
+    k = len(values)
+    return float(np.sqrt((k - 1) / k * ((values - values.mean()) ** 2).sum())), k - 1
+
+
+def summed(values: np.ndarray, units: np.ndarray) -> np.ndarray:
+    """The sums of values (n,) over the units (n,) that their rows belong to."""
+    _, unit = np.unique(units, return_inverse=True)
+    return np.bincount(unit, values)
+
+
+def redrawn(part: np.ndarray, strata: Sequence[np.ndarray], rng: np.random.Generator) -> list[np.ndarray]:
+    """The rows of each part, drawn anew: as many of each stratum as there are in it.
+
+    Args:
+        part: the number of each row's part (n,), from 0.
+        strata: the positions of the rows of each stratum.
+    """
+    pieces: list[list[np.ndarray]] = [[] for _ in range(int(part.max()) + 1)]
+    for rows in strata:
+        ends = np.cumsum(np.bincount(part[rows], minlength=len(pieces)))
+        for piece, drawn in zip(pieces, np.split(rng.permutation(rows), ends[:-1]), strict=True):
+            piece.append(drawn)
+    return [np.concatenate(piece) for piece in pieces]
+
+
+def strata_of(predictions: Predictions, task: str) -> list[np.ndarray]:
+    """The rows of each class, as parts and folds are stratified; all together where numbers are predicted."""
+    if task == "regression":
+        return [np.arange(len(predictions.actual))]
+    return [np.flatnonzero(predictions.actual == label) for label in np.unique(predictions.actual)]
