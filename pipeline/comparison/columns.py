@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.comparison.entries import Finding
-from pipeline.comparison.levels import FEWEST, LEVEL, holm, spread, summed, upper_tail
+from pipeline.comparison.levels import FEWEST, LEVEL, holm, rarest, spread, summed, too_few, upper_tail
 from pipeline.metrics import lead
 from pipeline.tables.split import Rows
 
@@ -39,8 +39,9 @@ def column_gives_target_away(task: str, rows: Rows, columns: Sequence[str], unit
         naive[validation] = ((Y[validation] - Y[train].mean(axis=0)) ** 2).sum(axis=1)
     base, own_units = naive[validated], validated if units is None else units[validated]
     unseen = UNSEEN * _most_telling(base, rows.y[validated], task)
-    if len(validated) < FEWEST or unseen / (base.sum() + unseen) >= 1 - GIVEN_AWAY or not columns:
-        return Finding(None, f"{len(validated)} rows, or those of the rarer class, are too few to say.")
+    if len(validated) < FEWEST or unseen / (base.sum() + unseen) >= 1 - GIVEN_AWAY:
+        which = "rows" if task == "regression" else "rows of the rarest class"
+        return Finding(None, f"{rarest(rows.y[validated], task)} {which} in the training part are too few to say.")
     found = []
     for name in columns:
         loss = np.zeros(len(Y))
@@ -111,7 +112,12 @@ def _share(name: str, share: float, error: float) -> str:
 
 
 def useless_columns(
-    metric: str, importance: Mapping[str, tuple[float, float]], value: float, naive: float | None, rows: int
+    task: str,
+    metric: str,
+    importance: Mapping[str, tuple[float, float]],
+    value: float,
+    naive: float | None,
+    y: np.ndarray,
 ) -> Finding:
     """Which columns a model is shown to have no use for: what it loses when one of them is shuffled is below USELESS of
     its lead over the naive prediction (a z-test of each column at LEVEL, Holm over the columns).
@@ -119,10 +125,10 @@ def useless_columns(
     Args:
         importance: what is lost by each column, and its standard error.
         value: the metric of the model, `naive` that of the naive prediction.
-        rows: that the importance was measured on.
+        y: the target of the rows (n,) that it was measured on.
     """
-    if rows < FEWEST or not importance:
-        return Finding(None, f"{rows} rows in the test part are too few to say.")
+    if thin := too_few(y, task):
+        return Finding(None, f"{thin} in the test part are too few to say.")
     if naive is None or not (bound := USELESS * lead(metric, value, naive)) > 0:
         return Finding(None, "It does no better than the naive prediction, so no column is of use.")
     chances = holm([upper_tail(bound - lost, error) for lost, error in importance.values()])

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
 from scipy.stats import rankdata
 
 from pipeline.comparison.entries import Finding
-from pipeline.comparison.levels import LEVEL, holm, upper_tail
+from pipeline.comparison.levels import LEVEL, chance_words, holm, upper_tail
 
 # A setting is at an end of its range within this part of the range.
 NEAR = 0.02
@@ -48,13 +49,13 @@ def winner_at_the_edge(
         return Finding(
             False, f"Each of {len(rules)} settings lies within its range, or at an end that cannot be passed."
         )
-    X, names = design(trials, rules)
+    X, values, names = design(trials, rules)
     listed = ", ".join(f"{name} {_number(settings[name])} of {_words(rules[name])}" for name in at_end)
-    if len(trials) < X.shape[1] + SPARE_TRIALS or not names:
+    if len(values) < X.shape[1] + SPARE_TRIALS or not names:
         return Finding(
             None, f"At an end of its range: {listed}; {len(trials)} trials are too few to say whether that is chance."
         )
-    ranks = rankdata([value for _, value in trials]) / len(trials)
+    ranks = rankdata(values) / len(values)
     inverse = np.linalg.pinv(X.T @ X)
     beta = inverse @ X.T @ ranks
     freedom = len(ranks) - X.shape[1]
@@ -69,14 +70,14 @@ def winner_at_the_edge(
             upper_tail(float(outward @ beta), float(np.sqrt(variance * outward @ inverse @ outward)), freedom)
         )
     corrected = holm(chances)
-    shown = [f"{name} (p = {p:.4f})" for name, p in zip(tested, corrected, strict=True) if p <= LEVEL]
+    shown = [f"{name} ({chance_words(p)})" for name, p in zip(tested, corrected, strict=True) if p <= LEVEL]
     if shown:
         return Finding(
             True,
             f"At an end of its range: {listed}. Towards it {len(trials)} trials get better for {', '.join(shown)}: a "
             "wider range may find more.",
         )
-    least = f" (p = {corrected.min():.2f})" if tested else ""
+    least = f" ({chance_words(corrected.min())})" if tested else ""
     return Finding(
         False, f"At an end of its range: {listed}; that {len(trials)} trials get better towards it is not shown{least}."
     )
@@ -105,15 +106,22 @@ def beyond(rule: Any, side: int) -> int | float:
     return end * (high / low) ** (0.1 * side) if isinstance(rule, Mapping) else end + 0.1 * side * (high - low)
 
 
-def design(trials: Sequence[tuple[Mapping[str, Any], float]], rules: Mapping[str, Any]) -> tuple[np.ndarray, list[str]]:
-    """1, place and squared place of each setting that varies (trials, 1 + 2 k), and the names of these settings."""
-    columns, names = [np.ones(len(trials))], []
-    for name, rule in rules.items():
-        places = np.array([place_of(settings.get(name), rule) for settings, _ in trials], dtype=float)
-        if len(places) and not np.isnan(places).any() and np.ptp(places) > 0:
-            columns += [places, places**2]
-            names.append(name)
-    return np.stack(columns, axis=1), names
+def design(
+    trials: Sequence[tuple[Mapping[str, Any], float]], rules: Mapping[str, Any]
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """1, place and squared place of each setting that varies (t, 1 + 2 k), the values (t,) and the names of the
+    settings; of the trials that have all of them, which the baseline's own may not.
+    """
+    places = np.array([[place_of(settings.get(name), rule) for name, rule in rules.items()] for settings, _ in trials])
+    values = np.array([value for _, value in trials])
+    places = places.reshape(len(trials), len(rules))
+    names = [name for name, column in zip(rules, places.T, strict=True) if not np.isnan(column).all()]
+    places = places[:, [name in names for name in rules]]
+    whole = ~np.isnan(places).any(axis=1)
+    places, values = places[whole], values[whole]
+    varies = np.ptp(places, axis=0) > 0 if len(places) else np.zeros(len(names), dtype=bool)
+    names, places = [name for name, own in zip(names, varies, strict=True) if own], places[:, varies]
+    return np.column_stack([np.ones(len(values)), *chain(*((c, c**2) for c in places.T))]), values, names
 
 
 def _number(value: Any) -> str:

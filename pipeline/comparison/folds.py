@@ -7,11 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from pipeline.comparison.entries import Finding
-from pipeline.comparison.levels import FEWEST, LEVEL, redrawn, strata_of
+from pipeline.comparison.levels import FEWEST, LEVEL, chance_words, permutation_chance, redrawn, strata_of
 from pipeline.metrics import METRICS, Predictions, metric_value
 
-# The least number that can show LEVEL.
-REDRAWS = 99
 # Of more a sample is taken.
 MOST_ROWS = 50_000
 
@@ -38,16 +36,15 @@ def folds_disagree(task: str, metric: str, pooled: Predictions, fold: np.ndarray
     words = f"The {len(numbers)} folds reach {label} {found.min():.4f} to {found.max():.4f}"
     if in_order:
         return Finding(None, f"{words}; in order of time the first learn from fewer rows and may differ for that.")
-    strata, observed = strata_of(pooled, task), _farthest(found)
-    drawn = [_farthest(scores(redrawn(part, strata, rng))) for _ in range(REDRAWS)]
-    p = (1 + sum(value >= observed for value in drawn)) / (REDRAWS + 1)
+    strata = strata_of(pooled, task)
+    p = permutation_chance(lambda: _farthest(scores(redrawn(part, strata, rng))), _farthest(found), LEVEL)
     if p > LEVEL:
-        return Finding(False, f"{words}; folds of rows drawn by chance lie as far apart in {p:.0%} of {REDRAWS} draws.")
+        return Finding(False, f"{words}, no farther apart than folds of rows drawn by chance ({chance_words(p)}).")
     worst = int(np.argmax(abs(found - found.mean())))
     return Finding(
         True,
         f"{words}: fold {numbers[worst]} with {found[worst]:.4f} is farther from their mean of {found.mean():.4f} than "
-        f"folds of rows drawn by chance (p = {p:.3f}).",
+        f"folds of rows drawn by chance ({chance_words(p)}).",
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,10 @@ from pipeline.metrics import METRICS, Predictions
 
 # How often a check may raise its alarm where nothing is wrong.
 LEVEL = 0.01
-# Fewer rows say nothing.
-FEWEST = 30
+# Fewer rows, or rows of the rarer class, say nothing.
+FEWEST, FEWEST_OF_A_CLASS = 30, 10
+# A permutation test ends with so many draws that reach what was observed.
+REACHED = 10
 # Groups of rows that are left out in turn, and cells of weights held at a time.
 GROUPS, CELLS = 100, 5_000_000
 
@@ -78,6 +80,35 @@ def summed(values: np.ndarray, units: np.ndarray) -> np.ndarray:
     """The sums of values (n,) over the units (n,) that their rows belong to."""
     _, unit = np.unique(units, return_inverse=True)
     return np.bincount(unit, values)
+
+
+def permutation_chance(draw: Callable[[], float], observed: float, level: float) -> float:
+    """The chance that a draw reaches what was observed, exact as a test at the level: up to REACHED / level - 1 draws,
+    fewer where REACHED of them do before (Besag & Clifford 1991).
+    """
+    reached, most = 0, round(REACHED / level) - 1
+    for drawn in range(1, most + 1):
+        # what is not a number reaches all
+        reached += not draw() < observed
+        if reached == REACHED:
+            return REACHED / drawn
+    return (reached + 1) / (most + 1)
+
+
+def rarest(y: np.ndarray, task: str) -> int:
+    """How many rows of the rarest class there are; of all rows where numbers are predicted."""
+    return len(y) if task == "regression" else int(np.unique(y, return_counts=True)[1].min())
+
+
+def chance_words(p: float) -> str:
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
+
+
+def too_few(y: np.ndarray, task: str) -> str:
+    """Which rows are too few to judge on, in words; empty where they are enough."""
+    if len(y) < FEWEST:
+        return f"{len(y)} rows"
+    return f"{rare} rows of the rarest class" if (rare := rarest(y, task)) < FEWEST_OF_A_CLASS else ""
 
 
 def redrawn(part: np.ndarray, strata: Sequence[np.ndarray], rng: np.random.Generator) -> list[np.ndarray]:

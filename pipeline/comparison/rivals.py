@@ -11,20 +11,21 @@ from pipeline.comparison.entries import Finding
 from pipeline.comparison.levels import (
     FEWEST,
     LEVEL,
+    chance_words,
     holm,
     jackknife_error,
+    permutation_chance,
     redrawn,
     spread,
     strata_of,
+    too_few,
     upper_tail,
 )
 from pipeline.metrics import METRICS, Predictions, lead, metric_value
 
 # A model is simpler that takes at most this share of the bytes, and as good where it keeps all but this share of what
 # the other gains over the naive prediction.
-SIMPLER, MARGIN = 0.5, 0.05
-# The least number that can show half of LEVEL.
-REDRAWS = 199
+SIMPLER, MARGIN = 0.5, 0.02
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def overfitting(
     """
     label = METRICS[metric].label
     gap = f"It reaches {label} {own.train:.4f} on its training rows and {own.value:.4f} on the judged ones"
-    if min(len(test.actual), len(pooled.actual)) < FEWEST:
+    if len(test.actual) < FEWEST:
         return Finding(None, f"{gap}; {len(test.actual)} rows in the test part are too few to say more.")
     closer = [difference(metric, other, own) for other in others if lead(metric, own.train, other.train) > 0]
     chances = holm([upper_tail(d.value, d.error, d.freedom) for d in closer])
@@ -95,16 +96,12 @@ def overfitting(
             f"judged ones by {best.words}.",
         )
     promised, given = metric_value(metric, pooled), metric_value(metric, test)
-    words = f"cross-validation promised {promised:.4f}, and {len(test.actual):,} rows of the test part give {given:.4f}"
+    words = f"cross-validation promised {promised:.4f}, the {len(test.actual):,} rows of the test part give {given:.4f}"
     p = None if in_order else promise_chance(task, metric, pooled, test, units, seed)
     if p is not None and p <= LEVEL / 2:
-        return Finding(True, f"{gap}: {words}, which is less than chance explains (p = {p:.3f}).")
-    told = "" if p is None else f" (p = {p:.2f} of so little)"
-    rest = (
-        f" None of {len(closer)} models that fit them less well is shown to do better on the judged ones."
-        if closer
-        else ""
-    )
+        return Finding(True, f"{gap}: {words}, less than chance explains ({chance_words(p)}).")
+    told = "" if p is None else f" ({chance_words(p)})"
+    rest = " No model that fits them less well is shown to do better on the judged ones." if closer else ""
     return Finding(False, f"{gap}: {words}{told}.{rest}")
 
 
@@ -115,16 +112,16 @@ def promise_chance(
     whole = joined(pooled, test)
     m, sign = len(pooled.actual), METRICS[metric].sign
     rng, part = np.random.default_rng(seed), np.repeat([0, 1], [m, len(test.actual)])
-    strata = strata_of(whole, task)
-    reached = []
-    for _ in range(REDRAWS):
-        rows = redrawn(part, strata, rng)[1] if units is None else rows_of_units(units, m, rng)
-        reached.append(metric_value(metric, whole.of(rows)))
-    observed = metric_value(metric, test)
-    values = np.array(reached)
-    if not np.isfinite(observed) or np.isnan(values).all():
+    strata, given = strata_of(whole, task), sign * metric_value(metric, test)
+    if not np.isfinite(given):
         return None
-    return float((1 + np.nansum(sign * values <= sign * observed)) / (REDRAWS + 1))
+
+    def draw() -> float:
+        """The larger, the less such a test part gives."""
+        rows = redrawn(part, strata, rng)[1] if units is None else rows_of_units(units, m, rng)
+        return -sign * metric_value(metric, whole.of(rows))
+
+    return permutation_chance(draw, -given, LEVEL / 2)
 
 
 def rows_of_units(units: np.ndarray, m: int, rng: np.random.Generator) -> np.ndarray:
@@ -144,7 +141,9 @@ def joined(first: Predictions, second: Predictions) -> Predictions:
     return Predictions(actual, predicted, score)
 
 
-def simpler_as_good(metric: str, own: Rival, others: Sequence[Rival], naive: float | None, rows: int) -> Finding:
+def simpler_as_good(
+    task: str, metric: str, own: Rival, others: Sequence[Rival], naive: float | None, y: np.ndarray
+) -> Finding:
     """Whether a model of at most half the bytes is as good.
 
     "As good" is shown, never concluded from a difference that is not: a test of non-inferiority (t, one-sided at LEVEL,
@@ -153,8 +152,8 @@ def simpler_as_good(metric: str, own: Rival, others: Sequence[Rival], naive: flo
     simpler = [other for other in others if other.model_bytes <= SIMPLER * own.model_bytes]
     if not simpler:
         return Finding(False, f"No other model is half as large as its {own.model_bytes / 1e6:.3f} MB.")
-    if rows < FEWEST:
-        return Finding(None, f"{rows} judged rows are too few to say.")
+    if thin := too_few(y, task):
+        return Finding(None, f"{thin} that are judged are too few to say.")
     if naive is None or not (margin := MARGIN * lead(metric, own.value, naive)) > 0:
         return Finding(None, "It does no better than the naive prediction, so there is nothing to keep.")
     found = [difference(metric, other, own) for other in simpler]
@@ -175,6 +174,6 @@ def simpler_as_good(metric: str, own: Rival, others: Sequence[Rival], naive: flo
     words = "is worse" if shown_worse else "is not shown to be as good"
     return Finding(
         False,
-        f"{nearest.other.name}, the best of {len(found)} models of at most half its size, {words}: its lead is "
+        f"{nearest.other.name}, the best of those at most half its size, {words}: its lead is "
         f"{nearest.words}, and a loss of up to {kept}, would count as none.",
     )
