@@ -14,7 +14,7 @@ from pipeline.comparison.entries import Finding
 from pipeline.comparison.levels import LEVEL, chance_words, holm, upper_tail
 
 # A setting is at an end of its range within this part of the range.
-NEAR = 0.02
+NEAR = 0.05
 # Trials beyond those that determine the fit.
 SPARE_TRIALS = 20
 

@@ -12,6 +12,7 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 from plotly.offline import get_plotlyjs
 
+from pipeline.comparison.checks import CHECKS, measured
 from pipeline.comparison.entries import Comparison
 from pipeline.comparison.figures import dataset_plots
 from pipeline.comparison.words import advice
@@ -33,6 +34,8 @@ def render(comparisons: Sequence[Comparison], overall: str, settings: str) -> st
     drawn = {key: {"data": plot.traces, "layout": plot.layout} for group in plots for key, plot in group}
     return TEMPLATES.get_template("page.html").render(
         sections=[(c, advice(c), group) for c, group in zip(comparisons, plots, strict=True)],
+        checks=CHECKS,
+        measured=measured(),
         overall=overall,
         verdict=told([verdict for c in comparisons for verdict in c.verdicts]),
         settings=settings,
