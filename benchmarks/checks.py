@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 import optuna
 import pandas as pd
-from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.model_selection import KFold, StratifiedKFold
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
@@ -109,16 +109,16 @@ def overfit(
 
 
 def folds(task: str, rows: int, rng: np.random.Generator, broken: float = 0.0) -> Finding:
-    """Boosting by five folds; in one of them such a share of the predictions is shuffled."""
+    """Trees of five folds; in one of them such a share of the predictions is shuffled."""
     X = rng.normal(size=(rows, 4))
     signal = np.sin(2 * X[:, 0]) + X[:, 1] * X[:, 2]
     y = signal + rng.normal(size=rows) if task == "regression" else (signal + rng.normal(size=rows) > 0).astype(int)
-    kind = HistGradientBoostingRegressor if task == "regression" else HistGradientBoostingClassifier
+    kind = DecisionTreeRegressor if task == "regression" else DecisionTreeClassifier
     seed = int(rng.integers(2**31))
     cut = (KFold if task == "regression" else StratifiedKFold)(5, shuffle=True, random_state=seed)
     fold, predicted = np.zeros(rows, dtype=int), np.zeros(rows)
     for number, (train, validation) in enumerate(cut.split(X, y), 1):
-        model = kind(max_iter=15, early_stopping=False, random_state=0).fit(X[train], y[train])
+        model = kind(min_samples_leaf=10, random_state=0).fit(X[train], y[train])
         fold[validation] = number
         values = model.predict(X[validation]) if task == "regression" else model.predict_proba(X[validation])[:, 1]
         if number == 3 and broken:
@@ -286,12 +286,12 @@ SITUATIONS = [
     Situation("overfitting", "errors 30 % larger than another model's", partial(overfit, own=0.65, in_test=0.65)),
     Situation("overfitting", "errors 50 % larger in the test part", partial(overfit, in_test=0.75)),
     Situation("folds", "", folds),
-    Situation("folds", "30 % of a fold's predictions shuffled", partial(folds, broken=0.3)),
+    Situation("folds", "half of a fold's predictions shuffled", partial(folds, broken=0.5)),
     Situation("giveaway", "", partial(giveaway, explained=0.6), nothing="a column explains 60 %"),
     Situation("giveaway", "", partial(giveaway, explained=0.88), nothing="a column explains 88 %"),
     Situation("giveaway", "a column explains 97 %", partial(giveaway, explained=0.97)),
     Situation("same_rows", "", twins),
-    Situation("same_rows", "10 % of the test rows copied", partial(twins, copied=0.1)),
+    Situation("same_rows", "a quarter of the test rows copied", partial(twins, copied=0.25)),
     Situation("edge", "", edge, rows=(60, 100), tasks=("search",)),
     Situation("edge", "better up to the end", partial(edge, slope=6.0), rows=(60, 100), tasks=("search",)),
     Situation("simpler", "", partial(simpler, worse=True), nothing="the smaller one worse by the margin"),

@@ -95,7 +95,7 @@ CHECKS = {
     ),
     "folds": Check(
         "Folds that disagree",
-        "the score of a fold is farther from their mean than those of folds of rows drawn by chance",
+        "the score of a fold is more than 1.25 times as far from their mean as those of folds of rows drawn by chance",
         "permutation test, 1 %",
         _folds,
     ),

@@ -15,7 +15,7 @@ from pipeline.tables.split import Rows
 # A column gives the target away that alone explains this share of what there is to explain.
 GIVEN_AWAY = 0.9
 # Rows a bin at least, and bins at most.
-BIN_ROWS, MOST_BINS = 20, 500
+BIN_ROWS, MOST_BINS = 5, 500
 # Rows that are taken for missed where none is: without any, 3 in n is what cannot be excluded (the rule of three).
 UNSEEN = 3
 # A column is useless that the model loses less by than this share of its lead over the naive prediction.

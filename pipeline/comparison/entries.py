@@ -37,7 +37,7 @@ class Finding:
 
     @property
     def word(self) -> str:
-        return {True: "alarm", False: "no alarm", None: "cannot be said"}[self.alarm]
+        return {True: "alarm", False: "no alarm", None: "no verdict"}[self.alarm]
 
 
 @dataclass(frozen=True)

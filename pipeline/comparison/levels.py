@@ -96,8 +96,10 @@ def permutation_chance(draw: Callable[[], float], observed: float, level: float)
 
 
 def rarest(y: np.ndarray, task: str) -> int:
-    """How many rows of the rarest class there are; of all rows where numbers are predicted."""
-    return len(y) if task == "regression" else int(np.unique(y, return_counts=True)[1].min())
+    """How many rows of the rarest class there are; all rows where numbers are predicted."""
+    if task == "regression":
+        return len(y)
+    return int(min((y == 1).sum(), (y != 1).sum()) if task == "binary" else np.unique(y, return_counts=True)[1].min())
 
 
 def chance_words(p: float) -> str:

@@ -115,20 +115,16 @@ def promise_chance(
     strata, given = strata_of(whole, task), sign * metric_value(metric, test)
     if not np.isfinite(given):
         return None
+    unit = np.zeros(0, dtype=int) if units is None else np.unique(units, return_inverse=True)[1]
 
-    def draw() -> float:
-        """The larger, the less such a test part gives."""
-        rows = redrawn(part, strata, rng)[1] if units is None else rows_of_units(units, m, rng)
-        return -sign * metric_value(metric, whole.of(rows))
+    def drawn() -> np.ndarray:
+        """As many rows as the test part has, or as many whole units."""
+        if units is None:
+            return redrawn(part, strata, rng)[1]
+        taken = rng.permutation(unit.max() + 1) < len(np.unique(unit[m:]))
+        return np.flatnonzero(taken[unit])
 
-    return permutation_chance(draw, -given, LEVEL / 2)
-
-
-def rows_of_units(units: np.ndarray, m: int, rng: np.random.Generator) -> np.ndarray:
-    """The rows of as many random units as there are among those after the first m."""
-    labels = np.unique(units)
-    count = len(np.unique(units[m:]))
-    return np.flatnonzero(np.isin(units, rng.permutation(labels)[:count]))
+    return permutation_chance(lambda: -sign * metric_value(metric, whole.of(drawn())), -given, LEVEL / 2)
 
 
 def joined(first: Predictions, second: Predictions) -> Predictions:
