@@ -335,6 +335,7 @@ def test_every_stage_up_to_the_page_tells_of_the_checks(project: Path) -> None:
         frame["owner"] = [f"o{k}" for k in rng.integers(0, 60, len(frame))]
         frame["day"] = pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.permutation(len(frame)), unit="D")
     houses["<b>price"] = houses["price"] * 2
+    customers["target"] = customers["tenure"] % 7
     houses.loc[::9, "size"] = np.nan
     houses.to_csv("x.csv", index=False)
     customers.to_csv("y.csv", index=False)

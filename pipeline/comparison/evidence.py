@@ -50,10 +50,9 @@ class Table:
         return pd.concat([self.parts.train.X, self.parts.test.X])[[*self.columns]]
 
     def learned(self, rows: Rows) -> pd.DataFrame:
-        """Columns that are learned from, and the target as the last."""
+        """Columns that are learned from, and the target as the last, by number."""
         y = rows.y if rows.y.dtype == object else rows.y.astype(float)
-        target = pd.Series(y, index=rows.X.index, name="target")
-        return pd.concat([rows.X[[*self.columns]], target], axis=1)
+        return pd.concat([rows.X[[*self.columns]], pd.Series(y, rows.X.index)], axis=1, ignore_index=True)
 
     def units_of(self, rows: pd.Index) -> np.ndarray | None:
         return None if self.units is None else self.units.loc[rows].to_numpy()
@@ -74,7 +73,8 @@ class Search:
 @dataclass(frozen=True)
 class Evidence:
     """One model beside the others on its judged rows. `pooled`: its out-of-fold predictions of the training part, with
-    the `fold` of each; `test`: the judged rows of the test part; `rows` and the like are the labels of their rows.
+    the `fold` of each; `rows` and `pooled_rows`: the labels of their rows; `importance`: what is lost without a column,
+    and its standard error.
     """
 
     table: Table

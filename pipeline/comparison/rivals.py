@@ -75,7 +75,7 @@ def overfitting(
     """Whether fitting its training rows closely costs a model something on other rows.
 
     A forest always does better on its training rows; that alone harms nobody. A model overfits where another one fits
-    the training rows less well and new rows better (Mitchell, Machine Learning, 1997, section 3.6.1): a t-test of each
+    the training rows less well and new rows better (Mitchell, Machine Learning, 1997, section 3.7.1): a t-test of each
     such model's lead on the judged rows, with Holm's correction. Or where cross-validation on the training part
     (`pooled`, m rows), which models and settings are chosen by, promises more than the test part (`test`, n rows)
     gives: a permutation test of which rows are the test part, within classes, or of whole units (m + n,) where rows
@@ -165,6 +165,8 @@ def simpler_as_good(
             f"to {kept}, counts as none.",
         )
     nearest = max(found, key=lambda d: d.value)
+    if not np.isfinite(nearest.error):
+        return Finding(None, "Without some groups of the judged rows the score is not defined.")
     half = spread(nearest.error, nearest.freedom)
     shown_worse = nearest.value + half < 0
     words = "is worse" if shown_worse else "is not shown to be as good"
