@@ -2,9 +2,9 @@
 
     python -m benchmarks.checks --draws 120
 
-So many tables of each kind, task and number of rows, half as many with a fault, simulated so that the truth is known. Checks of predictions get
-simulated ones; folds, useless columns and the edge of a search come from fits and searches. Writes
-benchmarks/results/checks.json.
+So many tables of each kind, task and number of rows, half as many with a fault, simulated so that the truth is known.
+Checks of predictions get simulated ones; folds, useless columns and the edge of a search come from fits and searches.
+Writes benchmarks/results/checks.json.
 """
 
 from __future__ import annotations

@@ -270,7 +270,7 @@ def columns(n: int = 1200) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize("task", ["regression", "binary", "multiclass"])
-@pytest.mark.parametrize("weak", ["kind villa", "<i>size missing"])
+@pytest.mark.parametrize("weak", ["kind = villa", "<i>size is missing"])
 def test_the_weakest_segment_is_found_with_its_size_and_interval(task: str, weak: str) -> None:
     X, rng = columns(), np.random.default_rng(0)
     rows = next(segment.rows for segment in segments(X, {"day"}) if segment.words == weak)
@@ -299,9 +299,9 @@ def test_the_weakest_segment_is_found_with_its_size_and_interval(task: str, weak
 
 def test_segments_are_quarters_words_and_what_is_missing() -> None:
     words = [segment.words for segment in segments(columns(), {"day"})]
-    assert words[0] == "<i>size missing"
+    assert words[0] == "<i>size is missing"
     assert len([word for word in words if word.startswith("<i>size")]) == 5
-    assert {"day 2024-01-01", "day 2024-05-01", "kind hut"} <= {*words}
+    assert {"day = 2024-01-01", "day = 2024-05-01", "kind = hut"} <= {*words}
     assert not [word for word in words if word.startswith("constant")]
 
 

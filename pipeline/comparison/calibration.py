@@ -10,6 +10,7 @@ from pipeline.comparison.levels import (
     chance_words,
     holm,
     permutation_chance,
+    sampled,
     spread,
     summed,
     too_few,
@@ -33,13 +34,16 @@ def calibration(task: str, judged: Predictions, units: np.ndarray | None, seed: 
     """
     if task != "binary" or judged.score is None:
         return Finding(None, "Not applicable: only models of two classes predict a probability here.")
-    y, n = (judged.actual == 1).astype(float), len(judged.actual)
-    if thin := too_few(judged.actual, task):
+    rng = np.random.default_rng(seed)
+    rows = sampled(len(judged.actual), rng)
+    y, score, n = (judged.actual[rows] == 1).astype(float), judged.score[rows], len(rows)
+    units = None if units is None else units[rows]
+    if thin := too_few(y, task):
         return Finding(None, f"{thin} are too few to judge probabilities.")
     if units is not None and len(np.unique(units)) < FEWEST_UNITS:
         return Finding(None, f"Rows of {len(np.unique(units))} groups are too few to judge probabilities.")
     # a probability of exactly 0 or 1 stands for one that is too small to come up here
-    p = judged.score.clip(1 / (2 * n), 1 - 1 / (2 * n))
+    p = score.clip(1 / (2 * n), 1 - 1 / (2 * n))
     missed, turned, variance = y - p, 1 - 2 * p, p * (1 - p)
 
     bins = bins_of(p, variance)
@@ -56,7 +60,6 @@ def calibration(task: str, judged: Predictions, units: np.ndarray | None, seed: 
 
     z, mean_error = z_of(missed), by_rows[0]
     if units is None:
-        rng = np.random.default_rng(seed)
         chance = permutation_chance(lambda: distance((rng.random(n) < p) - p), distance(missed), LEVEL)
     else:
         by_units = np.sqrt([(summed(part, units) ** 2).sum() for part in (missed, missed * turned)])

@@ -7,13 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from pipeline.comparison.entries import Finding
-from pipeline.comparison.levels import FEWEST, LEVEL, chance_words, permutation_chance, redrawn, strata_of
+from pipeline.comparison.levels import FEWEST, LEVEL, chance_words, permutation_chance, redrawn, sampled, strata_of
 from pipeline.metrics import METRICS, Predictions, metric_value
 
 # A fold counts that is so many times farther away than chance explains.
 FARTHER = 1.25
-# Of more rows a sample is taken.
-MOST_ROWS = 50_000
 
 
 def folds_disagree(task: str, metric: str, pooled: Predictions, fold: np.ndarray, in_order: bool, seed: int) -> Finding:
@@ -26,9 +24,8 @@ def folds_disagree(task: str, metric: str, pooled: Predictions, fold: np.ndarray
     without a fault.
     """
     rng = np.random.default_rng(seed)
-    if len(fold) > MOST_ROWS:
-        rows = np.sort(rng.permutation(len(fold))[:MOST_ROWS])
-        pooled, fold = pooled.of(rows), fold[rows]
+    rows = sampled(len(fold), rng)
+    pooled, fold = pooled.of(rows), fold[rows]
     numbers, part = np.unique(fold, return_inverse=True)
 
     def scores(folds: Sequence[np.ndarray]) -> np.ndarray:

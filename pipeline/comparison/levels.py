@@ -14,6 +14,8 @@ from pipeline.metrics import METRICS, Predictions
 LEVEL = 0.01
 # Fewer rows, or rows of the rarer class, say nothing.
 FEWEST, FEWEST_OF_A_CLASS = 30, 10
+# Of more rows a permutation test takes a sample.
+MOST_ROWS = 50_000
 # A permutation test ends with so many draws that reach what was observed.
 REACHED = 10
 # Groups of rows that are left out in turn, and cells of weights held at a time.
@@ -80,6 +82,11 @@ def summed(values: np.ndarray, units: np.ndarray) -> np.ndarray:
     """The sums of values (n,) over the units (n,) that their rows belong to."""
     _, unit = np.unique(units, return_inverse=True)
     return np.bincount(unit, values)
+
+
+def sampled(n: int, rng: np.random.Generator) -> np.ndarray:
+    """The positions of n rows, or of a sample of MOST_ROWS of them, in order."""
+    return np.arange(n) if n <= MOST_ROWS else np.sort(rng.permutation(n)[:MOST_ROWS])
 
 
 def permutation_chance(draw: Callable[[], float], observed: float, level: float) -> float:

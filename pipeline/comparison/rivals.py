@@ -16,6 +16,7 @@ from pipeline.comparison.levels import (
     jackknife_error,
     permutation_chance,
     redrawn,
+    sampled,
     spread,
     strata_of,
     too_few,
@@ -109,19 +110,20 @@ def promise_chance(
     task: str, metric: str, pooled: Predictions, test: Predictions, units: np.ndarray | None, seed: int
 ) -> float | None:
     """How often a test part drawn from all rows does no better than this one; None where the metric is not defined."""
-    whole = joined(pooled, test)
-    m, sign = len(pooled.actual), METRICS[metric].sign
-    rng, part = np.random.default_rng(seed), np.repeat([0, 1], [m, len(test.actual)])
-    strata, given = strata_of(whole, task), sign * metric_value(metric, test)
+    rng, sign = np.random.default_rng(seed), METRICS[metric].sign
+    part = np.repeat([0, 1], [len(pooled.actual), len(test.actual)])
+    kept = sampled(len(part), rng)
+    whole, part = joined(pooled, test).of(kept), part[kept]
+    strata, given = strata_of(whole, task), sign * metric_value(metric, whole.of(part == 1))
     if not np.isfinite(given):
         return None
-    unit = np.zeros(0, dtype=int) if units is None else np.unique(units, return_inverse=True)[1]
+    unit = part if units is None else np.unique(units[kept], return_inverse=True)[1]
 
     def drawn() -> np.ndarray:
         """As many rows as the test part has, or as many whole units."""
         if units is None:
             return redrawn(part, strata, rng)[1]
-        taken = rng.permutation(unit.max() + 1) < len(np.unique(unit[m:]))
+        taken = rng.permutation(unit.max() + 1) < len(np.unique(unit[part == 1]))
         return np.flatnonzero(taken[unit])
 
     return permutation_chance(lambda: -sign * metric_value(metric, whole.of(drawn())), -given, LEVEL / 2)

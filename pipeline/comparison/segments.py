@@ -93,12 +93,12 @@ def segments(X: pd.DataFrame, dates: Collection[str]) -> Iterator[Segment]:
         column = X[name]
         missing = column.isna().to_numpy()
         if missing.any():
-            yield Segment(f"{name} missing", missing)
+            yield Segment(f"{name} is missing", missing)
         if column.dtype == "float64" or name in dates:
             yield from _ranges(str(name), column, missing)
         else:
             for word in column.value_counts().index[:MOST_WORDS]:
-                yield Segment(f"{name} {word}", (column == word).to_numpy())
+                yield Segment(f"{name} = {word}", (column == word).to_numpy())
 
 
 def _ranges(name: str, column: pd.Series, missing: np.ndarray) -> Iterator[Segment]:
@@ -112,7 +112,9 @@ def _ranges(name: str, column: pd.Series, missing: np.ndarray) -> Iterator[Segme
     for number in np.unique(part[~missing]):
         rows = (part == number) & ~missing
         low, high = values[code[rows].min()], values[code[rows].max()]
-        yield Segment(f"{name} {_value(low)}" + (f" to {_value(high)}" if low != high else ""), rows)
+        yield Segment(
+            f"{name} from {_value(low)} to {_value(high)}" if low != high else f"{name} = {_value(low)}", rows
+        )
 
 
 def _value(value: float | str) -> str:
