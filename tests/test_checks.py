@@ -91,7 +91,7 @@ def test_a_simpler_model_is_as_good_only_where_that_is_shown() -> None:
         # with errors of its own
         models = [large, replace(small, predicted=small.predicted + 0.1 * np.random.default_rng(9).normal(size=n))]
         own, small = rivals("r2", models, [0.9, 0.9])
-        return simpler_as_good("regression", "r2", own, [small], naive, models[0].actual)
+        return simpler_as_good("regression", "r2", own, [small], naive, models[0].actual, n)
 
     assert found(4000, 0.4).alarm
     assert "100 times smaller, is as good" in found(4000, 0.4).sentence
@@ -102,7 +102,10 @@ def test_a_simpler_model_is_as_good_only_where_that_is_shown() -> None:
     assert found(20, 0.4).alarm is None
     assert found(4000, 0.4, naive=None).alarm is None
     [own] = rivals("r2", [regression(60, 0.4)], [0.9])
-    assert "No other model is half as large" in simpler_as_good("regression", "r2", own, [], 0.0, np.zeros(60)).sentence
+    assert (
+        "No other model is half as large"
+        in simpler_as_good("regression", "r2", own, [], 0.0, np.zeros(60), 60).sentence
+    )
 
 
 @pytest.mark.parametrize("task", ["regression", "binary"])

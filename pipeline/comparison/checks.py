@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pipeline.comparison.calibration import calibration
 from pipeline.comparison.columns import column_gives_target_away, useless_columns
 from pipeline.comparison.edges import winner_at_the_edge
@@ -66,8 +68,9 @@ def _edge(e: Evidence) -> Finding:
 
 
 def _simpler(e: Evidence) -> Finding:
-    t = e.table
-    return simpler_as_good(t.task, t.metric, e.own, e.others, t.naive, e.judged.actual)
+    t, units = e.table, e.table.units_of(e.rows)
+    count = len(e.rows if units is None else np.unique(units))
+    return simpler_as_good(t.task, t.metric, e.own, e.others, t.naive, e.judged.actual, count)
 
 
 def _useless(e: Evidence) -> Finding:
@@ -134,7 +137,7 @@ CHECKS = {
     ),
     "calibration": Check(
         "Calibration",
-        "probabilities of two classes differ from what comes true, in their mean or in how extreme they are",
+        "probabilities of two classes differ from what comes true: in their mean, in how extreme they are, or over bins",
         "largest of three distances against draws by the probabilities, 1 %",
         _calibration,
     ),

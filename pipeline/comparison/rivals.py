@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -27,6 +27,8 @@ from pipeline.metrics import METRICS, Predictions, lead, metric_value
 # A model is simpler that takes at most this share of the bytes, and as good where it keeps all but this share of what
 # the other gains over the naive prediction.
 SIMPLER, MARGIN = 0.5, 0.02
+# So many rows that tell models apart may not have come up, each of them as telling as the others are for one model.
+UNSEEN = 3
 
 
 @dataclass(frozen=True)
@@ -140,12 +142,14 @@ def joined(first: Predictions, second: Predictions) -> Predictions:
 
 
 def simpler_as_good(
-    task: str, metric: str, own: Rival, others: Sequence[Rival], naive: float | None, y: np.ndarray
+    task: str, metric: str, own: Rival, others: Sequence[Rival], naive: float | None, y: np.ndarray, units: int
 ) -> Finding:
     """Whether a model of at most half the bytes is as good.
 
     "As good" is shown, never concluded from a difference that is not: a test of non-inferiority (t, one-sided at LEVEL,
-    Holm over the simpler models) against the margin of MARGIN of the lead over the naive prediction.
+    Holm over the simpler models) against the margin of MARGIN of the lead over the naive prediction. The standard error
+    of a difference is that of the jackknife and of UNSEEN more of the `units` (rows, or groups of them), as models that
+    differ in few rows may do so in none of those that are judged. y: the target of the judged rows (n,).
     """
     simpler = [other for other in others if other.model_bytes <= SIMPLER * own.model_bytes]
     if not simpler:
@@ -154,7 +158,9 @@ def simpler_as_good(
         return Finding(None, f"{thin} that are judged are too few to say.")
     if naive is None or not (margin := MARGIN * lead(metric, own.value, naive)) > 0:
         return Finding(None, "It does no better than the naive prediction, so there is nothing to keep.")
+    unseen = UNSEEN * jackknife_error(own.without)[0] / np.sqrt(units)
     found = [difference(metric, other, own) for other in simpler]
+    found = [replace(d, error=float(np.hypot(d.error, unseen))) for d in found]
     chances = holm([upper_tail(d.value + margin, d.error, d.freedom) for d in found])
     kept = f"{margin:.4f}, {MARGIN:.0%} of its lead over the naive prediction"
     shown = [d for d, p in zip(found, chances, strict=True) if p <= LEVEL]
