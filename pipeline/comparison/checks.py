@@ -137,7 +137,7 @@ CHECKS = {
     ),
     "calibration": Check(
         "Calibration",
-        "probabilities of two classes differ from what comes true: in their mean, in how extreme they are, or over bins",
+        "probabilities of two classes do not come true: in their mean, in how extreme they are, or over bins",
         "largest of three distances against draws by the probabilities, 1 %",
         _calibration,
     ),

@@ -151,4 +151,6 @@ def useless_columns(
 
 
 def _loss(lost: float, error: float) -> str:
-    return f"{lost:.4f} [{lost - spread(error):.4f}, {lost + spread(error):.4f}]"
+    # no -0.0000
+    value, low, high = (round(v, 4) + 0.0 for v in (lost, lost - spread(error), lost + spread(error)))
+    return f"{value:.4f} [{low:.4f}, {high:.4f}]"
