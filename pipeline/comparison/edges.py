@@ -53,7 +53,8 @@ def winner_at_the_edge(
     listed = ", ".join(f"{name} {_number(settings[name])} of {_words(rules[name])}" for name in at_end)
     if len(values) < X.shape[1] + SPARE_TRIALS or not names:
         return Finding(
-            None, f"At an end of its range: {listed}; {len(trials)} trials are too few to say whether that is chance."
+            None,
+            f"Within {NEAR:.0%} of an end of its range: {listed}; {len(trials)} trials are too few to say whether that is chance.",
         )
     ranks = rankdata(values) / len(values)
     inverse = np.linalg.pinv(X.T @ X)
@@ -74,12 +75,13 @@ def winner_at_the_edge(
     if shown:
         return Finding(
             True,
-            f"At an end of its range: {listed}. Towards it {len(trials)} trials get better for {', '.join(shown)}: a "
+            f"Within {NEAR:.0%} of an end of its range: {listed}. Towards it {len(trials)} trials get better for {', '.join(shown)}: a "
             "wider range may find more.",
         )
     least = f" ({chance_words(corrected.min())})" if tested else ""
     return Finding(
-        False, f"At an end of its range: {listed}; that {len(trials)} trials get better towards it is not shown{least}."
+        False,
+        f"Within {NEAR:.0%} of an end of its range: {listed}; that {len(trials)} trials get better towards it is not shown{least}.",
     )
 
 
