@@ -50,11 +50,12 @@ def winner_at_the_edge(
             False, f"Each of {len(rules)} settings lies within its range, or at an end that cannot be passed."
         )
     X, values, names = design(trials, rules)
-    listed = ", ".join(f"{name} {_number(settings[name])} of {_words(rules[name])}" for name in at_end)
+    places = ", ".join(f"{name} {_number(settings[name])} of {_words(rules[name])}" for name in at_end)
+    listed = f"Within {NEAR:.0%} of an end of its range: {places}"
     if len(values) < X.shape[1] + SPARE_TRIALS or not names:
         return Finding(
             None,
-            f"Within {NEAR:.0%} of an end of its range: {listed}; {len(trials)} trials are too few to say whether that is chance.",
+            f"{listed}; {len(trials)} trials are too few to say whether that is chance.",
         )
     ranks = rankdata(values) / len(values)
     inverse = np.linalg.pinv(X.T @ X)
@@ -75,13 +76,13 @@ def winner_at_the_edge(
     if shown:
         return Finding(
             True,
-            f"Within {NEAR:.0%} of an end of its range: {listed}. Towards it {len(trials)} trials get better for {', '.join(shown)}: a "
+            f"{listed}. Towards it {len(trials)} trials get better for {', '.join(shown)}: a "
             "wider range may find more.",
         )
     least = f" ({chance_words(corrected.min())})" if tested else ""
     return Finding(
         False,
-        f"Within {NEAR:.0%} of an end of its range: {listed}; that {len(trials)} trials get better towards it is not shown{least}.",
+        f"{listed}; that {len(trials)} trials get better towards it is not shown{least}.",
     )
 
 
