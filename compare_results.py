@@ -4,8 +4,8 @@
     python compare_results.py --tracking-uri sqlite:///a/db.sqlite --tracking-uri sqlite:///b/db.sqlite
 
 Takes from MLflow, for each dataset and model, the newest finished run of exactly the data and settings that metrics/
-tells of. Writes metrics/comparison_results.json, metrics/summary.json, reports/comparison_report.html,
-reports/comparison.csv, reports/summary.md, and reports/plots/ for `dvc plots`.
+tells of. Writes metrics/comparison_results.json, metrics/checks.json, metrics/summary.json,
+reports/comparison_report.html, reports/comparison.csv, reports/summary.md, and reports/plots/ for `dvc plots`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pipeline.console import PipelineError, exit_code, reports_errors
 from pipeline.files import write_json, write_text
 from pipeline.settings import load_config
 
-RESULTS, SUMMARY = Path("metrics/comparison_results.json"), Path("metrics/summary.json")
+RESULTS, CHECKS, SUMMARY = (Path("metrics") / f"{name}.json" for name in ("comparison_results", "checks", "summary"))
 REPORT, TABLE, MARKDOWN = (
     Path("reports") / name for name in ("comparison_report.html", "comparison.csv", "summary.md")
 )
@@ -40,6 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     config = load_config()
+    from pipeline.comparison.checks import all_checks
     from pipeline.comparison.collect import compare_dataset
     from pipeline.comparison.page import comparison_page, summary_markdown
     from pipeline.comparison.summary import all_scores, comparison_csv, overall_words, summarise
@@ -60,6 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     summary = summarise(comparisons)
     words = overall_words(comparisons, summary["best_overall"])
     write_json(RESULTS, all_scores(comparisons))
+    write_json(CHECKS, all_checks(comparisons))
     write_json(SUMMARY, summary)
     settings = f"seed {config.seed}, {config.folds} folds, {config.test_size:.0%} of the rows to test on"
     write_text(REPORT, comparison_page(comparisons, words, settings))
@@ -68,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, text in plot_tables(comparisons).items():
         write_text(PLOTS / name, text)
     print(words)
-    print(f"wrote {', '.join(map(str, (RESULTS, SUMMARY, REPORT, TABLE, MARKDOWN)))} and {PLOTS}/")
+    print(f"wrote {', '.join(map(str, (RESULTS, CHECKS, SUMMARY, REPORT, TABLE, MARKDOWN)))} and {PLOTS}/")
     return 0
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.calibrate import PUBLISHED, PUBLISHED_TUNED
+from pipeline.comparison.checks import CHECKS
 from pipeline.gates.judge import earlier_verdicts, told
 from pipeline.gates.overview import standings_of, table_lines
 from pipeline.html import glossary
@@ -277,6 +278,37 @@ def expected_table() -> str:
     ]
     head = ["table", "metric", "shift", "tables", "reliable", "interval holds the true score where reliable", "in all"]
     return _table([*head, "mean absolute error", "assuming nothing changed"], rows)
+
+
+def checks_table() -> str:
+    """Each check of a model: what raises its alarm, its test, how often it did so where nothing and where something was
+    wrong.
+    """
+    found = _read("benchmarks/results/checks.json")
+    rows = []
+    for name, check in CHECKS.items():
+        total = found["false_alarms"][name]
+        low, high = total["interval"]
+        counted = f"{total['alarms']} of {total['draws']:,}"
+        share = f"{counted}: {total['alarms'] / total['draws']:.1%} [{low:.1%}, {high:.1%}]"
+        seen: dict[str, list[str]] = {}
+        for row in found["situations"]:
+            if row["check"] == name and row["fault"]:
+                words = f"{row['alarms'] / row['draws']:.0%} ({row['task']}, {row['rows']:,})"
+                seen.setdefault(row["fault"], []).append(words)
+        faults = "; ".join(f"{fault}: {', '.join(words)}" for fault, words in seen.items())
+        rows.append([check.title, check.alarm, check.test, share, faults])
+    head = ["check", "alarm", "test", "false alarms [95 % interval]", "detected (task, rows or trials)"]
+    worst = max(
+        (row for row in found["situations"] if not row["fault"] and row["draws"] > row["cannot_be_said"]),
+        key=lambda row: row["alarms"] / (row["draws"] - row["cannot_be_said"]),
+    )
+    where = f", {worst['situation']}" if worst["situation"] else ""
+    words = (
+        f"The most in one situation: {CHECKS[worst['check']].title.lower()} ({worst['task']}, {worst['rows']:,} rows"
+        f"{where}), {worst['alarms']} of {worst['draws'] - worst['cannot_be_said']}."
+    )
+    return "\n".join([_table(head, rows), "", words])
 
 
 def own_tables() -> str:

@@ -59,6 +59,7 @@ def test_repro_runs_all_stages_then_none_then_only_what_changed(checkout: Path) 
         "reports/customers/drift_report.html",
         "reports/comparison_report.html",
         "metrics/comparison_results.json",
+        "metrics/checks.json",
         "logs/validation.log",
     ):
         assert Path(name).stat().st_size > 0

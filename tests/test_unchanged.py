@@ -190,7 +190,9 @@ def test_an_estimator_of_own_code_is_fitted_again_where_that_changed(
     sys.modules.pop("own_estimator")
 
 
-@pytest.mark.parametrize("name", ["model.pkl", "predictions.csv", "out_of_fold.csv", "diagnostics.png"])
+@pytest.mark.parametrize(
+    "name", ["model.pkl", "predictions.csv", "out_of_fold.csv", "feature_importance_error.json", "diagnostics.png"]
+)
 @pytest.mark.parametrize("damage", ["changed", "missing"])
 def test_a_damaged_run_is_made_again(trained: bytes, monkeypatch: pytest.MonkeyPatch, name: str, damage: str) -> None:
     files = [*Path("mlruns").rglob(name)]

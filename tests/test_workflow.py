@@ -37,6 +37,7 @@ def test_green_on_main(repository: Path) -> None:
         "drift-houses/reports/houses/drift_report.html",
         "comparison/reports/comparison_report.html",
         "comparison/metrics/comparison_results.json",
+        "comparison/metrics/checks.json",
         "validation/logs/validation.log",
     ):
         assert (artifacts / path).is_file(), path

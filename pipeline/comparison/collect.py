@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pipeline.bootstrap import paired_differences
+from pipeline.comparison.checks import check_models
 from pipeline.comparison.entries import Comparison, Entry, Lead, Trial
+from pipeline.comparison.evidence import read_evidence, read_search, read_table_of
 from pipeline.console import PipelineError
 from pipeline.files import read_json
 from pipeline.gates.judge import judge
@@ -40,6 +43,15 @@ def compare_dataset(dataset: Dataset, config: Config, stores: Sequence[MlflowCli
     hashes = {model: (results.data_sha256, facts["params_sha256"]) for model, facts in results.models.items()}
     runs = find_runs(name, stores, hashes)
     entries = [read_entry(model, run, dataset.task, metric, results.models[model]) for model, run in runs.items()]
+    naive = next((model["naive"].get(metric) for model in results.models.values()), None)
+    trials = find_trials(name, stores, hashes)
+    searches = {
+        f"{model}_tuned": read_search(config, dataset, model, runs[f"{model}_tuned"], found)
+        for model, found in trials.items()
+    }
+    table = read_table_of(dataset, config, naive, results.data_sha256)
+    checks = check_models(read_evidence(table, entries, runs, searches))
+    entries = [replace(entry, checks=checks[entry.name]) for entry in entries]
     facts = read_json(METRICS_DIR / f"data/{name}.json", f"python generate_data.py --dataset {name}")
     drift_file = METRICS_DIR / f"drift/{name}.json"
     return Comparison(
@@ -52,11 +64,11 @@ def compare_dataset(dataset: Dataset, config: Config, stores: Sequence[MlflowCli
         synthetic=dataset.synthetic,
         classes=class_names(facts),
         ceiling=results.ceiling.get(metric),
-        naive=next((model["naive"].get(metric) for model in results.models.values()), None),
+        naive=naive,
         entries=tuple(entries),
         chosen=chosen,
         tests=paired_tests(entries, chosen, metric, config.seed),
-        studies=read_studies(name, stores, hashes),
+        studies=read_studies(trials),
         drift=None if results.drift is None else read_json(drift_file, "python detect_drift.py"),
         standing=standing(results, metric, tuple(judge(dataset, config, results))),
         links=page_links(name),
@@ -114,27 +126,34 @@ def read_entry(name: str, run: StoredRun, task: str, metric: str, facts: Mapping
         importance=json.loads(run.artifact("feature_importance.json").read_text(encoding="utf-8")),
         gain_interval=facts.get("difference_interval"),
         plots=plot_links(run.tags["dataset"], name),
+        importance_error=json.loads(run.artifact("feature_importance_error.json").read_text(encoding="utf-8")),
     )
 
 
-def read_studies(
+def find_trials(
     dataset: str, stores: Sequence[MlflowClient], hashes: Mapping[str, tuple[str, str]]
-) -> dict[str, Sequence[Trial]]:
-    """Every tuned model's trials, oldest first; failed trials have no value and are left out."""
-    studies: dict[str, Sequence[Trial]] = {}
+) -> dict[str, list[StoredRun]]:
+    """The runs of every tuned model's trials, without those that failed; of models with a complete one."""
+    studies: dict[str, list[StoredRun]] = {}
     tuned = {name.removesuffix("_tuned"): own for name, own in hashes.items() if name.endswith("_tuned")}
     for store in stores:
         for model, own in tuned.items():
             if (run := newest_run(store, dataset, "study", model, *own)) is None:
                 continue
-            trials = [
-                (int(child.name.removeprefix("Trial_")), child.metrics["value"], child.tags["trial_state"])
-                for child in child_runs(store, run)
-                if "value" in child.metrics
-            ]
-            if any(state == "COMPLETE" for _, _, state in trials):
-                studies[model] = sorted(trials)
+            trials = [child for child in child_runs(store, run) if "value" in child.metrics]
+            if any(trial.tags["trial_state"] == "COMPLETE" for trial in trials):
+                studies[model] = trials
     return studies
+
+
+def read_studies(trials: Mapping[str, Sequence[StoredRun]]) -> dict[str, Sequence[Trial]]:
+    """Every tuned model's trials, oldest first."""
+    return {
+        model: sorted(
+            (int(run.name.removeprefix("Trial_")), run.metrics["value"], run.tags["trial_state"]) for run in runs
+        )
+        for model, runs in trials.items()
+    }
 
 
 def paired_tests(entries: Sequence[Entry], chosen: str, metric: str, seed: int) -> dict[str, Lead]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from plotly.offline import get_plotlyjs
 
+from pipeline.comparison.checks import CHECKS, measured
 from pipeline.comparison.entries import Comparison
 from pipeline.comparison.figures import dataset_plots
 from pipeline.comparison.words import advice
@@ -28,6 +29,8 @@ def comparison_page(comparisons: Sequence[Comparison], overall: str, settings: s
     return render(
         TEMPLATES / "page.html",
         sections=[(c, advice(c), group) for c, group in zip(comparisons, plots, strict=True)],
+        checks=CHECKS,
+        measured=measured(),
         overall=overall,
         verdict=told([verdict for c in comparisons for verdict in c.standing.verdicts]),
         settings=settings,

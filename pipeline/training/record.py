@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 EXAMPLE_ROWS = 5
 PLOTS = ("feature_importance", "predictions_plot", "diagnostics")
 IMPORTANCE, PREDICTIONS, OUT_OF_FOLD = "feature_importance.json", "predictions.csv", "out_of_fold.csv"
+IMPORTANCE_ERROR = "feature_importance_error.json"
 
 
 def log_run(
@@ -61,7 +62,8 @@ def log_run(
         machine: what it did meanwhile, see system_metrics.
     """
     recipe, model = fitted.recipe, fitted.model
-    importance = importances(model, recipe, parts.test)
+    found = importances(model, recipe, parts.test)
+    importance = {column: value for column, (value, _) in found.items()}
     plots = save_plots(fitted, importance, f"{tags['dataset']}: {name}", parts.words, folder)
     metrics = {**fitted.score, "fit_seconds": fitted.fit_seconds, "model_bytes": pickled_bytes(model)}
     for prefix, values in (("train", fitted.train), ("test", fitted.test), ("cv", fitted.cv)):
@@ -87,6 +89,7 @@ def log_run(
             # scikit-learn's picture of the steps
             "model.html": estimator_html_repr(model),
             IMPORTANCE: json.dumps(importance),
+            IMPORTANCE_ERROR: json.dumps({column: error for column, (_, error) in found.items()}),
             PREDICTIONS: predictions_csv(fitted.predictions, fitted.rows),
             OUT_OF_FOLD: predictions_csv(fitted.pooled, fitted.pooled_rows),
         },
@@ -162,7 +165,7 @@ def logged(
 
     plots, words = [f"{name}.png" for name in PLOTS], parts.train.y.dtype == object
     try:
-        run.check([*plots, IMPORTANCE, PREDICTIONS, OUT_OF_FOLD])
+        run.check([*plots, IMPORTANCE, IMPORTANCE_ERROR, PREDICTIONS, OUT_OF_FOLD])
         predictions, pooled = run.artifact(PREDICTIONS), run.artifact(OUT_OF_FOLD)
         return Assessment(
             recipe=recipe,

@@ -1,0 +1,185 @@
+"""What can be wrong with a model, told from what its run keeps: a check is one entry of CHECKS.
+
+Each decides by a test at LEVEL, so that it raises its alarm in few of the models with nothing wrong; how often it does
+is measured by benchmarks/checks.py.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.comparison.calibration import calibration
+from pipeline.comparison.columns import column_gives_target_away, useless_columns
+from pipeline.comparison.edges import winner_at_the_edge
+from pipeline.comparison.entries import Comparison, Finding
+from pipeline.comparison.evidence import Evidence
+from pipeline.comparison.folds import folds_disagree
+from pipeline.comparison.rivals import overfitting, simpler_as_good
+from pipeline.comparison.segments import weakest_segment
+from pipeline.comparison.twins import same_rows
+
+# How often each check raises its alarm, where nothing is wrong and where something is.
+MEASURED = Path(__file__).parents[2] / "benchmarks/results/checks.json"
+
+
+@dataclass(frozen=True)
+class Check:
+    """A check: its title, what raises the alarm, the test that decides, and the function that reads the evidence.
+    `of_table`: it says the same of every model.
+    """
+
+    title: str
+    alarm: str
+    test: str
+    find: Callable[[Evidence], Finding]
+    of_table: bool = False
+
+
+def _overfitting(e: Evidence) -> Finding:
+    t, test = e.table, e.judged.of(e.of_test_part)
+    units = t.units_of(e.pooled_rows.append(e.rows[e.of_test_part]))
+    return overfitting(t.task, t.metric, e.own, e.others, e.pooled, test, units, t.in_order, t.seed)
+
+
+def _folds(e: Evidence) -> Finding:
+    t = e.table
+    return folds_disagree(t.task, t.metric, e.pooled, e.fold, t.in_order, t.seed)
+
+
+def _giveaway(e: Evidence) -> Finding:
+    t, train = e.table, e.table.parts.train
+    return column_gives_target_away(t.task, train, t.columns, t.units_of(train.X.index))
+
+
+def _same_rows(e: Evidence) -> Finding:
+    return same_rows(*(e.table.learned(rows) for rows in (e.table.parts.train, e.table.parts.test)))
+
+
+def _edge(e: Evidence) -> Finding:
+    if e.search is None:
+        return Finding(None, "Not applicable: its settings were not searched.")
+    return winner_at_the_edge(e.search.settings, e.search.space, e.search.trials, e.search.allowed)
+
+
+def _simpler(e: Evidence) -> Finding:
+    t, units = e.table, e.table.units_of(e.rows)
+    count = len(e.rows if units is None else np.unique(units))
+    return simpler_as_good(t.task, t.metric, e.own, e.others, t.naive, e.judged.actual, count)
+
+
+def _useless(e: Evidence) -> Finding:
+    t = e.table
+    return useless_columns(t.task, t.metric, e.importance, e.own.value, t.naive, t.parts.test.y)
+
+
+def _calibration(e: Evidence) -> Finding:
+    return calibration(e.table.task, e.judged, e.table.units_of(e.rows), e.table.seed)
+
+
+def _weakest(e: Evidence) -> Finding:
+    t = e.table
+    return weakest_segment(t.task, e.judged, t.features.loc[e.rows], t.dates, t.units_of(e.rows), t.seed)
+
+
+# In the order of the page.
+CHECKS = {
+    "overfitting": Check(
+        "Overfitting gap",
+        "a model that fits its training rows less well is better on the judged rows, or the test part gives less than "
+        "cross-validation promised",
+        "t-test of paired differences (Holm) and permutation test, 0.5 % each",
+        _overfitting,
+    ),
+    "folds": Check(
+        "Folds that disagree",
+        "the score of a fold is more than 1.25 times as far from their mean as those of folds of rows drawn by chance",
+        "permutation test, 1 %",
+        _folds,
+    ),
+    "giveaway": Check(
+        "A column that gives the target away",
+        "one column alone explains more than 90 % of the target out of fold",
+        "z-test (Holm), 1 %",
+        _giveaway,
+        of_table=True,
+    ),
+    "same_rows": Check(
+        "The same rows in train and test",
+        "test rows that share a rare number with a training row equal it in all else, more often than one with the "
+        "next number",
+        "sign test (Holm), 1 %",
+        _same_rows,
+        of_table=True,
+    ),
+    "edge": Check(
+        "Winner at the edge of the search space",
+        "a setting of the winner is at an end of its range that can be passed, and trials get better towards it",
+        "t-test of the slope (Holm), 1 %",
+        _edge,
+    ),
+    "simpler": Check(
+        "A simpler model as good",
+        "a model of at most half the bytes loses less than 2 % of the lead over the naive prediction",
+        "non-inferiority t-test (Holm), 1 %",
+        _simpler,
+    ),
+    "useless": Check(
+        "Useless columns",
+        "shuffling a column costs less than 1 % of the lead over the naive prediction",
+        "z-test (Holm), 1 %",
+        _useless,
+    ),
+    "calibration": Check(
+        "Calibration",
+        "probabilities of two classes do not come true: in their mean, in how extreme they are, or over bins",
+        "largest of three distances against draws by the probabilities, 1 %",
+        _calibration,
+    ),
+    "segment": Check(
+        "Weakest segment of rows",
+        "the error in a range or category, found in one half of the judged rows, is above 1.25 times that of the rest "
+        "in the other half",
+        "z-test of the log ratio, 1 %",
+        _weakest,
+    ),
+}
+
+
+def check_models(evidence: Mapping[str, Evidence]) -> dict[str, dict[str, Finding]]:
+    """What each check finds of each model, by their names."""
+    first = next(iter(evidence.values()))
+    of_table = {name: check.find(first) for name, check in CHECKS.items() if check.of_table}
+    return {
+        model: {name: of_table.get(name) or check.find(own) for name, check in CHECKS.items()}
+        for model, own in evidence.items()
+    }
+
+
+def all_checks(comparisons: Sequence[Comparison]) -> dict[str, dict[str, list[dict[str, Any]]]]:
+    """Each dataset's models and what was found of them."""
+    return {
+        c.dataset: {
+            entry.name: [
+                {"check": name, "alarm": found.alarm, "sentence": found.sentence}
+                for name, found in entry.checks.items()
+            ]
+            for entry in c.entries
+        }
+        for c in comparisons
+    }
+
+
+def measured(path: Path = MEASURED) -> dict[str, str]:
+    """How often each check raised its alarm on tables with nothing wrong, in words, by its name; of none where the file
+    is not there, as in a project that has only the package.
+    """
+    rows = json.loads(path.read_text(encoding="utf-8"))["false_alarms"] if path.exists() else {}
+    return {
+        name: f"{row['alarms']} of {row['draws']:,} ({row['alarms'] / row['draws']:.1%})" for name, row in rows.items()
+    }
