@@ -40,10 +40,9 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     config = load_config()
-    from pipeline.comparison.checks import all_checks
     from pipeline.comparison.collect import compare_dataset
     from pipeline.comparison.page import comparison_page, summary_markdown
-    from pipeline.comparison.summary import all_scores, comparison_csv, overall_words, summarise
+    from pipeline.comparison.summary import all_checks, all_scores, comparison_csv, overall_words, summarise
     from pipeline.comparison.tables import plot_tables
     from pipeline.store.connect import open_store
 

@@ -27,15 +27,15 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from pipeline.comparison.calibration import calibration
-from pipeline.comparison.columns import column_gives_target_away, useless_columns
-from pipeline.comparison.edges import winner_at_the_edge
-from pipeline.comparison.entries import Finding
-from pipeline.comparison.folds import folds_disagree
-from pipeline.comparison.levels import LEVEL, without_each_group
-from pipeline.comparison.rivals import Rival, overfitting, simpler_as_good
-from pipeline.comparison.segments import weakest_segment
-from pipeline.comparison.twins import same_rows
+from pipeline.checks.calibration import calibration
+from pipeline.checks.edges import winner_at_the_edge
+from pipeline.checks.finding import Finding
+from pipeline.checks.folds import folds_disagree
+from pipeline.checks.levels import LEVEL, without_each_group
+from pipeline.checks.rivals import Rival, overfitting, simpler_as_good
+from pipeline.checks.segments import weakest_segment
+from pipeline.checks.single_columns import column_gives_target_away, useless_columns
+from pipeline.checks.twins import same_rows
 from pipeline.files import write_json
 from pipeline.metrics import Predictions, metric_value
 from pipeline.search.space import suggest

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.calibrate import PUBLISHED, PUBLISHED_TUNED
-from pipeline.comparison.checks import CHECKS
+from pipeline.checks.check import CHECKS
 from pipeline.gates.judge import earlier_verdicts, told
 from pipeline.gates.overview import standings_of, table_lines
 from pipeline.html import glossary

@@ -15,16 +15,16 @@ import compare_results
 import generate_data
 import train
 import tune_hyperparameters
-from pipeline.comparison.calibration import calibration
-from pipeline.comparison.checks import CHECKS, measured
-from pipeline.comparison.columns import by_column, column_gives_target_away, useless_columns
-from pipeline.comparison.edges import beyond, place_of, winner_at_the_edge
-from pipeline.comparison.entries import Finding
-from pipeline.comparison.folds import folds_disagree
-from pipeline.comparison.levels import holm, jackknife_error, permutation_chance, redrawn, without_each_group
-from pipeline.comparison.rivals import Rival, overfitting, simpler_as_good
-from pipeline.comparison.segments import segments, weakest_segment
-from pipeline.comparison.twins import same_rows
+from pipeline.checks.calibration import calibration
+from pipeline.checks.check import CHECKS, measured
+from pipeline.checks.edges import beyond, place_of, winner_at_the_edge
+from pipeline.checks.finding import Finding
+from pipeline.checks.folds import folds_disagree
+from pipeline.checks.levels import holm, jackknife_error, permutation_chance, redrawn, without_each_group
+from pipeline.checks.rivals import Rival, overfitting, simpler_as_good
+from pipeline.checks.segments import segments, weakest_segment
+from pipeline.checks.single_columns import by_column, column_gives_target_away, useless_columns
+from pipeline.checks.twins import same_rows
 from pipeline.metrics import Predictions, metric_value
 from pipeline.tables.split import Rows
 

@@ -9,9 +9,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pipeline.bootstrap import paired_differences
-from pipeline.comparison.checks import check_models
+from pipeline.checks.check import check_models
+from pipeline.checks.evidence import read_evidence, read_search, read_table_of
 from pipeline.comparison.entries import Comparison, Entry, Lead, Trial
-from pipeline.comparison.evidence import read_evidence, read_search, read_table_of
 from pipeline.console import PipelineError
 from pipeline.files import read_json
 from pipeline.gates.judge import judge
@@ -50,7 +50,7 @@ def compare_dataset(dataset: Dataset, config: Config, stores: Sequence[MlflowCli
         for model, found in trials.items()
     }
     table = read_table_of(dataset, config, naive, results.data_sha256)
-    checks = check_models(read_evidence(table, entries, runs, searches))
+    checks = check_models(read_evidence(table, runs, {entry.name: entry.predictions for entry in entries}, searches))
     entries = [replace(entry, checks=checks[entry.name]) for entry in entries]
     facts = read_json(METRICS_DIR / f"data/{name}.json", f"python generate_data.py --dataset {name}")
     drift_file = METRICS_DIR / f"drift/{name}.json"
@@ -126,7 +126,6 @@ def read_entry(name: str, run: StoredRun, task: str, metric: str, facts: Mapping
         importance=json.loads(run.artifact("feature_importance.json").read_text(encoding="utf-8")),
         gain_interval=facts.get("difference_interval"),
         plots=plot_links(run.tags["dataset"], name),
-        importance_error=json.loads(run.artifact("feature_importance_error.json").read_text(encoding="utf-8")),
     )
 
 

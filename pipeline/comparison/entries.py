@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from pipeline.checks.finding import Finding
 from pipeline.gates.overview import Standing
 from pipeline.metrics import METRICS, Metric, Predictions
 from pipeline.plots import curves
@@ -30,24 +31,10 @@ class Lead:
 
 
 @dataclass(frozen=True)
-class Finding:
-    """What a check has found: whether it raises an alarm, None where that cannot be said, and a sentence with the
-    numbers that make it true.
-    """
-
-    alarm: bool | None
-    sentence: str
-
-    @property
-    def word(self) -> str:
-        return {True: "alarm", False: "no alarm", None: "no verdict"}[self.alarm]
-
-
-@dataclass(frozen=True)
 class Entry:
     """One trained or tuned model. `gain_interval`: 95 % interval of a tuned model's lead over its baseline, or None.
     `plots`: addresses of its pictures by what they show.
-    `importance_error`: the standard error of each column's importance. `checks`: what each check found, by its name.
+    `checks`: what each check found, by its name.
     """
 
     name: str
@@ -64,7 +51,6 @@ class Entry:
     importance: Mapping[str, float]
     gain_interval: tuple[float, float] | None = None
     plots: Mapping[str, str] = field(default_factory=dict)
-    importance_error: Mapping[str, float] = field(default_factory=dict)
     checks: Mapping[str, Finding] = field(default_factory=dict)
 
     @property

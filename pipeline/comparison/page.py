@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from plotly.offline import get_plotlyjs
 
-from pipeline.comparison.checks import CHECKS, measured
+from pipeline.checks.check import CHECKS, measured
 from pipeline.comparison.entries import Comparison
 from pipeline.comparison.figures import dataset_plots
 from pipeline.comparison.words import advice

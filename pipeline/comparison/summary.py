@@ -22,6 +22,20 @@ def all_scores(comparisons: Sequence[Comparison]) -> dict[str, dict[str, dict[st
     }
 
 
+def all_checks(comparisons: Sequence[Comparison]) -> dict[str, dict[str, list[dict[str, Any]]]]:
+    """Each dataset's models and what was found of them."""
+    return {
+        c.dataset: {
+            entry.name: [
+                {"check": name, "alarm": found.alarm, "sentence": found.sentence}
+                for name, found in entry.checks.items()
+            ]
+            for entry in c.entries
+        }
+        for c in comparisons
+    }
+
+
 def summarise(comparisons: Sequence[Comparison]) -> dict[str, Any]:
     """Best model a dataset, gain of tuning, and the best over all (most datasets won, ties by mean rank)."""
     datasets: dict[str, Any] = {}

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipeline.comparison.entries import Finding
-from pipeline.comparison.levels import FEWEST, LEVEL, chance_words, permutation_chance, redrawn, sampled, strata_of
+from pipeline.checks.finding import Finding
+from pipeline.checks.levels import FEWEST, LEVEL, chance_words, permutation_chance, redrawn, sampled, strata_of
 from pipeline.metrics import METRICS, Predictions, metric_value
 
 # A fold counts that is so many times farther away than chance explains.

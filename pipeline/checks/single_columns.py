@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from pipeline.comparison.entries import Finding
-from pipeline.comparison.levels import FEWEST, LEVEL, holm, rarest, spread, summed, too_few, upper_tail
+from pipeline.checks.finding import Finding
+from pipeline.checks.levels import FEWEST, LEVEL, holm, rarest, spread, summed, too_few, upper_tail
 from pipeline.metrics import lead
 from pipeline.tables.split import Rows
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from pipeline.comparison.entries import Finding
-from pipeline.comparison.levels import LEVEL, spread, summed, upper_tail
+from pipeline.checks.finding import Finding
+from pipeline.checks.levels import LEVEL, spread, summed, upper_tail
 from pipeline.metrics import Predictions
 
 RANGES, MOST_WORDS = 4, 20

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.comparison.entries import Finding
-from pipeline.comparison.levels import (
+from pipeline.checks.finding import Finding
+from pipeline.checks.levels import (
     LEVEL,
     chance_words,
     holm,

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from scipy.stats import rankdata
 
-from pipeline.comparison.entries import Finding
-from pipeline.comparison.levels import LEVEL, chance_words, holm, upper_tail
+from pipeline.checks.finding import Finding
+from pipeline.checks.levels import LEVEL, chance_words, holm, upper_tail
 
 # A setting is at an end of its range within this part of the range.
 NEAR = 0.05

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binom
 
-from pipeline.comparison.entries import Finding
-from pipeline.comparison.levels import LEVEL, holm
+from pipeline.checks.finding import Finding
+from pipeline.checks.levels import LEVEL, holm
 
 # A number that more of the training rows have comes up again by itself.
 RARE, MOST_SAME = 0.01, 50

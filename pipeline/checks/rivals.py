@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pipeline.comparison.entries import Finding
-from pipeline.comparison.levels import (
+from pipeline.checks.finding import Finding
+from pipeline.checks.levels import (
     FEWEST,
     LEVEL,
     chance_words,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,9 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.comparison.entries import Entry
-from pipeline.comparison.levels import without_each_group
-from pipeline.comparison.rivals import Rival
+from pipeline.checks.levels import without_each_group
+from pipeline.checks.rivals import Rival
 from pipeline.console import PipelineError
 from pipeline.files import file_sha256
 from pipeline.metrics import METRICS, Predictions
@@ -121,40 +121,47 @@ def read_table_of(dataset: Dataset, config: Config, naive: float | None, data_sh
 
 
 def read_evidence(
-    table: Table, entries: Sequence[Entry], runs: Mapping[str, StoredRun], searches: Mapping[str, Search]
+    table: Table,
+    runs: Mapping[str, StoredRun],
+    judged: Mapping[str, Predictions],
+    searches: Mapping[str, Search],
 ) -> dict[str, Evidence]:
-    """Every model's evidence by its name. `searches`: of tuned models, by name."""
+    """Every model's evidence by its name, from its run. `judged`: its predictions of the rows that all are judged on;
+    `searches`: of tuned models.
+    """
     rows = {name: read_rows(run.artifact("predictions.csv")) for name, run in runs.items()}
     units = table.units_of(first := next(iter(rows.values())))
-    judged = [entry.predictions for entry in entries]
     numbers = np.arange(len(first)) if units is None else units
-    without = without_each_group(table.metric, judged, numbers, table.seed)
-    rivals = [
-        Rival(e.name, e.model_bytes, runs[e.name].metrics[f"train_{table.metric}"], e.metrics[table.metric], column)
-        for e, column in zip(entries, without.T, strict=True)
-    ]
+    without = without_each_group(table.metric, [*judged.values()], numbers, table.seed)
+    rivals = []
+    for name, column in zip(judged, without.T, strict=True):
+        scores = runs[name].metrics
+        size, own = int(scores["model_bytes"]), scores[table.metric]
+        rivals.append(Rival(name, size, scores[f"train_{table.metric}"], own, column))
     train = table.parts.train
     fold_of = pd.Series(
         np.repeat(np.arange(1, len(train.folds) + 1), [len(validation) for _, validation in train.folds]),
         index=train.X.index[np.concatenate([validation for _, validation in train.folds])],
     )
     found = {}
-    for entry, own in zip(entries, rivals, strict=True):
-        path = runs[entry.name].artifact("out_of_fold.csv")
-        words = train.y.dtype == object
-        found[entry.name] = Evidence(
+    for rival in rivals:
+        run, words = runs[rival.name], train.y.dtype == object
+        path = run.artifact("out_of_fold.csv")
+        importance, errors = (
+            json.loads(run.artifact(f"feature_importance{ending}.json").read_text(encoding="utf-8"))
+            for ending in ("", "_error")
+        )
+        found[rival.name] = Evidence(
             table=table,
-            own=own,
-            others=tuple(other for other in rivals if other is not own),
-            judged=entry.predictions,
-            rows=rows[entry.name],
+            own=rival,
+            others=tuple(other for other in rivals if other is not rival),
+            judged=judged[rival.name],
+            rows=rows[rival.name],
             pooled=read_predictions(path, table.task, words),
             pooled_rows=(pooled_rows := read_rows(path)),
             fold=fold_of.loc[pooled_rows].to_numpy(),
-            importance={
-                name: (value, entry.importance_error.get(name, np.nan)) for name, value in entry.importance.items()
-            },
-            search=searches.get(entry.name),
+            importance={name: (value, errors.get(name, np.nan)) for name, value in importance.items()},
+            search=searches.get(rival.name),
         )
     return found
 

@@ -7,22 +7,21 @@ is measured by benchmarks/checks.py.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from pipeline.comparison.calibration import calibration
-from pipeline.comparison.columns import column_gives_target_away, useless_columns
-from pipeline.comparison.edges import winner_at_the_edge
-from pipeline.comparison.entries import Comparison, Finding
-from pipeline.comparison.evidence import Evidence
-from pipeline.comparison.folds import folds_disagree
-from pipeline.comparison.rivals import overfitting, simpler_as_good
-from pipeline.comparison.segments import weakest_segment
-from pipeline.comparison.twins import same_rows
+from pipeline.checks.calibration import calibration
+from pipeline.checks.edges import winner_at_the_edge
+from pipeline.checks.evidence import Evidence
+from pipeline.checks.finding import Finding
+from pipeline.checks.folds import folds_disagree
+from pipeline.checks.rivals import overfitting, simpler_as_good
+from pipeline.checks.segments import weakest_segment
+from pipeline.checks.single_columns import column_gives_target_away, useless_columns
+from pipeline.checks.twins import same_rows
 
 # How often each check raises its alarm, where nothing is wrong and where something is.
 MEASURED = Path(__file__).parents[2] / "benchmarks/results/checks.json"
@@ -158,20 +157,6 @@ def check_models(evidence: Mapping[str, Evidence]) -> dict[str, dict[str, Findin
     return {
         model: {name: of_table.get(name) or check.find(own) for name, check in CHECKS.items()}
         for model, own in evidence.items()
-    }
-
-
-def all_checks(comparisons: Sequence[Comparison]) -> dict[str, dict[str, list[dict[str, Any]]]]:
-    """Each dataset's models and what was found of them."""
-    return {
-        c.dataset: {
-            entry.name: [
-                {"check": name, "alarm": found.alarm, "sentence": found.sentence}
-                for name, found in entry.checks.items()
-            ]
-            for entry in c.entries
-        }
-        for c in comparisons
     }
 
 
