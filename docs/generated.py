@@ -61,7 +61,8 @@ def results_table() -> str:
         best = PUBLISHED_TUNED.get((name, metric))
         models |= {f"{model}_tuned": (facts, best) for model, facts in tuned.items()}
         for model, (facts, other) in models.items():
-            score = f"{facts['score'][metric]:.4f} {_interval(facts['interval'][metric])}"
+            doubt = " rough" if facts["rough"] else ""
+            score = f"{facts['score'][metric]:.4f} {_interval(facts['interval'][metric])}{doubt}"
             rows.append([name, _label(metric), model, score, "" if other is None else f"{other:.4f}", level])
     return _table(["dataset", "metric", "model", "ours [95 % interval]", "published", "ceiling"], rows)
 

@@ -250,6 +250,11 @@ class Dataset(_Section):
             object.__setattr__(self, kind, column)
 
     @property
+    def kept(self) -> str:
+        """What says which rows belong together, "group" or "time"; empty where none do."""
+        return "group" if self.group else "time" if self.time else ""
+
+    @property
     def unused(self) -> frozenset[str]:
         """Columns that no model learns from: dropped ones, identifiers and the like, and the group of a row."""
         ignored = {name for name, kind in self.types.items() if kind == "ignore"}

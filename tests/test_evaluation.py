@@ -7,7 +7,6 @@ from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from pipeline.bootstrap import bootstrap_intervals, paired_differences
 from pipeline.metrics import Predictions, metric_value, scores
 from pipeline.tables.split import Rows
 from pipeline.training.fit import out_of_fold
@@ -50,14 +49,6 @@ def test_average_precision_without_a_positive_row_is_not_defined() -> None:
     assert np.isnan(metric_value("average_precision", Predictions(np.zeros(3), np.zeros(3), np.zeros(3))))
 
 
-@pytest.mark.filterwarnings("error")
-def test_the_interval_of_a_metric_that_is_never_defined_is_none() -> None:
-    one_class = Predictions(np.zeros(9, int), np.zeros(9, int), np.linspace(0, 1, 9))
-    intervals = bootstrap_intervals("binary", one_class, 0)
-    assert np.isnan(intervals["roc_auc"]).all()
-    assert intervals["accuracy"] == [1, 1]
-
-
 def test_the_threshold_has_the_best_f1_of_all(binary: Predictions) -> None:
     assert binary.score is not None
     found = best_f1_threshold(binary.actual, binary.score)
@@ -90,31 +81,3 @@ def test_the_threshold_of_a_fold_comes_from_the_other_folds() -> None:
     for train, validation in folds:
         threshold = best_f1_threshold(y[train], plain.score[train])
         assert np.array_equal(tuned.predicted[validation], plain.score[validation] >= threshold)
-
-
-def test_interval_covers_the_truth_about_95_times_in_100() -> None:
-    rng = np.random.default_rng(1)
-    covered = 0
-    for _ in range(200):
-        y = np.ones(150, dtype=int)
-        predicted = (rng.random(150) < 0.8).astype(int)
-        low, high = bootstrap_intervals("binary", Predictions(y, predicted, predicted.astype(float)), 0)["accuracy"]
-        covered += low <= 0.8 <= high
-    assert 180 <= covered <= 199
-
-
-def test_paired_difference_is_narrower_than_two_intervals(binary: Predictions) -> None:
-    other = Predictions(binary.actual, np.where(np.arange(300) < 12, binary.actual, binary.predicted), binary.score)
-    [(difference, (low, high))] = paired_differences("accuracy", other, [binary], 0)
-    assert difference == pytest.approx(metric_value("accuracy", other) - metric_value("accuracy", binary))
-    assert 0 <= low <= difference <= high
-    single = bootstrap_intervals("binary", binary, 0)["accuracy"]
-    assert high - low < (single[1] - single[0]) / 2
-
-
-def test_many_rows_are_resampled_in_smaller_chunks_to_the_same_interval(
-    binary: Predictions, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    whole = bootstrap_intervals("binary", binary, 0)
-    monkeypatch.setattr("pipeline.bootstrap.CHUNK_CELLS", 7 * len(binary.actual))
-    assert bootstrap_intervals("binary", binary, 0) == whole

@@ -16,7 +16,8 @@ def model(cv: float, score: float, low: float, high: float) -> dict[str, Any]:
     metrics = metrics_of("binary")
     parts = {"cv": cv, "score": score, "naive": 0.6}
     figures: dict[str, Any] = {part: dict.fromkeys(metrics, value) for part, value in parts.items()}
-    return {**figures, "interval": {metric: [low, high] for metric in metrics}}
+    over_naive = {metric: [low - 0.6, high - 0.6] for metric in metrics}
+    return {**figures, "interval": {metric: [low, high] for metric in metrics}, "over_naive": over_naive, "rough": ""}
 
 
 STILL = DriftVerdict(False)

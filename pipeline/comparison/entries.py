@@ -28,7 +28,9 @@ class Lead:
 
 @dataclass(frozen=True)
 class Entry:
-    """One trained or tuned model. `gain_interval`: 95 % interval of a tuned model's lead over its baseline, or None."""
+    """One trained or tuned model. `gain_interval`: 95 % interval of a tuned model's lead over its baseline, or None.
+    `rough`: why its intervals are rough; empty where they are not.
+    """
 
     name: str
     estimator: str
@@ -43,6 +45,7 @@ class Entry:
     predictions: Predictions
     importance: Mapping[str, float]
     gain_interval: tuple[float, float] | None = None
+    rough: str = ""
 
     @property
     def model(self) -> str:

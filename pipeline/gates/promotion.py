@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ from pipeline.store.registry import (
     set_champion,
 )
 from pipeline.store.runs import StoredRun, run_of
-from pipeline.tables.split import Parts, load_parts
+from pipeline.tables.split import Parts, belonging_of, load_parts
 from pipeline.training.fit import columns_of_other_kind, predict
 
 MIDNIGHT = r"(?<=\d{4}-\d{2}-\d{2})T00:00:00(\.0+)?$"
@@ -112,7 +113,9 @@ def contest(
         X, y = parts.test.X[unseen], parts.test.y[unseen]
         if len(np.unique(y)) < 2:
             return False, f"too few of the {len(parts.test.y)} test rows are new to"
-        compared = [predict(model, X, y, dataset.task) for model in (challenger.load_model(), reigning)]
+        belonging = belonging_of(X, dataset)
+        models = challenger.load_model(), reigning
+        compared = [replace(predict(model, X, y, dataset.task), **belonging) for model in models]
     now, before = compared
     [(difference, (low, high))] = paired_differences(dataset.metric, now, [before], seed)
     words = f"{dataset.metric} {difference:+.4f} [{low:+.4f}, {high:+.4f}] on {len(now.actual):,} rows against"
@@ -123,7 +126,7 @@ def recorded_predictions(dataset: Dataset, *runs: StoredRun) -> list[Predictions
     """The out-of-fold predictions of two runs for all rows; None where they are not of the same rows."""
     if dataset.evaluation != "cross_validation" or len({run.tags["data_sha256"] for run in runs}) > 1:
         return None
-    found = [run.predictions(dataset.task) for run in runs]
+    found = [run.predictions(dataset.task, dataset.kept) for run in runs]
     # the champion may have been judged on the test part then
     return found if len({len(predictions.actual) for predictions in found}) == 1 else None
 
