@@ -1,6 +1,12 @@
+import copy
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
+from conftest import PARAMS
+from joblib.parallel import get_active_backend
 from sklearn import metrics
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import FixedThresholdClassifier
@@ -8,8 +14,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from pipeline.metrics import Predictions, metric_value, scores
-from pipeline.tables.split import Rows
-from pipeline.training.fit import out_of_fold
+from pipeline.serving.model import TargetWords, served
+from pipeline.serving.pyfunc import predictions
+from pipeline.settings import load_config
+from pipeline.tables.split import Rows, load_parts
+from pipeline.training.assess import assess
+from pipeline.training.build import resolve_recipe
+from pipeline.training.fit import out_of_fold, predict
+from pipeline.training.record import columns_of_source
 from pipeline.training.threshold import best_f1_threshold
 
 
@@ -81,3 +93,40 @@ def test_the_threshold_of_a_fold_comes_from_the_other_folds() -> None:
     for train, validation in folds:
         threshold = best_f1_threshold(y[train], plain.score[train])
         assert np.array_equal(tuned.predicted[validation], plain.score[validation] >= threshold)
+
+
+@pytest.mark.parametrize("threshold", [0.5, 0.3, "tuned"])
+def test_a_probability_of_exactly_the_threshold_is_positive_when_judged_and_when_served(
+    project: Path, threshold: float | str
+) -> None:
+    params = copy.deepcopy(PARAMS)
+    params["datasets"]["customers"]["threshold"] = threshold
+    # few trees, whose votes are often a half
+    params["models"]["forest"]["params"] = {"n_estimators": 4}
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+    config = load_config()
+    dataset = config.dataset("customers")
+    parts, recipe = load_parts(dataset, config), resolve_recipe(dataset, config, "forest")
+    model = assess(recipe, parts).model
+    if threshold != 0.5:
+        # here on one of the scores
+        scores_of_rows = np.unique(predict(model, parts.test.X, parts.test.y, "binary").score)
+        model.set_params(model__threshold=float(scores_of_rows[len(scores_of_rows) // 2]))
+    judged = predict(model, parts.test.X, parts.test.y, "binary")
+    ties = judged.score == getattr(model[-1], "threshold", 0.5)
+    assert ties.any()
+    assert judged.predicted[ties].all()
+    answer = predictions(served(model, columns_of_source(recipe, parts), parts.words), parts.test.X)
+    assert [*answer["probability_Yes"]] == [*judged.score]
+    assert [*answer["prediction"]] == [parts.words[label] for label in judged.predicted]
+
+
+def test_a_served_forest_adds_up_its_trees_in_the_order_of_the_judged_one() -> None:
+    class Watched:
+        def predict_proba(self, X: np.ndarray) -> np.ndarray:
+            self.backend = type(get_active_backend()[0]).__name__
+            return np.full((len(X), 2), 0.5)
+
+    forest = Watched()
+    assert [*TargetWords(forest, ("No", "Yes"), 0.5).predict(np.zeros((2, 1)))] == ["Yes", "Yes"]
+    assert forest.backend == "SequentialBackend"

@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from pipeline.console import PipelineError
 from pipeline.metrics import Predictions
+from pipeline.serving.model import is_positive
 from pipeline.tables.split import Rows
 from pipeline.training.threshold import labels_by_other_folds
 
@@ -61,7 +62,7 @@ def predict(model: Pipeline, X: pd.DataFrame, y: np.ndarray, task: str) -> Predi
         estimator, features = model[-1], model[:-1].transform(X)
         score = estimator.predict_proba(features)[:, 1]
     # a threshold wrapper decides elsewhere than at 0.5
-    return Predictions(y, (score >= getattr(estimator, "threshold", 0.5)).astype(int), score)
+    return Predictions(y, is_positive(score, getattr(estimator, "threshold", 0.5)).astype(int), score)
 
 
 def out_of_fold(
