@@ -127,7 +127,7 @@ def _resampled(
     unit = units(predictions)
     drawn, short = (
         np.concatenate([figures(weights) for weights in chunks], axis=1)
-        for chunks in (_resamples(unit, seed), _left_out(unit, seed))
+        for chunks in (resamples(unit, seed), _left_out(unit, seed))
     )
     return [(values, degrees_of_freedom(left_out)) for values, left_out in zip(drawn, short, strict=True)]
 
@@ -169,7 +169,7 @@ def _fewest_units(predictions: Predictions) -> int:
     return min(len(np.unique(unit[predictions.actual == label])) for label in classes)
 
 
-def _resamples(unit: np.ndarray, seed: int) -> Iterator[np.ndarray]:
+def resamples(unit: np.ndarray, seed: int) -> Iterator[np.ndarray]:
     """RESAMPLES rows of bootstrap counts, in chunks of at most CHUNK rows (k, n): each row's count is its unit's."""
     rng, n, count = np.random.default_rng(seed), len(unit), int(unit.max()) + 1
     for k in _chunks(RESAMPLES, n):

@@ -78,7 +78,7 @@ def test_rows_are_drawn_with_their_group_or_block_of_time() -> None:
     assert set(np.diff(found)) == {0, 1}
     assert found.max() + 1 == bootstrap.BLOCKS
     assert all(len(set(found[days == day])) == 1 for day in days)
-    for weights in bootstrap._resamples(found, 0):
+    for weights in bootstrap.resamples(found, 0):
         assert all(np.ptp(weights[:, found == block], axis=1).max() == 0 for block in set(found))
 
 

@@ -118,7 +118,7 @@ def write_all_results() -> None:
         {"metric": "accuracy", "above": 0.6},
         {"metric": "accuracy", "above": 0.1, "over": "naive"},
         {"metric": "accuracy", "above": -0.01, "over": "champion"},
-        {"metric": "drifted_columns", "below": 1},
+        {"metric": "drifted_columns", "below": 1, "current": "test part"},
         {"metric": "expected_score", "above": 0.6},
     ]
     Path("params.yaml").write_text(yaml.safe_dump({**PARAMS, "gates": {"customers": gates}}))
@@ -132,7 +132,8 @@ def write_all_results() -> None:
         model["params_sha256"] = search_sha256(config, config.dataset(name), "forest")
         column = {"column": "a", "drift": False}
         expected = {"value": 0.7, "interval": [0.65, 0.75], "reliable": True, "reason": ""}
-        drift = {"drift": False, "columns": [column], "target": column, "joint": {"drift": False}}
+        drift = {"reference": "train part", "current": "test part", "itself": False}
+        drift |= {"drift": False, "columns": [column], "target": column, "joint": {"drift": False}}
         drift |= {"expected_score": expected, "params_sha256": drift_sha256(config, config.dataset(name))}
         for stage, value in (
             ("tune", {**trained, "models": {"forest": model}}),

@@ -56,8 +56,11 @@ class Expected:
 
 @dataclass(frozen=True)
 class DriftVerdicts:
-    """The part of metrics/drift/ that gates are decided on."""
+    """The part of metrics/drift/ that gates are decided on. `itself`: the current rows are rows of the reference."""
 
+    reference: StrictStr
+    current: StrictStr
+    itself: StrictBool
     drift: StrictBool | None
     columns: Annotated[list[DriftVerdict], Field(min_length=1)]
     target: DriftVerdict | None
