@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.console import PipelineError, exit_code, nearest, reports_errors
 from pipeline.files import file_sha256, write_json
-from pipeline.settings import Config, Dataset, drift_sha256, load_config
+from pipeline.settings import PARTS, Config, Dataset, drift_sha256, load_config
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,6 +48,7 @@ def detect(dataset: Dataset, config: Config, asked: Asked) -> bool:
     from pipeline.drift.column import NAMED
     from pipeline.drift.history import remember, remembered
     from pipeline.drift.model import judged_model
+    from pipeline.drift.recoded import is_part_of
     from pipeline.drift.results import points_of, results_of
     from pipeline.ingest.contract import changes_against
 
@@ -79,6 +80,7 @@ def detect(dataset: Dataset, config: Config, asked: Asked) -> bool:
         )
         for name, window in windows.items()
     }
+    itself = bool(asked.current or asked.reference) and any(is_part_of(one, reference) for one in windows.values())
     # pages and metrics tell of the window where it began, or of the last one
     shown = next((name for name, one in checks.items() if one.drift), list(checks)[-1])
     contract = Path(f"{dataset.file}.schema.json")
@@ -86,10 +88,11 @@ def detect(dataset: Dataset, config: Config, asked: Asked) -> bool:
         "dataset": dataset.name,
         "data_sha256": file_sha256(Path(dataset.file)),
         "params_sha256": drift_sha256(config, dataset),
-        "reference": str(asked.reference or (dataset.file if asked.current else "train part")),
+        "reference": str(asked.reference or (dataset.file if asked.current else PARTS[0])),
         "reference_rows": len(reference),
-        "current": ", ".join(map(str, asked.current)) or "test part",
+        "current": ", ".join(map(str, asked.current)) or PARTS[1],
         "current_rows": rows,
+        "itself": itself,
         **results_of(checks, shown),
         "changes": changes_against(contract, windows[shown]) if asked.current else [],
     }
@@ -143,7 +146,7 @@ def load_sides(
         raise PipelineError(f"--current: {len(asked.current)} files are too many; at most {MOST_WINDOWS} can be judged")
     train, test = split(table, dataset, config)
     reference = read(asked.reference) if asked.reference else table if asked.current else train
-    windows = {str(path): read(path) for path in asked.current} or {"test part": test}
+    windows = {str(path): read(path) for path in asked.current} or {PARTS[1]: test}
     if asked.labels:
         labels, rows = read_rows(asked.labels, dataset, columns), sum(map(len, windows.values()))
         windows = {name: with_labels(one, labels, asked.key, dataset.target) for name, one in windows.items()}

@@ -45,7 +45,7 @@ def train_dataset(
     from pipeline.store.connect import open_store, place
     from pipeline.store.system import system_metrics
     from pipeline.tables.split import load_parts
-    from pipeline.training.assess import assess, naive_scores
+    from pipeline.training.assess import assess
     from pipeline.training.build import resolve_recipe
     from pipeline.training.record import copy_plots, log_run, logged
 
@@ -71,8 +71,7 @@ def train_dataset(
 
     def entry_of(fitted: Assessment) -> dict[str, Any]:
         """Its part of the committed metrics."""
-        naive = naive_scores(dataset.task, parts.train.y, fitted.predictions.actual)
-        return {"params_sha256": tags[fitted.recipe.model]["params_sha256"], **fitted.summary(), "naive": naive}
+        return {"params_sha256": tags[fitted.recipe.model]["params_sha256"], **fitted.summary()}
 
     def score_of(fitted: Assessment) -> str:
         low, high = fitted.interval[metric]

@@ -14,17 +14,17 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from pipeline.console import PipelineError, exit_code, reports_errors
 from pipeline.files import file_sha256, write_json
-from pipeline.gates.judge import Verdict, earlier_verdicts, failure, judge, told
+from pipeline.gates.judge import Lead, Verdict, earlier_verdicts, failure, judge, told
 from pipeline.gates.log import LOG, annotate, append_log
 from pipeline.gates.overview import INDEX, standings_of, table_lines, write_index
 from pipeline.gates.results import METRICS_DIR, read_object, read_results
-from pipeline.settings import EVERY, Config, load_config
+from pipeline.settings import EVERY, Config, Dataset, load_config
 from pipeline.store.connect import store_lock
 from pipeline.store.source import current_commit
 
@@ -52,8 +52,23 @@ def validate(names: Sequence[str], config: Config, confident: bool) -> list[Verd
         published = comparison.get(name)
         if not isinstance(published, dict):
             published = None if wrong else {}
-        verdicts += judge(dataset, config, results, published, confident)
+        over_champion = champion_leads(dataset, config, confident and results.champion is not None)
+        verdicts += judge(dataset, config, results, published, confident, over_champion)
     return verdicts
+
+
+def champion_leads(dataset: Dataset, config: Config, confident: bool) -> Mapping[str, Lead] | str:
+    """The chosen model's lead over the champion by metric, for gates that need it to be confident; or why there is
+    none.
+    """
+    if not confident or all(gate.over != "champion" for gate in config.gates_of(dataset)):
+        return "it comes with --confident"
+    from pipeline.gates.promotion import leads_over_champion
+
+    try:
+        return leads_over_champion(dataset, config)
+    except PipelineError as error:
+        return str(error)
 
 
 def build_parser(config: Config) -> argparse.ArgumentParser:

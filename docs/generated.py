@@ -63,7 +63,8 @@ def results_table() -> str:
         best = PUBLISHED_TUNED.get((name, metric))
         models |= {f"{model}_tuned": (facts, best) for model, facts in tuned.items()}
         for model, (facts, other) in models.items():
-            score = f"{facts['score'][metric]:.4f} {_interval(facts['interval'][metric])}"
+            doubt = " rough" if facts["rough"] else ""
+            score = f"{facts['score'][metric]:.4f} {_interval(facts['interval'][metric])}{doubt}"
             rows.append([name, _label(metric), model, score, "" if other is None else f"{other:.4f}", level])
     return _table(["dataset", "metric", "model", "ours [95 % interval]", "published", "ceiling"], rows)
 
@@ -220,6 +221,43 @@ def threshold_table() -> str:
     largest = max(abs(row["difference"]) / row["standard_error"] for row in found["rows"])
     words = f"The largest difference is {largest:.1f} standard errors from zero."
     return "\n".join([_table([*head, "difference ± standard error"], rows), "", words])
+
+
+def coverage_table() -> str:
+    """How often intervals hold the true score of simulated models, and how wide they are."""
+    found = _read("benchmarks/results/coverage.json")["rows"]
+
+    def span(values: Iterable[float], style: str) -> str:
+        low, *_, high = sorted(values)
+        return f"{low:{style}} to {high:{style}}"
+
+    rows = []
+    for row in found:
+        rarer = f", {row['rarer_class']:,} of the rarer class" if row["rarer_class"] else ""
+        rarer += f", ROC-AUC {row['truth']['roc_auc']:.3f}" if "roc_auc" in row["truth"] else ""
+        rows.append(
+            [
+                f"{row['task']}, {row['situation']}{rarer}{' (rough)' if row['rough'] else ''}",
+                f"{row['tables']:,}",
+                ", ".join(f"{_label(metric)} {100 * share:.1f}" for metric, share in row["score"].items()),
+                *(
+                    span((scale * value for value in row[part].values()), ".1f") if part in row else ""
+                    for part, scale in (("lead", 100), ("single_rows", 100), ("times_as_wide", 1))
+                ),
+            ]
+        )
+    head = ["judged rows", "tables", "% of intervals that hold the true score", "difference of two models, %"]
+    shares = [100 * share for row in found if not row["rough"] for share in row["score"].values()]
+    within = sum(93 <= share <= 97 for share in shares)
+    errors = ", ".join(
+        f"{200 * (0.95 * 0.05 / count) ** 0.5:.1f} points with {count:,} tables"
+        for count in dict.fromkeys(row["tables"] for row in found)
+    )
+    words = (
+        f"Of the {len(shares)} shares that are not rough {within} lie between 93 and 97 %; they go from "
+        f"{span(shares, '.1f')} %. By chance alone a share of 95 % moves by {errors} (two standard errors)."
+    )
+    return "\n".join([_table([*head, "of single rows, %", "times as wide as that"], rows), "", words])
 
 
 def drift_table() -> str:

@@ -6,9 +6,9 @@ plain value is the case of weights 1. A new metric is one more entry of METRICS;
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,22 +19,39 @@ Figure = TypeVar("Figure", float, "np.ndarray")
 
 @dataclass(frozen=True)
 class Predictions:
-    """Labels or values per row, and the positive class's probability for binary tasks (None otherwise); each (n,)."""
+    """Labels or values per row, and the positive class's probability for binary tasks (None otherwise); each (n,).
+
+    Where the dataset is split by it also the `group` of each row, or its `time`, which sorts.
+    """
 
     actual: np.ndarray
     predicted: np.ndarray
     score: np.ndarray | None = None
+    group: np.ndarray | None = None
+    time: np.ndarray | None = None
 
     def of(self, rows: np.ndarray | slice) -> Predictions:
         """Those of some rows, by position or mask."""
-        return Predictions(self.actual[rows], self.predicted[rows], None if self.score is None else self.score[rows])
+        score, group, time = (part if part is None else part[rows] for part in (self.score, self.group, self.time))
+        return Predictions(self.actual[rows], self.predicted[rows], score, group, time)
+
+
+def joined(parts: Sequence[Predictions]) -> Predictions:
+    """The predictions of several tables, one after the other."""
+    import numpy as np
+
+    def column(name: str) -> Any:
+        found = [getattr(part, name) for part in parts]
+        return None if found[0] is None else np.concatenate(found)
+
+    return Predictions(*map(column, ("actual", "predicted", "score", "group", "time")))
 
 
 @dataclass(frozen=True)
 class Metric:
     """One metric. `compute` takes predictions of n rows and weights (b, n), and returns b values, NaN where the metric
     is not defined. `meaning` is for the glossary of the pages. `default_of`: the tasks whose models are compared by it
-    where params.yaml names none.
+    where params.yaml names none. `of_pairs`: it is a share of pairs of rows, which decides how its interval is found.
     """
 
     label: str
@@ -43,6 +60,7 @@ class Metric:
     compute: Callable[[Predictions, np.ndarray], np.ndarray]
     higher_is_better: bool = True
     default_of: tuple[str, ...] = ()
+    of_pairs: bool = False
 
     @property
     def sign(self) -> int:
@@ -163,6 +181,7 @@ METRICS = {
         ("binary",),
         _roc_auc,
         default_of=("binary",),
+        of_pairs=True,
     ),
     "average_precision": Metric(
         "average precision",

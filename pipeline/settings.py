@@ -32,6 +32,8 @@ TASKS = ("regression", "binary", "multiclass")
 TYPES = ("number", "category", "date", "text", "ignore")
 # What a gate can look at beside the metrics of the chosen model.
 DRIFTED, EXPECTED = "drifted_columns", "expected_score"
+# What detect_drift.py compares where no file is named: the reference and the current rows.
+PARTS = "train part", "test part"
 # What --dataset takes for all of them.
 EVERY = "all"
 # A calibrated table of fewer rows has no fraud to speak of.
@@ -255,6 +257,11 @@ class Dataset(_Section):
         return self.source.endswith(".py")
 
     @property
+    def kept(self) -> str:
+        """What says which rows belong together, "group" or "time"; empty where none do."""
+        return "group" if self.group else "time" if self.time else ""
+
+    @property
     def unused(self) -> frozenset[str]:
         """Columns that no model learns from: dropped ones, identifiers and the like, and the group of a row."""
         ignored = {name for name, kind in self.types.items() if kind == "ignore"}
@@ -317,6 +324,13 @@ class Gate(_Section):
     over: Annotated[str | None, *_one_of(("naive", "champion"))] = Field(
         default=None, description="bound the lead over it"
     )
+    reference: Text | Absent = Field(
+        default=None,
+        description="of drift: what was compared with, a file or 'train part'; default: the own table",
+    )
+    current: Text | Absent = Field(
+        default=None, description="of drift: what was compared, a file or 'test part'; by default any"
+    )
 
 
 @dataclass(frozen=True, kw_only=True, config={"extra": "forbid"})
@@ -367,6 +381,9 @@ class Config(_Section):
                 _known(gate.metric, (*metrics, DRIFTED, EXPECTED), "gates", name, place, "metric")
                 if (gate.above is None) == (gate.below is None):
                     raise _mistake("a gate needs one of above and below", "gates", name, place)
+                for side in ("reference", "current"):
+                    if getattr(gate, side) and gate.metric != DRIFTED:
+                        raise _mistake(f"goes with {DRIFTED} alone", "gates", name, place, side)
         for name in self.gates:
             _known(name, self.datasets, "gates", name)
         for name in self.drift.moving:
@@ -391,7 +408,7 @@ class Config(_Section):
 
     def gates_of(self, dataset: Dataset) -> tuple[Gate, ...]:
         """The gates of a dataset; where it has none, one: better than predicting the mean or the majority class."""
-        bound = {"above" if METRICS[dataset.metric].higher_is_better else "below": 0.0}
+        bound: dict[str, Any] = {"above" if METRICS[dataset.metric].higher_is_better else "below": 0.0}
         return self.gates.get(dataset.name) or (Gate(metric=dataset.metric, over="naive", **bound),)
 
     def dataset(self, name: str, facts_dir: Path = FACTS_DIR) -> Dataset:

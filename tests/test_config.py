@@ -99,6 +99,7 @@ def test_defaults_are_filled_in(project: Path) -> None:
         (("gates", "houses"), [{"metric": "r2"}], "gates.houses.0: a gate needs one of above and below"),
         (("gates", "houses"), [{"metric": "r2", "above": 0, "below": 1}], "needs one of above and below"),
         (("gates", "houses"), [{"metric": "f1", "above": 0}], "gates.houses.0.metric: 'f1' is unknown"),
+        (("gates", "houses"), [{"metric": "r2", "above": 0, "current": "a"}], "goes with drifted_columns alone"),
         (("gates", "houses"), [{"metric": "r2", "above": 0, "over": "best"}], "known: naive, champion"),
         (("tuning", "trials"), 0, "tuning.trials: 0 is out of range"),
         (("tuning", "seconds"), "2 min", "tuning.seconds: expected a number, found '2 min'"),

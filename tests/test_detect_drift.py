@@ -23,6 +23,9 @@ from pipeline.drift.score import judged_loss, loss_of
 from pipeline.drift.together import Joint
 from pipeline.drift.verdict import verdict_words
 from pipeline.drift.windows import MOST_WINDOWS, windows_by
+from pipeline.gates.judge import other_comparison
+from pipeline.gates.results import DRIFT
+from pipeline.settings import Gate, load_config
 
 EVIL = "<img src=x onerror=alert(1)>"
 
@@ -300,6 +303,21 @@ def test_rows_of_the_training_table_are_no_news(trained: Path) -> None:
     found = run_on(grown)
     assert found["drift"] is True
     assert found["verdict"].endswith(" 240 more are rows of the training table, and were left out.")
+
+
+def test_a_comparison_of_a_file_with_itself_passes_no_gate(project: Path) -> None:
+    new = make_customers(200, 5)
+    new.to_csv("new.csv", index=False)
+    new.sample(frac=1, random_state=0).to_csv("shuffled.csv", index=False)
+    pd.concat([new, make_customers(200, 6)]).to_csv("more.csv", index=False)
+    gate, config = Gate("drifted_columns", below=1, reference="new.csv"), load_config()
+    dataset = config.dataset("customers")
+    for current, itself in (("new.csv", True), ("shuffled.csv", True), ("more.csv", False)):
+        words = ["--dataset", "customers", "--reference", "new.csv", "--current", current, "--no-pages"]
+        assert detect_drift.main(words) == 0
+        found = DRIFT.validate_python(json.loads(Path("metrics/drift/customers.json").read_text()))
+        assert found.itself is itself
+        assert other_comparison(gate, dataset, found).startswith(f"{current} was compared with itself") is itself
 
 
 def test_windows_share_one_alarm_budget_and_say_where_it_began(trained: Path) -> None:

@@ -1,16 +1,27 @@
+import copy
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
+from conftest import PARAMS
+from joblib.parallel import get_active_backend
 from sklearn import metrics
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from pipeline.bootstrap import bootstrap_intervals, paired_differences
 from pipeline.metrics import Predictions, metric_value, scores
-from pipeline.tables.split import Rows
-from pipeline.training.fit import out_of_fold
+from pipeline.serving.model import TargetWords, served
+from pipeline.serving.pyfunc import predictions
+from pipeline.settings import load_config
+from pipeline.tables.split import Rows, load_parts
+from pipeline.training.assess import assess
+from pipeline.training.build import resolve_recipe
+from pipeline.training.fit import out_of_fold, predict
+from pipeline.training.record import columns_of_source
 from pipeline.training.threshold import best_f1_threshold
 
 
@@ -50,14 +61,6 @@ def test_average_precision_without_a_positive_row_is_not_defined() -> None:
     assert np.isnan(metric_value("average_precision", Predictions(np.zeros(3), np.zeros(3), np.zeros(3))))
 
 
-@pytest.mark.filterwarnings("error")
-def test_the_interval_of_a_metric_that_is_never_defined_is_none() -> None:
-    one_class = Predictions(np.zeros(9, int), np.zeros(9, int), np.linspace(0, 1, 9))
-    intervals = bootstrap_intervals("binary", one_class, 0)
-    assert np.isnan(intervals["roc_auc"]).all()
-    assert intervals["accuracy"] == [1, 1]
-
-
 def test_the_threshold_has_the_best_f1_of_all(binary: Predictions) -> None:
     assert binary.score is not None
     found = best_f1_threshold(binary.actual, binary.score)
@@ -92,29 +95,38 @@ def test_the_threshold_of_a_fold_comes_from_the_other_folds() -> None:
         assert np.array_equal(tuned.predicted[validation], plain.score[validation] >= threshold)
 
 
-def test_interval_covers_the_truth_about_95_times_in_100() -> None:
-    rng = np.random.default_rng(1)
-    covered = 0
-    for _ in range(200):
-        y = np.ones(150, dtype=int)
-        predicted = (rng.random(150) < 0.8).astype(int)
-        low, high = bootstrap_intervals("binary", Predictions(y, predicted, predicted.astype(float)), 0)["accuracy"]
-        covered += low <= 0.8 <= high
-    assert 180 <= covered <= 199
-
-
-def test_paired_difference_is_narrower_than_two_intervals(binary: Predictions) -> None:
-    other = Predictions(binary.actual, np.where(np.arange(300) < 12, binary.actual, binary.predicted), binary.score)
-    [(difference, (low, high))] = paired_differences("accuracy", other, [binary], 0)
-    assert difference == pytest.approx(metric_value("accuracy", other) - metric_value("accuracy", binary))
-    assert 0 <= low <= difference <= high
-    single = bootstrap_intervals("binary", binary, 0)["accuracy"]
-    assert high - low < (single[1] - single[0]) / 2
-
-
-def test_many_rows_are_resampled_in_smaller_chunks_to_the_same_interval(
-    binary: Predictions, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("threshold", [0.5, 0.3, "tuned"])
+def test_a_probability_of_exactly_the_threshold_is_positive_when_judged_and_when_served(
+    project: Path, threshold: float | str
 ) -> None:
-    whole = bootstrap_intervals("binary", binary, 0)
-    monkeypatch.setattr("pipeline.bootstrap.CHUNK_CELLS", 7 * len(binary.actual))
-    assert bootstrap_intervals("binary", binary, 0) == whole
+    params = copy.deepcopy(PARAMS)
+    params["datasets"]["customers"]["threshold"] = threshold
+    # few trees, whose votes are often a half
+    params["models"]["forest"]["params"] = {"n_estimators": 4}
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+    config = load_config()
+    dataset = config.dataset("customers")
+    parts, recipe = load_parts(dataset, config), resolve_recipe(dataset, config, "forest")
+    model = assess(recipe, parts).model
+    if threshold != 0.5:
+        # here on one of the scores
+        scores_of_rows = np.unique(predict(model, parts.test.X, parts.test.y, "binary").score)
+        model.set_params(model__threshold=float(scores_of_rows[len(scores_of_rows) // 2]))
+    judged = predict(model, parts.test.X, parts.test.y, "binary")
+    ties = judged.score == getattr(model[-1], "threshold", 0.5)
+    assert ties.any()
+    assert judged.predicted[ties].all()
+    answer = predictions(served(model, columns_of_source(recipe, parts), parts.words), parts.test.X)
+    assert [*answer["probability_Yes"]] == [*judged.score]
+    assert [*answer["prediction"]] == [parts.words[label] for label in judged.predicted]
+
+
+def test_a_served_forest_adds_up_its_trees_in_the_order_of_the_judged_one() -> None:
+    class Watched:
+        def predict_proba(self, X: np.ndarray) -> np.ndarray:
+            self.backend = type(get_active_backend()[0]).__name__
+            return np.full((len(X), 2), 0.5)
+
+    forest = Watched()
+    assert [*TargetWords(forest, ("No", "Yes"), 0.5).predict(np.zeros((2, 1)))] == ["Yes", "Yes"]
+    assert forest.backend == "SequentialBackend"

@@ -97,6 +97,22 @@ def test_the_interval_narrows_with_current_rows_and_with_reference_rows() -> Non
     assert more_reference < 0.97 * few
 
 
+def test_rows_that_belong_together_are_drawn_together() -> None:
+    rng = np.random.default_rng(4)
+
+    def width(grouped: bool) -> float:
+        sides = []
+        for n in (2000, 1000):
+            group = np.arange(n) // 50
+            right = (rng.random(n) < rng.beta(1.6, 0.4, n // 50)[group]).astype(int)
+            sides.append(Predictions(right, np.ones(n, int), np.ones(n), group if grouped else None))
+        reference, current = sides
+        low, high = expected_score("accuracy", reference, np.ones(2000), current, 0.0, 0).interval
+        return high - low
+
+    assert width(True) > 2.5 * width(False)
+
+
 def test_the_predictions_of_the_current_rows_count() -> None:
     rng = np.random.default_rng(3)
     reference = customers(rng, rng.random(3000))

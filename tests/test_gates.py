@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.gates.judge import judge
+from pipeline.gates.judge import difference, judge
 from pipeline.gates.results import DriftVerdict, DriftVerdicts, Expected, Results, read_results, select_model
 from pipeline.metrics import metrics_of
 from pipeline.settings import Gate, load_config, settings_sha256
@@ -16,20 +16,23 @@ def model(cv: float, score: float, low: float, high: float) -> dict[str, Any]:
     metrics = metrics_of("binary")
     parts = {"cv": cv, "score": score, "naive": 0.6}
     figures: dict[str, Any] = {part: dict.fromkeys(metrics, value) for part, value in parts.items()}
-    return {**figures, "interval": {metric: [low, high] for metric in metrics}}
+    over_naive = {metric: [low - 0.6, high - 0.6] for metric in metrics}
+    return {**figures, "interval": {metric: [low, high] for metric in metrics}, "over_naive": over_naive, "rough": ""}
 
 
 STILL = DriftVerdict(False)
-NO_DRIFT = DriftVerdicts(drift=False, columns=[STILL], target=STILL, joint=STILL)
+PARTS = {"reference": "train part", "current": "test part", "itself": False}
+NO_DRIFT = DriftVerdicts(**PARTS, drift=False, columns=[STILL], target=STILL, joint=STILL)
 MODELS = {"forest": model(0.80, 0.78, 0.74, 0.82), "linear": model(0.70, 0.99, 0.98, 1.0)}
 
 
 def outcome(gate: Gate, published: Any = None, confident: bool = False, **changes: Any) -> Any:
     config = load_config()
     config = dataclasses.replace(config, gates={"customers": (gate,)})
+    over_champion = changes.pop("over_champion", "it was not asked for")
     results = Results("customers", "d", changes.pop("models", MODELS), {}, drift=NO_DRIFT, champion=None, problems=())
     results = dataclasses.replace(results, **changes)
-    [verdict] = judge(config.dataset("customers"), config, results, published, confident)
+    [verdict] = judge(config.dataset("customers"), config, results, published, confident, over_champion)
     return verdict
 
 
@@ -54,6 +57,7 @@ def test_the_model_is_chosen_by_cross_validation_not_by_its_test_score() -> None
         (Gate("accuracy", below=0.80), True, False, True),
         (Gate("accuracy", above=0.1, over="naive"), False, True, False),
         (Gate("accuracy", above=0.2, over="naive"), False, False, True),
+        (Gate("accuracy", above=0.13, over="naive"), True, True, False),
         (Gate("drifted_columns", below=1), False, True, False),
     ],
 )
@@ -69,7 +73,7 @@ def test_drift_gate_fails_on_a_drifted_column_and_where_drift_is_unknown() -> No
         ([STILL], moved, moved, 1),
         ([STILL], STILL, moved, 1),
     ):
-        found = outcome(gate, drift=DriftVerdicts(True, columns, target, joint))
+        found = outcome(gate, drift=DriftVerdicts(**PARTS, drift=True, columns=columns, target=target, joint=joint))
         assert (found.passed, found.value) == (False, count)
     assert "drift was not tested; run `python detect_drift.py" in outcome(gate, drift=None).reason
     few = dataclasses.replace(NO_DRIFT, drift=None)
@@ -87,7 +91,11 @@ def test_expected_score_gate() -> None:
     assert not outcome(gate, drift=with_expected(True), confident=True).passed
     over = outcome(Gate("expected_score", above=0.1, over="naive"), drift=with_expected(True))
     assert over.passed
-    assert "over the naive's 0.6000" in over.bound
+    assert over.text() == "forest expected_score +0.1500 over the naive's 0.6000, needed above 0.1"
+    assert over.interval is None
+    unsure = outcome(Gate("expected_score", above=0.1, over="naive"), drift=with_expected(True), confident=True)
+    assert not unsure.passed
+    assert "whose interval is not known: the other score is of other rows" in unsure.reason
     doubtful = outcome(gate, drift=with_expected(False))
     assert (doubtful.passed, doubtful.reason) == (
         False,
@@ -95,6 +103,48 @@ def test_expected_score_gate() -> None:
     )
     for nothing in (None, NO_DRIFT):
         assert "is not known; run `python detect_drift.py" in outcome(gate, drift=nothing).reason
+
+
+@pytest.mark.parametrize(("interval", "passes"), [([0.11, 0.25], True), ([0.09, 0.27], False)])
+def test_a_confident_lead_over_the_naive_prediction_has_the_interval_of_the_same_rows(
+    interval: list[float], passes: bool
+) -> None:
+    # the interval of the score alone, [0.74, 0.82], would leave a lead of 0.14 at least
+    forest = {**MODELS["forest"], "over_naive": {"accuracy": interval, "rmse": interval}}
+    gate = Gate("accuracy", above=0.1, over="naive")
+    found = outcome(gate, models={"forest": forest}, confident=True)
+    assert (found.passed, found.interval, found.uncertain) == (passes, tuple(interval), not passes)
+    low, high = interval
+    words = f"forest accuracy +0.1800 [{low:+.4f}, {high:+.4f}] over the naive's 0.6000, needed above 0.1"
+    assert found.text() == words
+    assert outcome(gate, models={"forest": forest}).passed
+
+
+def test_a_lead_is_turned_round_where_lower_is_better() -> None:
+    assert difference("rmse", -0.2, {"rmse": (0.2, (0.1, 0.3))}) == (-0.2, (-0.3, -0.1))
+    assert difference("r2", 0.2, {"r2": (0.2, (0.1, 0.3))}) == (0.2, (0.1, 0.3))
+    assert difference("r2", 0.2, "no store") == (0.2, None)
+
+
+def test_a_drift_gate_takes_the_comparison_that_it_names() -> None:
+    def passes(comparison: dict[str, Any], **names: str) -> bool:
+        found = outcome(Gate("drifted_columns", below=1, **names), drift=dataclasses.replace(NO_DRIFT, **comparison))
+        assert found.passed == (not found.reason)
+        return found.passed
+
+    january = {"reference": "data/customers.csv", "current": "january.csv"}
+    by_hand = {"reference": "december.csv", "current": "january.csv"}
+    # the parts of the table, or a file compared with it
+    assert passes({})
+    assert passes(january)
+    assert not passes(by_hand)
+    assert passes(by_hand, reference="december.csv")
+    assert not passes(by_hand, reference="december.csv", current="february.csv")
+    assert passes(january, current="january.csv")
+    assert not passes({}, current="january.csv")
+    assert not passes(january, current="test part")
+    for comparison in ({}, january, by_hand):
+        assert not passes(comparison | {"itself": True}, reference=comparison.get("reference", "train part"))
 
 
 def test_a_dataset_without_gates_has_to_beat_the_naive_model_in_the_direction_of_its_metric() -> None:
@@ -110,6 +160,13 @@ def test_champion_gate() -> None:
     assert outcome(gate, champion={"score": {"accuracy": 0.785}}).passed
     assert not outcome(gate, champion={"score": {"accuracy": 0.80}}).passed
     assert not outcome(gate, champion={"score": {}}).passed
+    better = {"score": {"accuracy": 0.70}}
+    # without the predictions of both there is no interval to be confident by
+    assert not outcome(gate, champion=better, confident=True, over_champion="there is no store").passed
+    for low, passes in ((-0.005, True), (-0.02, False)):
+        leads = {"accuracy": (0.07, (low, 0.12))}
+        found = outcome(gate, champion=better, confident=True, over_champion=leads)
+        assert (found.passed, found.value, found.interval) == (passes, 0.07, (low, 0.12))
 
 
 def write_metrics(models: Any = MODELS, data_sha256: str = "d", **hashes: str) -> None:

@@ -238,6 +238,25 @@ def test_confident_promotion_needs_the_interval_above_zero(
         assert f"is {alias} (version 2): accuracy +0.0167 [+0.0000, " in capsys.readouterr().out
 
 
+def test_a_confident_gate_over_the_champion_looks_at_the_same_rows(
+    promoted: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gate = "{metric: accuracy, above: -0.01, over: champion}"
+    params = yaml.safe_load(Path("params.yaml").read_text())
+    Path("params.yaml").write_text(yaml.safe_dump({**params, "gates": {"customers": [yaml.safe_load(gate)]}}))
+    results_of("gradient_boosting")
+    capsys.readouterr()
+    # the champion is wrong in one row of 60 where the new model is right: the paired difference is never below 0
+    rig(monkeypatch, loser="LogisticRegression", every=60)
+    assert validate.main(["--confident"]) == 0
+    out = capsys.readouterr().out
+    assert "PASS             customers: gradient_boosting accuracy +0.0167 [+0.0000, " in out
+    assert "over the champion's 0." in out
+    shutil.rmtree("mlruns")
+    assert validate.main(["--confident"]) == 1
+    assert "whose interval is not known: " in capsys.readouterr().out
+
+
 def test_rows_that_the_champion_was_trained_on_do_not_count(promoted: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = load_config()
     before = load_parts(config.dataset("customers"), config)

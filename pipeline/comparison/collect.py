@@ -42,7 +42,7 @@ def compare_dataset(dataset: Dataset, config: Config, stores: Sequence[MlflowCli
         raise PipelineError(f"{name}: no trained model; run `python train.py --dataset {name}`")
     hashes = {model: (results.data_sha256, facts["params_sha256"]) for model, facts in results.models.items()}
     runs = find_runs(name, stores, hashes)
-    entries = [read_entry(model, run, dataset.task, metric, results.models[model]) for model, run in runs.items()]
+    entries = [read_entry(model, run, dataset, results.models[model]) for model, run in runs.items()]
     naive = next((model["naive"].get(metric) for model in results.models.values()), None)
     trials = find_trials(name, stores, hashes)
     searches = {
@@ -108,24 +108,25 @@ def find_runs(
     return {name: newest[name] for base in baselines for name in (base, f"{base}_tuned") if name in hashes}
 
 
-def read_entry(name: str, run: StoredRun, task: str, metric: str, facts: Mapping[str, Any]) -> Entry:
+def read_entry(name: str, run: StoredRun, dataset: Dataset, facts: Mapping[str, Any]) -> Entry:
     """What a run's metrics and artifacts say, and the committed `facts` of the model."""
-    scores = run.metrics
+    scores, task = run.metrics, dataset.task
     return Entry(
         name=name,
         estimator=run.params["estimator"],
         metrics={other: scores[other] for other in metrics_of(task)},
         intervals={other: (scores[f"{other}_low"], scores[f"{other}_high"]) for other in metrics_of(task)},
-        cv=facts["cv"][metric],
+        cv=facts["cv"][dataset.metric],
         fit_seconds=scores["fit_seconds"],
         model_bytes=int(scores["model_bytes"]),
         run_id=run.run_id,
         experiment_id=run.experiment_id,
         store=run.store,
-        predictions=run.predictions(task),
+        predictions=run.predictions(task, dataset.kept),
         importance=json.loads(run.artifact("feature_importance.json").read_text(encoding="utf-8")),
         gain_interval=facts.get("difference_interval"),
         plots=plot_links(run.tags["dataset"], name),
+        rough=facts["rough"],
     )
 
 

@@ -35,6 +35,7 @@ class Entry:
     """One trained or tuned model. `gain_interval`: 95 % interval of a tuned model's lead over its baseline, or None.
     `plots`: addresses of its pictures by what they show.
     `checks`: what each check found, by its name.
+    `rough`: why its intervals are rough; empty where they are not.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Entry:
     gain_interval: tuple[float, float] | None = None
     plots: Mapping[str, str] = field(default_factory=dict)
     checks: Mapping[str, Finding] = field(default_factory=dict)
+    rough: str = ""
 
     @property
     def model(self) -> str:

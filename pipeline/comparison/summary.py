@@ -49,6 +49,7 @@ def summarise(comparisons: Sequence[Comparison]) -> dict[str, Any]:
             "metric": metric,
             "value": round(best.metrics[metric], 6),
             "interval": [round(bound, 6) for bound in best.intervals[metric]],
+            "rough": best.rough,
             "ceiling": c.ceiling,
             "evaluation": c.evaluation,
             "gain_of_tuning": {

@@ -40,6 +40,8 @@ def advice(c: Comparison) -> list[str]:
         else:
             left = lead(metric, c.ceiling, value)
             lines.append(f"{left:.4f} are left to the achievable ceiling {c.ceiling:.4f}.")
+    if best.rough:
+        lines.append(f"Its 95 % interval is rough: what decides it is too little ({best.rough}).")
     if high - low > WIDE * max(1, abs(value)):
         lines.append(f"Its 95 % interval is {high - low:.2f} wide: more labelled rows would tell the models apart.")
     if c.drift is not None and (c.drift["drift"] or c.drift["retrain"]):

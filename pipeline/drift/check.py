@@ -21,6 +21,7 @@ from pipeline.drift.score import SCORE_ROWS, Score, score_on_current
 from pipeline.drift.together import FEWEST_ROWS, Joint, compare_together, who_moved
 from pipeline.drift.verdict import model_words, recommend, verdict_words
 from pipeline.settings import Dataset, Drift
+from pipeline.tables.split import belonging_of
 
 # Rows of the training table that a score is expected from.
 EXPECTED_ROWS = 100_000
@@ -123,7 +124,7 @@ def check(
         unknown = [c.column for c in compared.columns if c.note not in ("", EXPECTED, EXTRA, CONSTANT)]
         shared = member if reference is table and features == kinds else None
         try:
-            expected = expected_on_current(model, table, current, features, shared, seed)
+            expected = expected_on_current(model, dataset, table, current, features, shared, seed)
             if unknown and expected.reliable:
                 words = f"{listed(unknown)} of the current rows cannot be compared"
                 expected = replace(expected, reliable=False, reason=words)
@@ -153,6 +154,7 @@ def check(
 
 def expected_on_current(
     model: Model,
+    dataset: Dataset,
     table: pd.DataFrame,
     current: pd.DataFrame,
     kinds: Mapping[str, str],
@@ -170,7 +172,7 @@ def expected_on_current(
     if len(current) < FEWEST_ROWS:
         raise PipelineError(f"an estimate needs {FEWEST_ROWS} current rows, not {len(current)}")
     current = current.sample(min(len(current), SCORE_ROWS), random_state=seed)
-    predictions = model.predict(current, np.zeros(len(current)))
+    predictions = replace(model.predict(current, np.zeros(len(current))), **belonging_of(current, dataset))
     if member is None or len(member.current) != len(current):
         member = membership(table, current, kinds, seed)
     weights, outside = density_ratio(member)

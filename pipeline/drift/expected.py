@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
+from pipeline.bootstrap import units
 from pipeline.drift.joint import Membership
 from pipeline.metrics import METRICS, Predictions
 
@@ -97,12 +98,14 @@ def expected_score(
 
     The interval is of 500 resamples of the reference rows (the error of the estimate), each followed by a draw of m
     rows from it by their weights (the noise of the current rows themselves), and is taken somewhat wider (PERCENTILES).
+    Rows that belong together are drawn together, as far as both tables say which do.
     """
     old, new = _bands(predictions, current, "regression" in METRICS[metric].tasks)
     share = np.bincount(new, minlength=old.max() + 1) / len(new)
     compute = METRICS[metric].compute
     matched = _matched(weights[None], old, share)
-    drawn = [compute(predictions, _matched(w, old, share)) for w in _draws(weights, len(new), seed)]
+    many = int(units(current).max()) + 1
+    drawn = [compute(predictions, _matched(w, old, share)) for w in _draws(weights, units(predictions), many, seed)]
     values = np.concatenate(drawn)
     values = values[np.isfinite(values)]
     low, high = np.percentile(values, PERCENTILES) if len(values) else (np.nan, np.nan)
@@ -141,17 +144,22 @@ def _matched(weights: np.ndarray, bands: np.ndarray, share: np.ndarray) -> np.nd
     return weights / weights.sum(axis=1, keepdims=True)
 
 
-def _draws(weights: np.ndarray, m: int, seed: int) -> Iterator[np.ndarray]:
-    """Counts (k, n), chunk by chunk, of m rows drawn by their weights from a resample of the n reference rows."""
-    rng, n = np.random.default_rng(seed), len(weights)
+def _draws(weights: np.ndarray, unit: np.ndarray, m: int, seed: int) -> Iterator[np.ndarray]:
+    """Counts (k, n), chunk by chunk, of m units drawn by their weights from a resample of the units of the n reference
+    rows. A drawn unit counts for its rows by their weights.
+    """
+    rng, n, count = np.random.default_rng(seed), len(weights), int(unit.max()) + 1
+    of_unit = np.bincount(unit, weights, count)
+    share = np.divide(weights, of_unit[unit], out=np.zeros(n), where=weights > 0)
     size = max(1, min(100, CHUNK_CELLS // n))
     for first in range(0, RESAMPLES, size):
         counts = np.empty((min(size, RESAMPLES - first), n))
         for row in counts:
-            ends = np.cumsum(weights * np.bincount(rng.integers(0, n, n), minlength=n))
+            ends = np.cumsum(of_unit * np.bincount(rng.integers(0, count, count), minlength=count))
             # uniform numbers in order, as sums of exponential ones (Devroye 1986): sorted ones are found much faster
             steps = rng.standard_exponential(m + 1).cumsum()
-            row[:] = np.diff(np.searchsorted(steps[:-1] * (ends[-1] / steps[-1]), ends, "right"), prepend=0)
+            drawn = np.diff(np.searchsorted(steps[:-1] * (ends[-1] / steps[-1]), ends, "right"), prepend=0)
+            row[:] = share * drawn[unit]
         yield counts
 
 

@@ -12,7 +12,7 @@ from pipeline.bootstrap import bootstrap_intervals
 from pipeline.console import PipelineError, one_line
 from pipeline.drift.column import listed
 from pipeline.gates.results import read_results, select_model
-from pipeline.metrics import Predictions, metric_value
+from pipeline.metrics import Predictions, joined, metric_value
 from pipeline.settings import Config, Dataset
 from pipeline.store.connect import open_store
 from pipeline.store.predictions import read_predictions, read_rows
@@ -72,13 +72,7 @@ def judged_model(dataset: Dataset, config: Config) -> Model:
     if dataset.evaluation != "cross_validation":
         # else the judged predictions are out of fold themselves, and of all rows
         paths.append(run.artifact("out_of_fold.csv"))
-    parts = [read_predictions(path, task) for path in paths]
-    scores = [part.score for part in parts if part.score is not None]
-    predictions = Predictions(
-        np.concatenate([part.actual for part in parts]),
-        np.concatenate([part.predicted for part in parts]),
-        np.concatenate(scores) if scores else None,
-    )
+    predictions = joined([read_predictions(path, task, kept=dataset.kept) for path in paths])
     low, high = bootstrap_intervals(task, predictions, config.seed)[metric]
     return Model(
         name=chosen,

@@ -87,6 +87,11 @@ def _words(old: pd.Series, new: pd.Series) -> str:
     return f"was recoded as a whole: {before} before, {now} now"
 
 
+def is_part_of(current: pd.DataFrame, reference: pd.DataFrame) -> bool:
+    """Whether all current rows are rows of the reference, so that comparing them says nothing."""
+    return bool(copies_of(reference, current).all()) or current.equals(reference)
+
+
 def copies_of(table: pd.DataFrame, current: pd.DataFrame) -> np.ndarray:
     """Which current rows (m,) are rows of the table, by all columns of both, each as often as the table has it.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -13,7 +13,7 @@ from pipeline.console import PipelineError
 from pipeline.drift.model import Model
 from pipeline.metrics import METRICS, lead, metric_value
 from pipeline.settings import Dataset
-from pipeline.tables.split import features_and_target
+from pipeline.tables.split import belonging_of, features_and_target
 
 # Current rows that the model is scored on: the interval of more is narrower than anyone needs.
 SCORE_ROWS = 50_000
@@ -67,7 +67,7 @@ def score_on_current(
     if len(rows) < FEWEST_ROWS:
         raise PipelineError(f"a score needs {FEWEST_ROWS} labelled rows, not {len(rows)}")
     rows = rows.sample(min(len(rows), SCORE_ROWS), random_state=seed)
-    predictions = model.predict(*features_and_target(rows, dataset))
+    predictions = replace(model.predict(*features_and_target(rows, dataset)), **belonging_of(rows, dataset))
     value = metric_value(metric, predictions)
     if not math.isfinite(value):
         raise PipelineError(f"{metric} is not defined on these {len(rows):,} rows")

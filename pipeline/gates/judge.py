@@ -9,13 +9,21 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from pipeline.gates.results import SAME, Results, is_number, read_object, select_model
-from pipeline.settings import DRIFTED, EXPECTED, Config, Dataset, Gate
+from pipeline.gates.results import SAME, DriftVerdicts, Results, is_number, read_object, select_model
+from pipeline.metrics import METRICS, lead
+from pipeline.settings import DRIFTED, EXPECTED, PARTS, Config, Dataset, Gate
+
+# By how much one model is better than another on the same rows, with the 95 % interval.
+Lead = tuple[float, tuple[float, float]]
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """One gate's outcome. `uncertain`: the interval straddles the bound. `reason` is empty where a number decided."""
+    """One gate's outcome. `uncertain`: the interval straddles the bound. `reason` is empty where a number decided.
+
+    Where `over` says so, in words, `value` is the difference to another score, and `interval` that of the difference on
+    the same rows, where it is known.
+    """
 
     dataset: str
     model: str
@@ -26,6 +34,7 @@ class Verdict:
     passed: bool
     uncertain: bool
     reason: str = ""
+    over: str = ""
 
     def word(self) -> str:
         return ("PASS" if self.passed else "FAIL") + (" (uncertain)" if self.uncertain else "")
@@ -38,10 +47,10 @@ class Verdict:
         """What was compared, without the verdict."""
         if self.reason:
             return self.reason
-        interval = f" [{self.interval[0]:.4f}, {self.interval[1]:.4f}]" if self.interval else ""
-        number = f"{self.value:g}" if self.metric == DRIFTED else f"{self.value:.4f}"
-        subject = f"{self.model} " if self.model else ""
-        return f"{subject}{self.metric} {number}{interval}, needed {self.bound}"
+        style = "+.4f" if self.over else "g" if self.metric == DRIFTED else ".4f"
+        interval = f" [{self.interval[0]:{style}}, {self.interval[1]:{style}}]" if self.interval else ""
+        subject, over = (f"{self.model} " if self.model else ""), (f" {self.over}" if self.over else "")
+        return f"{subject}{self.metric} {self.value:{style}}{interval}{over}, needed {self.bound}"
 
 
 VERDICTS = TypeAdapter(list[Verdict])
@@ -53,12 +62,14 @@ def judge(
     results: Results,
     published: Mapping[str, Any] | None = None,
     confident: bool = False,
+    over_champion: Mapping[str, Lead] | str = "",
 ) -> list[Verdict]:
     """Every gate of a dataset, decided on the model that cross-validation selects.
 
     Args:
         published: the dataset's part of comparison_results.json; where given, it has to hold the same figures.
         confident: the bound of the 95 % interval decides, not the value.
+        over_champion: the model's lead over the champion by metric, or why it is not known.
     """
     reasons = list(results.problems)
     if published is not None:
@@ -70,7 +81,9 @@ def judge(
         reasons.append(f"no model is trained; run `python train.py --dataset {dataset.name}`")
     verdicts = [failure(dataset.name, reason) for reason in reasons]
     if name is not None:
-        verdicts += [judge_gate(gate, name, dataset.metric, results, confident) for gate in config.gates_of(dataset)]
+        verdicts += [
+            judge_gate(gate, name, dataset, results, confident, over_champion) for gate in config.gates_of(dataset)
+        ]
     return verdicts
 
 
@@ -96,19 +109,27 @@ def failure(dataset: str, reason: str) -> Verdict:
     return Verdict(dataset, "", "", "", None, None, passed=False, uncertain=False, reason=reason)
 
 
-def judge_gate(gate: Gate, name: str, main_metric: str, results: Results, confident: bool) -> Verdict:
+def judge_gate(
+    gate: Gate,
+    name: str,
+    dataset: Dataset,
+    results: Results,
+    confident: bool,
+    over_champion: Mapping[str, Lead] | str,
+) -> Verdict:
     """One gate decided on the model of that name, on its expected score, or on the number of drifted columns."""
     limit = gate.above if gate.above is not None else gate.below
     bound = f"{'above' if gate.above is not None else 'below'} {limit:g}"
     undecided = replace(failure(results.dataset, ""), model=name, metric=gate.metric, bound=bound)
     if gate.metric == DRIFTED:
+        if results.drift and (wrong := other_comparison(gate, dataset, results.drift)):
+            return replace(undecided, reason=wrong)
         if results.drift is None or results.drift.drifted is None:
             state = "was not tested" if results.drift is None else "could not be told, as there were too few new rows"
             mend = f"run `python detect_drift.py --dataset {results.dataset}`"
             return replace(undecided, reason=f"drift {state}; {mend}")
         count = float(results.drift.drifted)
-        passed = count > gate.above if gate.above is not None else count < (gate.below or 0.0)
-        return replace(undecided, model="", value=count, passed=passed)
+        return replace(undecided, model="", value=count, passed=_holds(gate, count))
     model, metric = results.models[name], gate.metric
     if metric == EXPECTED:
         expected = results.drift and results.drift.expected_score
@@ -116,29 +137,68 @@ def judge_gate(gate: Gate, name: str, main_metric: str, results: Results, confid
             mend = f"run `python detect_drift.py --dataset {results.dataset} --current FILE`"
             state = f"is not reliable: {expected.reason}" if expected else f"is not known; {mend}"
             return replace(undecided, reason=f"the expected score {state}")
-        metric, figure, interval = main_metric, expected.value, expected.interval
+        metric, figure, interval = dataset.metric, expected.value, expected.interval
     elif metric not in model["score"]:
         return replace(undecided, reason=f"{name} has no {metric}, which is of another task")
     else:
         figure, interval = model["score"][metric], tuple(model["interval"][metric])
-    decided = replace(undecided, value=figure, interval=interval)
-    offset: Any = 0.0
+    decided = replace(undecided, value=figure)
+    bounds: tuple[float, float] | None = interval
     if gate.over == "champion" and results.champion is None:
         return replace(decided, passed=True, reason="no champion yet to compare with")
     if gate.over:
         other = (results.champion or {}).get("score") if gate.over == "champion" else model["naive"]
-        found = other.get(metric) if isinstance(other, dict) else None
+        found: Any = other.get(metric) if isinstance(other, dict) else None
         if not is_number(found):
             return replace(undecided, reason=f"the {gate.over} has no {metric} to compare with")
-        offset, bound = found, f"{bound} over the {gate.over}'s {found:.4f}"
-
-    def holds(value: float) -> bool:
-        return value - offset > gate.above if gate.above is not None else value - offset < (gate.below or 0.0)
-
-    low, high = interval
+        paired: Mapping[str, Lead] | str = over_champion
+        if gate.metric == EXPECTED:
+            paired = "the other score is of other rows"
+        elif gate.over == "naive":
+            low, high = model["over_naive"][metric]
+            paired = {metric: (lead(metric, figure, found), (low, high))}
+        figure, bounds = difference(metric, figure - found, paired)
+        decided = replace(decided, value=figure, over=f"over the {gate.over}'s {found:.4f}")
+        if confident and isinstance(paired, str):
+            words = f"{name} {metric} {figure:+.4f} {decided.over}, whose interval is not known: {paired}"
+            return replace(decided, passed=False, reason=words)
+    if bounds is None:
+        return replace(decided, passed=_holds(gate, figure))
+    low, high = bounds
     cautious = low if gate.above is not None else high
-    passed = holds(cautious if confident else figure)
-    return replace(decided, bound=bound, passed=passed, uncertain=holds(low) != holds(high))
+    return replace(
+        decided,
+        interval=(low, high),
+        passed=_holds(gate, cautious if confident else figure),
+        uncertain=_holds(gate, low) != _holds(gate, high),
+    )
+
+
+def difference(metric: str, value: float, paired: Mapping[str, Lead] | str) -> tuple[float, tuple[float, float] | None]:
+    """The plain difference of two scores, as a gate bounds it, and its interval: those of the same rows where they are
+    known, else that of the scores, without one.
+    """
+    if isinstance(paired, str):
+        return value, None
+    found, (low, high) = paired[metric]
+    return (found, (low, high)) if METRICS[metric].higher_is_better else (-found, (-high, -low))
+
+
+def other_comparison(gate: Gate, dataset: Dataset, drift: DriftVerdicts) -> str:
+    """Why what was tested for drift is not the comparison that a gate wants; empty where it is. Where the gate names
+    none, it takes the parts of the table, and any table compared with the whole one.
+    """
+    if drift.itself:
+        return f"{drift.current} was compared with itself, as its rows are rows of {drift.reference}"
+    references = [gate.reference] if gate.reference else [PARTS[0], dataset.file]
+    if drift.reference not in references or gate.current not in (None, drift.current):
+        wanted = f"{gate.current or 'a table'} against {gate.reference or 'the training table'}"
+        return f"{drift.current} was compared with {drift.reference}, and the gate is on {wanted}"
+    return ""
+
+
+def _holds(gate: Gate, value: float) -> bool:
+    return value > gate.above if gate.above is not None else value < (gate.below or 0.0)
 
 
 def _difference(models: Mapping[str, Mapping[str, Any]], published: Mapping[str, Any]) -> str:

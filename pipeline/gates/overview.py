@@ -82,7 +82,8 @@ def standing(results: Results, metric: str, verdicts: tuple[Verdict, ...]) -> St
     if model:
         facts = results.models[model]
         low, high = facts["interval"][metric]
-        score = f"{METRICS[metric].label} {facts['score'][metric]:.4f} [{low:.4f}, {high:.4f}]"
+        doubt = " rough" if facts["rough"] else ""
+        score = f"{METRICS[metric].label} {facts['score'][metric]:.4f} [{low:.4f}, {high:.4f}]{doubt}"
     ceiling = f"{results.ceiling[metric]:.4f}" if metric in results.ceiling else ""
     if results.drift is None:
         drift = "not tested"

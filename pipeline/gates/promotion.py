@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from pandas.util import hash_pandas_object
 
-from pipeline.bootstrap import paired_differences
+from pipeline.bootstrap import paired_differences, paired_leads
 from pipeline.console import PipelineError
 from pipeline.files import write_json
 from pipeline.gates.card import CARD, card_of, model_card, write_card
-from pipeline.gates.judge import Verdict
+from pipeline.gates.judge import Lead, Verdict
 from pipeline.gates.results import METRICS_DIR, read_results, select_model
-from pipeline.metrics import METRICS, Predictions
+from pipeline.metrics import METRICS, Predictions, lead, metric_value
 from pipeline.settings import Config, Dataset
 from pipeline.store.connect import locked_store, open_store
 from pipeline.store.registry import (
@@ -28,7 +29,7 @@ from pipeline.store.registry import (
     set_champion,
 )
 from pipeline.store.runs import StoredRun, run_of
-from pipeline.tables.split import Parts, load_parts
+from pipeline.tables.split import Parts, belonging_of, load_parts
 from pipeline.training.fit import columns_of_other_kind, predict
 
 MIDNIGHT = r"(?<=\d{4}-\d{2}-\d{2})T00:00:00(\.0+)?$"
@@ -95,7 +96,40 @@ def description(name: str, facts: Mapping[str, Any], tags: Mapping[str, str], ru
 def contest(
     dataset: Dataset, parts: Parts, challenger: StoredRun, champion: StoredRun, confident: bool, seed: int
 ) -> tuple[bool, str]:
-    """Whether the challenger beats the champion on the same rows, which neither was trained on, and that in words.
+    """Whether the challenger beats the champion on the same rows, which neither was trained on, and that in words."""
+    compared, wins, words = side_by_side(dataset, parts, challenger, champion)
+    if not compared:
+        return wins, words
+    now, before = compared
+    [(difference, (low, high))] = paired_differences(dataset.metric, now, [before], seed)
+    words = f"{dataset.metric} {difference:+.4f} [{low:+.4f}, {high:+.4f}] on {len(now.actual):,} rows against"
+    return (low if confident else difference) > 0, words
+
+
+def leads_over_champion(dataset: Dataset, config: Config) -> dict[str, Lead]:
+    """By every metric, how much better the chosen model is than the champion on the same rows, with the 95 % interval.
+    PipelineError: there is no store, no model or no champion, or they cannot be compared.
+    """
+    results, client = read_results(dataset, config), open_store()
+    chosen, found = select_model(results.models, dataset.metric), run_with_alias(client, dataset.name, "champion")
+    if chosen is None or found is None:
+        raise PipelineError(f"the store has no {'model' if chosen is None else 'champion'} of {dataset.name}")
+    run = run_of(client, dataset.name, chosen, results.data_sha256, results.models[chosen]["params_sha256"])
+    compared, _, words = side_by_side(dataset, load_parts(dataset, config), run, found[1])
+    if not compared:
+        raise PipelineError(f"{words} the champion's")
+    now, before = compared
+    leads = {}
+    for metric, (low, high) in paired_leads(dataset.task, now, before, config.seed).items():
+        leads[metric] = lead(metric, metric_value(metric, now), metric_value(metric, before)), (low, high)
+    return leads
+
+
+def side_by_side(
+    dataset: Dataset, parts: Parts, challenger: StoredRun, champion: StoredRun
+) -> tuple[list[Predictions], bool, str]:
+    """The predictions of challenger and champion for the same rows, which neither was trained on; none where they
+    cannot be compared: then whether the challenger wins, and why.
 
     Where a dataset is judged by cross-validation and the champion has the same table, the out-of-fold predictions of
     both are compared, which both runs hold for every row. Otherwise both models predict the rows of the test part,
@@ -110,25 +144,24 @@ def contest(
     compared = recorded_predictions(dataset, challenger, champion)
     if compared is None:
         if not set(reigning.feature_names_in_) <= set(parts.test.X):
-            return True, "the table lacks columns of"
+            return [], True, "the table lacks columns of"
         if columns_of_other_kind(reigning, parts.test.X):
-            return True, "the table has columns of other kinds than"
+            return [], True, "the table has columns of other kinds than"
         unseen = np.array([row not in known for row in row_hashes(parts.test.X)])
         X, y = parts.test.X[unseen], parts.test.y[unseen]
         if len(np.unique(y)) < 2:
-            return False, f"too few of the {len(parts.test.y)} test rows are new to"
-        compared = [predict(model, X, y, dataset.task) for model in (challenger.load_model(), reigning)]
-    now, before = compared
-    [(difference, (low, high))] = paired_differences(dataset.metric, now, [before], seed)
-    words = f"{dataset.metric} {difference:+.4f} [{low:+.4f}, {high:+.4f}] on {len(now.actual):,} rows against"
-    return (low if confident else difference) > 0, words
+            return [], False, f"too few of the {len(parts.test.y)} test rows are new to"
+        belonging = belonging_of(X, dataset)
+        models = challenger.load_model(), reigning
+        compared = [replace(predict(model, X, y, dataset.task), **belonging) for model in models]
+    return compared, False, ""
 
 
 def recorded_predictions(dataset: Dataset, *runs: StoredRun) -> list[Predictions] | None:
     """The out-of-fold predictions of two runs for all rows; None where they are not of the same rows."""
     if dataset.evaluation != "cross_validation" or len({run.tags["data_sha256"] for run in runs}) > 1:
         return None
-    found = [run.predictions(dataset.task) for run in runs]
+    found = [run.predictions(dataset.task, dataset.kept) for run in runs]
     # the champion may have been judged on the test part then
     return found if len({len(predictions.actual) for predictions in found}) == 1 else None
 

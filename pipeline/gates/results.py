@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, StrictBool, TypeAdapter, ValidationError
+from pydantic import Field, StrictBool, StrictStr, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 from pydantic.functional_validators import model_validator
 
@@ -20,16 +20,23 @@ METRICS_DIR = Path("metrics")
 SAME = 1e-5
 STALE_DATA, STALE_SETTINGS = "is stale (of other data)", "is stale (of other settings)"
 Scores = dict[str, Number]
+Intervals = dict[str, tuple[Number, Number]]
 
 
 @dataclass(frozen=True)
 class ModelFigures:
-    """A model's part of metrics/train/ and metrics/tune/, by metric; tuned models have no naive scores."""
+    """A model's part of metrics/train/ and metrics/tune/, by metric.
+
+    `naive`: the scores of the naive prediction, `over_naive`: the interval of the lead over it, on the same rows.
+    `rough`: what of the judged rows is too little for an interval that holds; empty where nothing is.
+    """
 
     cv: Scores
     score: Scores
-    interval: dict[str, tuple[Number, Number]]
-    naive: Scores = Field(default_factory=dict)
+    interval: Intervals
+    naive: Scores
+    over_naive: Intervals
+    rough: StrictStr
 
 
 @dataclass(frozen=True)
@@ -49,8 +56,11 @@ class Expected:
 
 @dataclass(frozen=True)
 class DriftVerdicts:
-    """The part of metrics/drift/ that gates are decided on."""
+    """The part of metrics/drift/ that gates are decided on. `itself`: the current rows are rows of the reference."""
 
+    reference: StrictStr
+    current: StrictStr
+    itself: StrictBool
     drift: StrictBool | None
     columns: Annotated[list[DriftVerdict], Field(min_length=1)]
     target: DriftVerdict | None
@@ -72,6 +82,8 @@ class DriftVerdicts:
         return max(sum(one.drift for one in [*self.columns, self.target] if one), int(self.joint.drift))
 
 
+INTERVALS = ("interval", "over_naive")
+FIGURES = ("cv", "score", "naive", *INTERVALS)
 MODEL, DRIFT, NUMBER = TypeAdapter(ModelFigures), TypeAdapter(DriftVerdicts), TypeAdapter(Number)
 
 
@@ -79,9 +91,9 @@ MODEL, DRIFT, NUMBER = TypeAdapter(ModelFigures), TypeAdapter(DriftVerdicts), Ty
 class Results:
     """A dataset's committed figures; `problems` says what is missing, unreadable or stale, and what mends it.
 
-    `models` maps names (tuned ones as `<model>_tuned`) to params_sha256, estimator, cv, score, interval and naive
-    figures, without those that are stale; `ceiling` is the best that a model can be expected to reach, by metric, where
-    it is known; `drift` is what was found of drift, None where it was not tested.
+    `models` maps names (tuned ones as `<model>_tuned`) to params_sha256, estimator and what ModelFigures has, without
+    those that are stale; `ceiling` is the best that a model can be expected to reach, by metric, where it is known;
+    `drift` is what was found of drift, None where it was not tested.
     """
 
     dataset: str
@@ -118,7 +130,7 @@ def read_results(dataset: Dataset, config: Config, folder: Path = METRICS_DIR) -
         return value
 
     def models(
-        stage: str, script: str, more: str, sha256: Callable[..., str], parts: Sequence[str], needed: bool = False
+        stage: str, script: str, more: str, sha256: Callable[..., str], needed: bool = False
     ) -> dict[str, Mapping[str, Any]]:
         value = read(stage, run(script) + more, {"data_sha256": data_sha256}, needed)
         found = value.get("models")
@@ -131,7 +143,7 @@ def read_results(dataset: Dataset, config: Config, folder: Path = METRICS_DIR) -
                 wrong[name] = "is no model of params.yaml"
             elif stale := _stale(model, {"params_sha256": sha256(config, dataset, name)}):
                 wrong[name] = stale
-            elif missing := _missing_figure(model, parts, metrics_of(dataset.task)):
+            elif missing := _missing_figure(model, metrics_of(dataset.task)):
                 wrong[name] = f"has no number as {missing}"
             else:
                 complete[name] = model
@@ -150,10 +162,8 @@ def read_results(dataset: Dataset, config: Config, folder: Path = METRICS_DIR) -
     data_sha256 = recorded if isinstance(recorded, str) else ""
     if not data_sha256 and not problems:
         problems.append(f"{path('data')} holds no sha256; {run('generate_data.py')}")
-    figures = ("cv", "score", "interval")
-    trained = models("train", "train.py", "", settings_sha256, (*figures, "naive"), needed=True)
-    tuned = models("tune", "tune_hyperparameters.py", ", or remove the file", search_sha256, figures)
-    naive: Any = next((model["naive"] for model in trained.values()), {})
+    trained = models("train", "train.py", "", settings_sha256, needed=True)
+    tuned = models("tune", "tune_hyperparameters.py", ", or remove the file", search_sha256)
     mend, drift = run("detect_drift.py"), None
     if found := read("drift", mend, {"data_sha256": data_sha256, "params_sha256": drift_sha256(config, dataset)}):
         try:
@@ -163,7 +173,7 @@ def read_results(dataset: Dataset, config: Config, folder: Path = METRICS_DIR) -
     return Results(
         dataset=dataset.name,
         data_sha256=data_sha256,
-        models=trained | {f"{name}_tuned": {**model, "naive": naive} for name, model in tuned.items()},
+        models=trained | {f"{name}_tuned": model for name, model in tuned.items()},
         ceiling={str(ceiling["metric"]): ceiling["value"]},
         drift=drift,
         champion=read("champion", "remove the file, then run `python validate.py --promote`", {}) or None,
@@ -211,10 +221,12 @@ def _stale(value: Any, hashes: Mapping[str, str]) -> str:
     return ""
 
 
-def _missing_figure(model: Any, parts: Sequence[str], metrics: Sequence[str]) -> str:
+def _missing_figure(model: Any, metrics: Sequence[str]) -> str:
     """The first figure that a model lacks, as `part.metric`; empty where all are there, and intervals are in order."""
     if fault := _fault(MODEL, model):
         return fault
-    absent = [f"{part}.{metric}" for part in parts for metric in metrics if metric not in model.get(part, {})]
-    reversed_bounds = [f"interval.{metric}" for metric, (low, high) in model["interval"].items() if low > high]
+    absent = [f"{part}.{metric}" for part in FIGURES for metric in metrics if metric not in model[part]]
+    reversed_bounds = [
+        f"{part}.{metric}" for part in INTERVALS for metric, (low, high) in model[part].items() if low > high
+    ]
     return next(iter(absent + reversed_bounds), "")

@@ -25,6 +25,7 @@ from threadpoolctl import threadpool_limits
 
 from pipeline.metrics import Predictions, lead, metric_value
 from pipeline.search.space import at_least
+from pipeline.serving.model import is_positive
 from pipeline.tables.split import Rows
 from pipeline.training.build import Recipe, build_estimator, build_preprocessing
 from pipeline.training.fit import empty_columns_as_zero
@@ -222,7 +223,7 @@ def pooled_value(recipe: Recipe, actual: np.ndarray, found: np.ndarray, fold: np
         parts = np.arange(len(actual)) % 2 if (fold == fold[0]).all() else fold
         judged = Predictions(actual, labels_by_other_folds(actual, found, parts), found)
     else:
-        judged = Predictions(actual, (found >= float(recipe.threshold)).astype(int), found)
+        judged = Predictions(actual, is_positive(found, float(recipe.threshold)).astype(int), found)
     return float(f"{metric_value(recipe.metric, judged):.10g}")
 
 

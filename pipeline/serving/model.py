@@ -12,6 +12,7 @@ from typing import Any, Self
 
 import numpy as np
 import pandas as pd
+from joblib import parallel_config
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
 from sklearn.pipeline import Pipeline
 
@@ -52,11 +53,15 @@ class SourceReader(TransformerMixin, BaseEstimator):
         return read_columns(X[[*self.columns]], self.columns, ROWS)
 
 
-class TargetWords(ClassifierMixin, BaseEstimator):
-    """A fitted classifier of 0 and 1 that answers in the target's two words, the second of them for 1.
-
-    From `threshold` on, the threshold included, a probability is labelled with the second.
+def is_positive(probability: np.ndarray, threshold: float) -> np.ndarray:
+    """Which rows have the positive class's label by their probability of it (n,): from the threshold on, the threshold
+    included. It is the one rule, of judged rows as of served ones.
     """
+    return probability >= threshold
+
+
+class TargetWords(ClassifierMixin, BaseEstimator):
+    """A fitted classifier of 0 and 1 that answers in the target's two words, by `threshold` with the second for 1."""
 
     def __init__(self, estimator: BaseEstimator, words: Sequence[Any], threshold: float) -> None:
         self.estimator, self.words, self.threshold = estimator, words, threshold
@@ -73,12 +78,14 @@ class TargetWords(ClassifierMixin, BaseEstimator):
         return np.array(self.words, dtype=object if isinstance(self.words[0], str) else None)
 
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
-        """Probabilities (n, 2), in the order of classes_."""
-        return self.estimator.predict_proba(X)
+        """Probabilities (n, 2), in the order of classes_, to the last digit those that the model was judged by."""
+        # the threads of a forest add up their trees in any order, so that a tie would fall on either side
+        with parallel_config(backend="sequential"):
+            return self.estimator.predict_proba(X)
 
     def predict(self, X: np.ndarray) -> np.ndarray:
         """The words (n,)."""
-        return self.classes_[(self.predict_proba(X)[:, 1] >= self.threshold).astype(int)]
+        return self.classes_[is_positive(self.predict_proba(X)[:, 1], self.threshold).astype(int)]
 
 
 def served(model: Pipeline, columns: Mapping[str, Column], words: Sequence[Any]) -> Pipeline:

@@ -8,35 +8,49 @@ from pathlib import Path
 
 import pandas as pd
 
+from pipeline.console import PipelineError
 from pipeline.metrics import Predictions
 
 WHOLE_NUMBER = r"-?[1-9]\d*|0"
 
 
 def predictions_csv(p: Predictions, rows: pd.Index) -> str:
-    """The text of such an artifact: the label of each row, its target, prediction and probability."""
+    """The text of such an artifact: the label of each row, its target, prediction and probability, and its group or
+    time where rows belong together by it.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["row", "actual", "predicted", "score"])
+    belonging = {kind: labels for kind, labels in (("group", p.group), ("time", p.time)) if labels is not None}
+    writer.writerow(["row", "actual", "predicted", "score", *belonging])
     scores = p.score.tolist() if p.score is not None else [""] * len(p.actual)
-    writer.writerows(zip(rows, p.actual.tolist(), p.predicted.tolist(), scores, strict=True))
+    columns = p.actual.tolist(), p.predicted.tolist(), scores, *(labels.tolist() for labels in belonging.values())
+    writer.writerows(zip(rows, *columns, strict=True))
     return text.getvalue()
 
 
-def read_predictions(path: Path, task: str, words: bool | None = None) -> Predictions:
-    """The predictions of such an artifact, in its order. `words`: whether the classes of a multiclass target are words;
-    where it is not known, they are where not all read like whole numbers.
+def read_predictions(path: Path, task: str, words: bool | None = None, kept: str = "") -> Predictions:
+    """The predictions of such an artifact, in its order.
+
+    Args:
+        words: whether the classes of a multiclass target are words; where it is not known, they are where not all read
+            like whole numbers.
+        kept: what says which rows belong together, "group" or "time".
+
+    PipelineError: that is not there, as in runs of earlier versions.
     """
     judged = ["actual", "predicted"]
     # labels of classes may read like missing values or numbers (007, inf), and numbers keep their last digit
-    kinds = dict.fromkeys(judged, str) if task == "multiclass" else None
+    kinds = dict.fromkeys(["group", *(judged if task == "multiclass" else [])], str)
     table = pd.read_csv(path, keep_default_na=False, float_precision="round_trip", dtype=kinds)
     if task == "multiclass" and words is None:
         words = not table[judged].stack().str.fullmatch(WHOLE_NUMBER).all()
     if task == "multiclass" and not words:
         table[judged] = table[judged].astype(int)
     score = table["score"].to_numpy() if task == "binary" else None
-    return Predictions(table["actual"].to_numpy(), table["predicted"].to_numpy(), score)
+    if kept and kept not in table:
+        raise PipelineError(f"{path}: does not say the {kept} of each row, as runs of earlier versions; train again")
+    belonging = {kept: table[kept].to_numpy()} if kept else {}
+    return Predictions(table["actual"].to_numpy(), table["predicted"].to_numpy(), score, **belonging)
 
 
 def read_rows(path: Path) -> pd.Index:

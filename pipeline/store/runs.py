@@ -59,9 +59,9 @@ class StoredRun:
                 self.artifact(name)
             self.model_file()
 
-    def predictions(self, task: str) -> Predictions:
-        """The predictions of the rows that the run was judged on."""
-        return read_predictions(self.artifact("predictions.csv"), task)
+    def predictions(self, task: str, kept: str) -> Predictions:
+        """The predictions of the rows that the run was judged on. `kept`: see read_predictions."""
+        return read_predictions(self.artifact("predictions.csv"), task, kept=kept)
 
     def model_file(self) -> Path:
         """The file of the run's model, checked against the hash recorded when it was logged."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -21,15 +22,19 @@ WHOLE = re.compile(r"-?\d+")
 
 @dataclass(frozen=True)
 class Rows:
-    """n rows: raw features X (n x d), targets y (n), and the (train, validation) positions of their folds.
-
-    `independent`: no row belongs to another one, by a group or in time.
+    """n rows: raw features X (n x d), targets y (n), and the (train, validation) positions of their folds. `belonging`:
+    as belonging_of has it.
     """
 
     X: pd.DataFrame
     y: np.ndarray
     folds: list[tuple[np.ndarray, np.ndarray]]
-    independent: bool = True
+    belonging: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def independent(self) -> bool:
+        """No row belongs to another one, by a group or in time."""
+        return not self.belonging
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,7 @@ def load_parts(dataset: Dataset, config: Config) -> Parts:
     by_folds = dataset.evaluation == "cross_validation"
     return Parts(
         train=rows_of(train, dataset, config),
-        test=Rows(*features_and_target(test, dataset), folds=[]),
+        test=Rows(*features_and_target(test, dataset), folds=[], belonging=belonging_of(test, dataset)),
         whole=rows_of(frame, dataset, config) if by_folds else None,
         words=class_words(frame[dataset.target], dataset) if dataset.task == "binary" else (),
     )
@@ -69,7 +74,15 @@ def class_words(y: pd.Series, dataset: Dataset) -> tuple[Any, Any]:
 def rows_of(frame: pd.DataFrame, dataset: Dataset, config: Config) -> Rows:
     """The rows of a frame with their folds, a frame in order of time where the dataset has a time column."""
     X, y = features_and_target(frame, dataset)
-    return Rows(X, y, fold_indices(X, y, dataset, config), independent=not dataset.group and not dataset.time)
+    return Rows(X, y, fold_indices(X, y, dataset, config), belonging_of(X, dataset))
+
+
+def belonging_of(frame: pd.DataFrame, dataset: Dataset) -> dict[str, np.ndarray]:
+    """What says which rows belong together, as Predictions has it: the `group` of each row (n,) or its `time`, where
+    the dataset is split by it and the frame has the column.
+    """
+    column = dataset.group or dataset.time
+    return {dataset.kept: frame[column].to_numpy()} if column in frame else {}
 
 
 def sample_rows(rows: Rows, dataset: Dataset, config: Config, limit: int) -> Rows:
@@ -83,7 +96,7 @@ def sample_rows(rows: Rows, dataset: Dataset, config: Config, limit: int) -> Row
     else:
         classes = None if dataset.task == "regression" else rows.y
         X, y = resample(rows.X, rows.y, replace=False, n_samples=limit, random_state=config.seed, stratify=classes)
-    return Rows(X, y, fold_indices(X, y, dataset, config), rows.independent)
+    return Rows(X, y, fold_indices(X, y, dataset, config), belonging_of(X, dataset))
 
 
 def load_dataset(dataset: Dataset) -> pd.DataFrame:

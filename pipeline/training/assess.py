@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import pandas as pd
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
-from pipeline.bootstrap import bootstrap_intervals
+from pipeline.bootstrap import bootstrap_intervals, paired_leads, rough
 from pipeline.cluster import COMPUTING
 from pipeline.console import Progress
 from pipeline.metrics import Predictions, scores
@@ -29,7 +29,8 @@ from pipeline.training.threshold import best_f1_threshold
 class Assessment:
     """A model fitted on the training part, and what it reached. `predictions` are those that `score` and `interval`
     come from, `rows` the labels of their rows; `pooled` are the out-of-fold predictions of the training part that `cv`
-    comes from, `pooled_rows` the labels of theirs. `params` are the estimator's settings, without its own defaults.
+    comes from, `pooled_rows` the labels of theirs. `naive` are the scores of the naive prediction of the judged rows,
+    `over_naive` the 95 % interval of the lead over it. `params` are the estimator's settings, without its own defaults.
     `load` gives the model, where need be from a run's file; `plots` are those of the run that all of it was read from.
     """
 
@@ -41,6 +42,8 @@ class Assessment:
     test: Mapping[str, float]
     score: Mapping[str, float]
     interval: Mapping[str, list[float]]
+    naive: Mapping[str, float]
+    over_naive: Mapping[str, list[float]]
     predictions: Predictions
     rows: pd.Index
     pooled: Predictions
@@ -54,11 +57,17 @@ class Assessment:
 
     def summary(self) -> dict[str, Any]:
         """What goes into the committed metrics: no times, ids or paths."""
+        intervals = {"interval": self.interval, "over_naive": self.over_naive}
         return {
             "estimator": self.recipe.label,
             "cv": _rounded(self.cv),
             "score": _rounded(self.score),
-            "interval": {metric: [round(v, 6) for v in bounds] for metric, bounds in self.interval.items()},
+            "naive": _rounded(self.naive),
+            **{
+                name: {metric: [round(bound, 6) for bound in bounds] for metric, bounds in found.items()}
+                for name, found in intervals.items()
+            },
+            "rough": rough(self.recipe.task, self.predictions),
         }
 
 
@@ -87,11 +96,13 @@ def assess(
     model, fit_seconds = timed_fit(model, train.X, train.y)
     progress("fitted on the training part", own + 1, fits)
     judged, rows = predict(model, parts.test.X, parts.test.y, task), parts.test.X.index
+    judged = replace(judged, **parts.test.belonging)
     test = scores(task, judged)
     if whole:
         words, fresh = f"of {len(whole.folds)} over all rows done", build_model(recipe, whole.X, overrides)
         judged = out_of_fold(fresh, whole, task, lambda k: progress(f"fold {k} {words}", own + 1 + k, fits), tuned)
         rows = whole.X.index[validated_rows(whole.folds)]
+    naive = naive_predictions(task, train.y, judged)
     return Assessment(
         recipe=recipe,
         load=lambda: model,
@@ -101,6 +112,8 @@ def assess(
         test=test,
         score=scores(task, judged),
         interval=bootstrap_intervals(task, judged, recipe.seed),
+        naive=scores(task, naive),
+        over_naive=paired_leads(task, judged, naive, recipe.seed),
         predictions=judged,
         rows=rows,
         pooled=pooled,
@@ -124,13 +137,15 @@ def code_sha256(estimator: type[BaseEstimator]) -> str:
     return digest.hexdigest()
 
 
-def naive_scores(task: str, y_train: np.ndarray, y: np.ndarray) -> dict[str, float]:
-    """Scores of predicting the mean of y_train (m,), or its majority class, for the rows that are judged (y, (n,))."""
+def naive_predictions(task: str, y_train: np.ndarray, judged: Predictions) -> Predictions:
+    """The mean of y_train (m,), or its majority class, in place of the predictions of the rows that are judged (n,)."""
+    n = len(judged.actual)
     if task == "regression":
-        return _rounded(scores(task, Predictions(y, np.full(len(y), y_train.mean()))))
+        return replace(judged, predicted=np.full(n, y_train.mean()))
     labels, counts = np.unique(y_train, return_counts=True)
-    majority = np.full(len(y), labels[counts.argmax()])
-    return _rounded(scores(task, Predictions(y, majority, np.zeros(len(y)) if task == "binary" else None)))
+    return replace(
+        judged, predicted=np.full(n, labels[counts.argmax()]), score=np.zeros(n) if task == "binary" else None
+    )
 
 
 def _rounded(values: Mapping[str, float]) -> dict[str, float]:

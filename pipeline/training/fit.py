@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from pipeline.console import PipelineError
 from pipeline.metrics import Predictions
+from pipeline.serving.model import is_positive
 from pipeline.tables.split import Rows
 from pipeline.training.threshold import labels_by_other_folds
 
@@ -61,7 +62,7 @@ def predict(model: Pipeline, X: pd.DataFrame, y: np.ndarray, task: str) -> Predi
         estimator, features = model[-1], model[:-1].transform(X)
         score = estimator.predict_proba(features)[:, 1]
     # a threshold wrapper decides elsewhere than at 0.5
-    return Predictions(y, (score >= getattr(estimator, "threshold", 0.5)).astype(int), score)
+    return Predictions(y, is_positive(score, getattr(estimator, "threshold", 0.5)).astype(int), score)
 
 
 def out_of_fold(
@@ -71,7 +72,8 @@ def out_of_fold(
     fold_ended: Callable[[int], None] = lambda number: None,
     tune_threshold: bool = False,
 ) -> Predictions:
-    """Each validated row predicted by a clone fitted on its fold's training rows, in the order of `validated_rows`.
+    """Each validated row predicted by a clone fitted on its fold's training rows, in the order of `validated_rows`,
+    with what says which rows belong together.
 
     With `tune_threshold` the rows of a fold are labelled at the best threshold for the predictions of the other folds.
     `fold_ended` is told how many folds are done. The folds are fitted side by side and share the cores, which wastes
@@ -102,13 +104,14 @@ def out_of_fold(
         fold_ended(len(parts))
     order = np.argsort(np.concatenate([validation for _, validation in folds]))
     actual, predicted = (np.concatenate([getattr(p, name) for p in parts])[order] for name in ("actual", "predicted"))
+    belonging = {kind: labels[validated_rows(folds)] for kind, labels in rows.belonging.items()}
     if task != "binary":
-        return Predictions(actual, predicted)
+        return Predictions(actual, predicted, **belonging)
     score = np.concatenate([part.score for part in parts if part.score is not None])[order]
     if tune_threshold:
         fold = np.repeat(np.arange(len(folds)), [len(validation) for _, validation in folds])[order]
         predicted = labels_by_other_folds(actual, score, fold)
-    return Predictions(actual, predicted, score)
+    return Predictions(actual, predicted, score, **belonging)
 
 
 def columns_of_other_kind(model: Pipeline, X: pd.DataFrame) -> list[str]:

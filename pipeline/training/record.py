@@ -27,7 +27,7 @@ from pipeline.store.write import NOTE, Curves, RunRecord, table_part, write_runs
 from pipeline.tables.columns import Column
 from pipeline.tables.read import source_columns
 from pipeline.tables.split import Parts, Rows
-from pipeline.training.assess import Assessment, code_sha256
+from pipeline.training.assess import Assessment, code_sha256, naive_predictions
 from pipeline.training.build import Recipe, columns_by_kind
 from pipeline.training.fit import validated_rows
 from pipeline.training.importance import importances
@@ -70,6 +70,8 @@ def log_run(
         metrics |= {f"{prefix}_{metric}": value for metric, value in values.items()}
     for metric, (low, high) in fitted.interval.items():
         metrics |= {f"{metric}_low": low, f"{metric}_high": high}
+    for metric, (low, high) in fitted.over_naive.items():
+        metrics |= {f"{metric}_over_naive_low": low, f"{metric}_over_naive_high": high}
     params = {**fitted.params, "model_type": recipe.model, "estimator": recipe.label}
     if hasattr(model[-1], "threshold"):
         params["threshold"] = model[-1].threshold
@@ -163,10 +165,16 @@ def logged(
     def scored(prefix: str) -> dict[str, float]:
         return {metric: run.metrics[f"{prefix}{metric}"] for metric in metrics_of(recipe.task)}
 
+    def bounds(ending: str) -> dict[str, list[float]]:
+        names = metrics_of(recipe.task)
+        return {name: [run.metrics[f"{name}{ending}_{end}"] for end in ("low", "high")] for name in names}
+
     plots, words = [f"{name}.png" for name in PLOTS], parts.train.y.dtype == object
+    kept = "".join(parts.train.belonging)
     try:
         run.check([*plots, IMPORTANCE, IMPORTANCE_ERROR, PREDICTIONS, OUT_OF_FOLD])
         predictions, pooled = run.artifact(PREDICTIONS), run.artifact(OUT_OF_FOLD)
+        judged = read_predictions(predictions, recipe.task, words, kept)
         return Assessment(
             recipe=recipe,
             load=run.load_model,
@@ -175,10 +183,12 @@ def logged(
             train=scored("train_"),
             test=scored("test_"),
             score=scored(""),
-            interval={m: [run.metrics[f"{m}_low"], run.metrics[f"{m}_high"]] for m in metrics_of(recipe.task)},
-            predictions=read_predictions(predictions, recipe.task, words),
+            interval=bounds(""),
+            naive=scores(recipe.task, naive_predictions(recipe.task, parts.train.y, judged)),
+            over_naive=bounds("_over_naive"),
+            predictions=judged,
             rows=read_rows(predictions),
-            pooled=read_predictions(pooled, recipe.task, words),
+            pooled=read_predictions(pooled, recipe.task, words, kept),
             pooled_rows=read_rows(pooled),
             fit_seconds=run.metrics["fit_seconds"],
             plots=[run.artifact(name) for name in plots],

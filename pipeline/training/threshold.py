@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from sklearn.metrics import precision_recall_curve
 
+from pipeline.serving.model import is_positive
+
 
 def best_f1_threshold(actual: np.ndarray, score: np.ndarray) -> float:
     """The threshold of probabilities (n,) with the best F1 for labels 0 and 1 (n,), half-way down to the next score.
@@ -27,5 +29,5 @@ def labels_by_other_folds(actual: np.ndarray, score: np.ndarray, fold: np.ndarra
     labels = np.zeros(len(actual), dtype=int)
     for number in np.unique(fold):
         own = fold == number
-        labels[own] = score[own] >= best_f1_threshold(actual[~own], score[~own])
+        labels[own] = is_positive(score[own], best_f1_threshold(actual[~own], score[~own]))
     return labels

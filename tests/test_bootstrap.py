@@ -1,0 +1,180 @@
+"""Intervals: what is drawn together, how wide they are, and how often they hold the truth."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from conftest import PARAMS, make_customers
+
+import train
+from pipeline import bootstrap
+from pipeline.bootstrap import bootstrap_intervals, degrees_of_freedom, paired_differences, paired_leads, rough, units
+from pipeline.console import PipelineError
+from pipeline.metrics import Predictions, joined, metric_value
+from pipeline.settings import load_config
+from pipeline.store.connect import open_store
+from pipeline.store.predictions import read_predictions
+from pipeline.store.runs import run_of
+from pipeline.tables.split import load_parts
+from pipeline.training.assess import naive_predictions
+
+
+@pytest.fixture
+def binary() -> Predictions:
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 300)
+    score = np.round(np.clip(0.3 * y + rng.random(300) * 0.7, 0, 1), 1)  # rounded: many ties
+    return Predictions(y, (score >= 0.5).astype(int), score)
+
+
+def grouped(count: int, size: int, seed: int) -> Predictions:
+    """Groups of rows, most of which are right or wrong together: a third of the variance is that between groups."""
+    rng = np.random.default_rng(seed)
+    group = np.repeat(np.arange(count), size)
+    right = rng.random(count * size) < rng.beta(1.6, 0.4, count)[group]
+    return Predictions(np.ones(count * size, int), right.astype(int), right.astype(float), group)
+
+
+def width(bounds: list[float]) -> float:
+    return bounds[1] - bounds[0]
+
+
+def test_intervals_of_groups_hold_the_truth_and_those_of_single_rows_do_not() -> None:
+    held, ratios = {"groups": 0, "rows": 0}, []
+    for table in (grouped(40, 25, seed) for seed in range(60)):
+        ways = {"groups": table, "rows": dataclasses.replace(table, group=None)}
+        found = {name: bootstrap_intervals("binary", p, 0)["accuracy"] for name, p in ways.items()}
+        for name, (low, high) in found.items():
+            held[name] += low <= 0.8 <= high
+        ratios.append(width(found["groups"]) / width(found["rows"]))
+    assert held["groups"] >= 53
+    assert held["rows"] <= 40
+    assert np.median(ratios) > 2.5
+
+
+def test_a_difference_of_groups_is_as_wide_as_they_say() -> None:
+    p, other = grouped(40, 25, 0), grouped(40, 25, 1)
+    apart = [dataclasses.replace(one, group=None) for one in (p, other)]
+    [(value, by_groups)] = paired_differences("accuracy", p, [other], 0)
+    [(same, by_rows)] = paired_differences("accuracy", apart[0], apart[1:], 0)
+    assert value == same
+    assert width(by_groups) > 2 * width(by_rows)
+    assert paired_leads("binary", p, other, 0)["accuracy"] == by_groups
+    assert paired_differences("accuracy", p, [], 0) == []
+
+
+def test_rows_are_drawn_with_their_group_or_block_of_time() -> None:
+    zeros = np.zeros(6)
+    assert units(Predictions(zeros, zeros)).tolist() == [0, 1, 2, 3, 4, 5]
+    words = np.array(["b", "a", "b", None, None, "a"], dtype=object)
+    assert units(Predictions(zeros, zeros, group=words)).tolist() == [0, 1, 0, 2, 3, 1]
+    days = np.array([f"2024-01-{1 + i // 3:02}" for i in range(90)], dtype=object)
+    order = np.random.default_rng(0).permutation(90)
+    found = units(Predictions(np.zeros(90), np.zeros(90), time=days[order]))[np.argsort(order)]
+    # as many blocks as there can be, in order, and no day in two of them
+    assert set(np.diff(found)) == {0, 1}
+    assert found.max() + 1 == bootstrap.BLOCKS
+    assert all(len(set(found[days == day])) == 1 for day in days)
+    for weights in bootstrap.resamples(found, 0):
+        assert all(np.ptp(weights[:, found == block], axis=1).max() == 0 for block in set(found))
+
+
+def test_units_that_decide_are_counted() -> None:
+    rng = np.random.default_rng(0)
+    alike = degrees_of_freedom(rng.normal(size=200))
+    few = rng.normal(size=200) * np.r_[np.full(10, 10.0), np.full(190, 0.1)]
+    assert 100 < alike < 200 * bootstrap.CAUTION
+    assert degrees_of_freedom(few) < 10
+    assert degrees_of_freedom(np.ones(5)) < 5
+
+
+def test_too_few_rows_of_a_class_or_groups_are_called_rough(binary: Predictions) -> None:
+    assert rough("binary", binary) == ""
+    rare = dataclasses.replace(binary, actual=np.where(np.arange(300) < 20, 1, 0))
+    assert rough("binary", rare) == "20 rows of the rarer class"
+    assert rough("binary", dataclasses.replace(binary, group=np.arange(300) % 19)) == "19 groups"
+    assert rough("binary", dataclasses.replace(binary, time=np.arange(300) % 7)) == "7 different times"
+    assert rough("binary", dataclasses.replace(binary, time=np.arange(300))) == ""
+    assert rough("regression", Predictions(np.arange(30.0), np.zeros(30))) == ""
+    assert rough("regression", Predictions(np.arange(29.0), np.zeros(29))) == "29 rows"
+    assert rough("binary", dataclasses.replace(binary, predicted=binary.actual)) == "no row predicted wrongly"
+
+
+def test_the_lead_over_the_naive_prediction_is_that_of_the_same_rows(binary: Predictions) -> None:
+    naive = naive_predictions("binary", np.array([0, 0, 1]), binary)
+    assert set(naive.predicted) == {0}
+    leads = paired_leads("binary", binary, naive, 0)
+    for metric, (low, high) in leads.items():
+        assert low <= metric_value(metric, binary) - metric_value(metric, naive) <= high
+    # against a constant, the interval of F1 and of ROC-AUC is that of the model
+    assert leads["f1"] == bootstrap_intervals("binary", binary, 0)["f1"]
+
+
+@pytest.mark.parametrize(("kept", "column"), [("group", "visits"), ("time", "day")])
+def test_rows_that_belong_together_do_so_in_every_stage(project: Path, kept: str, column: str) -> None:
+    params = {**PARAMS, "datasets": {"customers": PARAMS["datasets"]["customers"] | {"split": {kept: column}}}}
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+    table = make_customers()
+    days = np.arange(len(table)) // 3
+    table = table.assign(visits=[f"v{i // 4}" for i in range(len(table))], day=days)
+    table.to_csv("data/customers.csv", index=False)
+    assert train.main(["--model", "linear"]) == 0
+    found = json.loads(Path("metrics/train/customers.json").read_text())
+    config = load_config()
+    dataset = config.dataset("customers")
+    run = run_of(open_store(), "customers", "linear", found["data_sha256"], found["models"]["linear"]["params_sha256"])
+    stored, parts = run.predictions("binary", kept), load_parts(dataset, config)
+    labels = getattr(stored, kept)
+    assert [*map(str, labels)] == [*map(str, parts.test.X[column])]
+    intervals = found["models"]["linear"]["interval"]
+    again = bootstrap_intervals("binary", stored, config.seed)
+    assert {metric: [round(bound, 6) for bound in bounds] for metric, bounds in again.items()} == intervals
+    both = joined([stored, stored])
+    assert len(getattr(both, kept)) == 2 * len(labels)
+    # a run of an earlier version does not say it, and is not taken for one of single rows
+    former = Path("predictions.csv")
+    lines = run.artifact("predictions.csv").read_text().splitlines()
+    former.write_text("\n".join(line.rpartition(",")[0] for line in lines))
+    assert read_predictions(former, "binary").actual.tolist() == stored.actual.tolist()
+    with pytest.raises(PipelineError, match=f"does not say the {kept} of each row.*train again"):
+        read_predictions(former, "binary", kept=kept)
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_interval_of_a_metric_that_is_never_defined_is_none() -> None:
+    one_class = Predictions(np.zeros(9, int), np.zeros(9, int), np.linspace(0, 1, 9))
+    intervals = bootstrap_intervals("binary", one_class, 0)
+    assert np.isnan(intervals["roc_auc"]).all()
+    # nine rows without a mistake leave a third of a chance for one
+    assert intervals["accuracy"] == pytest.approx([1 - 3 / 9, 1])
+
+
+def test_interval_covers_the_truth_about_95_times_in_100() -> None:
+    rng = np.random.default_rng(1)
+    covered = 0
+    for _ in range(200):
+        y = np.ones(150, dtype=int)
+        predicted = (rng.random(150) < 0.8).astype(int)
+        low, high = bootstrap_intervals("binary", Predictions(y, predicted, predicted.astype(float)), 0)["accuracy"]
+        covered += low <= 0.8 <= high
+    assert 180 <= covered <= 199
+
+
+def test_paired_difference_is_narrower_than_two_intervals(binary: Predictions) -> None:
+    other = Predictions(binary.actual, np.where(np.arange(300) < 12, binary.actual, binary.predicted), binary.score)
+    [(difference, (low, high))] = paired_differences("accuracy", other, [binary], 0)
+    assert difference == pytest.approx(metric_value("accuracy", other) - metric_value("accuracy", binary))
+    assert 0 <= low <= difference <= high
+    single = bootstrap_intervals("binary", binary, 0)["accuracy"]
+    assert high - low < (single[1] - single[0]) / 2
+
+
+def test_many_rows_are_resampled_in_smaller_chunks_to_the_same_interval(
+    binary: Predictions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = bootstrap_intervals("binary", binary, 0)
+    monkeypatch.setattr("pipeline.bootstrap.CHUNK_CELLS", 7 * len(binary.actual))
+    assert bootstrap_intervals("binary", binary, 0) == whole
