@@ -30,7 +30,6 @@ EXTRAS = {
     "duckdb": "DuckDB",
     "dvc": "DVC",
     "evidently": "Evidently",
-    "psutil": "psutil",
     "python_calamine": "python-calamine",
 }
 # Called when work begins and after each fit: what was done, how many fits are done, and how many there are.

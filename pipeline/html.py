@@ -18,8 +18,8 @@ SPECIAL = re.compile(r"[\\`*\[\]|~$]|(?<!\w)_|_(?!\w)")
 # Terms that pages use, each in a sentence or two; metrics explain themselves.
 TERMS = {
     "95 % interval": (
-        "The range of the score over 1,000 tables that are drawn anew from the judged rows (bootstrap), without the "
-        "lowest and highest 2.5 %. On other rows of the same kind the score may be anywhere in it."
+        "Where the score on all rows of this kind may be: made to hold it 95 times in 100, from 1,000 tables that are "
+        "drawn anew from the judged rows, or from groups or times of them (bootstrap)."
     ),
     "ceiling": "The best score that any model can be expected to reach, known where the table was generated.",
     "champion": "The model that is served: promoted by `validate.py --promote`, until another is shown to be better.",
@@ -41,6 +41,7 @@ TERMS = {
     ),
     "permutation importance": "By how much the score gets worse when the values of one column are shuffled.",
     "pruned": "A trial that was stopped before its last fold, as it was clearly worse than the others.",
+    "rough": "Said of an interval that few rows or groups decide: it holds the true score less often than it should.",
     "test part": "Rows that are kept aside: no model learns from them, and no choice is made on them.",
     "trial": "One combination of settings that the search has tried.",
     "tuned": "Fitted with the best settings of a search, and judged like any other model.",

@@ -59,7 +59,8 @@ def model_card(
         "\n".join(f"- {plain_markdown(line)}" for line in limits(dataset, facts, results, alarms)),
     )
     add("Data", plain_markdown(data_words(dataset, config, facts)))
-    add("Metrics", f"{judged_words(dataset)} With 95 % bootstrap intervals.", **scores_of(model))
+    rough = f"; they are rough, of {model['rough']}" if model["rough"] else ""
+    add("Metrics", f"{judged_words(dataset)} With 95 % intervals{rough}.", **scores_of(model))
     add(
         "Gates",
         "What the model had to pass to be registered.",
