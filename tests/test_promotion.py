@@ -126,6 +126,11 @@ def test_the_champion_has_a_card_that_a_rollback_puts_back(promoted: Path, capsy
         "LogisticRegression",
     ):
         assert words in body
+    checks = json.loads(Path("metrics/checks.json").read_text())["customers"]["linear"]
+    assert checks
+    for one in checks:
+        # an alarm is among the limits too
+        assert body.count(plain_markdown(one["sentence"])) == (2 if one["alarm"] else 1)
     page = (folder / "model_card.html").read_text()
     assert "<h2>Intended use and limits</h2>" in page
     assert "customers/model_card.html" in Path("reports/index.html").read_text()

@@ -52,11 +52,11 @@ def model_card(
         else:
             card.add(**{f"{top}/{title}": text})
 
-    alarms = checks_of(dataset.name, name)
+    checks = checks_of(dataset.name, name)
     card.add(**{top: plain_markdown(lead_words(dataset, model, run))})
     add(
         "Intended use and limits",
-        "\n".join(f"- {plain_markdown(line)}" for line in limits(dataset, facts, results, alarms)),
+        "\n".join(f"- {plain_markdown(line)}" for line in limits(dataset, facts, results, checks)),
     )
     add("Data", plain_markdown(data_words(dataset, config, facts)))
     rough = f"; they are rough, of {model['rough']}" if model["rough"] else ""
@@ -67,8 +67,8 @@ def model_card(
         gate=[verdict.text() for verdict in verdicts],
         verdict=[verdict.word() for verdict in verdicts],
     )
-    if alarms:
-        add("Checks", "Each is a test; what it looks at and how often it is wrong: docs/comparison.md.", **alarms)
+    if checks:
+        add("Checks", "Each is a test; what it looks at and how often it is wrong: docs/comparison.md.", **checks)
     settings = {key: value for key, value in run.params.items() if key not in ("model_type", "estimator")}
     add("Settings", "Other settings are the estimator's own.", setting=[*settings], value=[*settings.values()])
     add("How to load it", loading(dataset.name))
@@ -113,9 +113,9 @@ def lead_words(dataset: Dataset, model: Mapping[str, Any], run: StoredRun) -> st
 
 
 def limits(
-    dataset: Dataset, facts: Mapping[str, Any], results: Results, alarms: Mapping[str, Sequence[str]]
+    dataset: Dataset, facts: Mapping[str, Any], results: Results, checks: Mapping[str, Sequence[str]]
 ) -> list[str]:
-    """What the model is for and what it is not, a sentence each; `alarms`: as `checks_of` gives them."""
+    """What the model is for and what it is not, a sentence each; `checks`: as `checks_of` gives them."""
     lines = [
         "For rows that are written and spread as those of the table below; python detect_drift.py --dataset "
         f"{dataset.name} --current FILE tells whether others are."
@@ -133,8 +133,8 @@ def limits(
     if ceiling is not None:
         lines.append(f"No model can be expected to reach more than {METRICS[dataset.metric].label} {ceiling:.4f}.")
     lines += [f"Warning of the table: {warning}" for warning in facts.get("warnings", ())]
-    lines += [said for said, verdict in zip(*alarms.values(), strict=True) if verdict == "alarm"] if alarms else []
-    return lines
+    rows = zip(*checks.values(), strict=True)
+    return lines + [found for _, verdict, found in rows if verdict == "alarm"]
 
 
 def data_words(dataset: Dataset, config: Config, facts: Mapping[str, Any]) -> str:
@@ -182,9 +182,14 @@ def checks_of(dataset: str, name: str) -> dict[str, list[str]]:
     """What the comparison's checks said of a model, as columns of a table; empty where there are none."""
     found, _ = read_object(METRICS_DIR / "checks.json")
     checks = found.get(dataset, {}).get(name, [])
-    words = {True: "alarm", False: "none", None: "cannot be said"}
-    said = {"what was found": [one["sentence"] for one in checks], "alarm": [words[one["alarm"]] for one in checks]}
-    return said if checks else {}
+    words = {True: "alarm", False: "no alarm", None: "no verdict"}
+    if not checks:
+        return {}
+    return {
+        "check": [one["check"].replace("_", " ") for one in checks],
+        "verdict": [words[one["alarm"]] for one in checks],
+        "found": [one["sentence"] for one in checks],
+    }
 
 
 def loading(dataset: str) -> str:
