@@ -31,7 +31,7 @@ from pipeline.checks.calibration import calibration
 from pipeline.checks.edges import winner_at_the_edge
 from pipeline.checks.finding import Finding
 from pipeline.checks.folds import folds_disagree
-from pipeline.checks.levels import LEVEL, without_each_group
+from pipeline.checks.levels import LEVEL, unseen_error, without_each_group
 from pipeline.checks.rivals import Rival, overfitting, simpler_as_good
 from pipeline.checks.segments import weakest_segment
 from pipeline.checks.single_columns import column_gives_target_away, useless_columns
@@ -42,7 +42,7 @@ from pipeline.search.space import suggest
 from pipeline.tables.split import Rows
 from pipeline.training.build import Recipe, build_model
 from pipeline.training.fit import fit, predict
-from pipeline.training.importance import importances
+from pipeline.training.importance import IMPORTANCE_ROWS, importances
 
 OUTPUT = Path("benchmarks/results/checks.json")
 GROUP = 10
@@ -129,7 +129,7 @@ def folds(task: str, rows: int, rng: np.random.Generator, broken: float = 0.0) -
     pooled = Predictions(y, predicted)
     if task != "regression":
         pooled = Predictions(y, (predicted >= 0.5).astype(int), predicted)
-    return folds_disagree(task, METRIC[task], pooled, fold, False, seed)
+    return folds_disagree(task, METRIC[task], pooled, fold, False, False, seed)
 
 
 def giveaway(task: str, rows: int, rng: np.random.Generator, explained: float) -> Finding:
@@ -229,19 +229,26 @@ def simpler(task: str, rows: int, rng: np.random.Generator, worse: bool, group: 
     return simpler_as_good(task, metric, own, [small], naive, models[0].actual, rows // group)
 
 
-def useless(task: str, rows: int, rng: np.random.Generator, least: float) -> Finding:
-    """A linear model of five columns, the last with such a weight beside 1 of the others; judged on half the rows."""
+def useless(task: str, rows: int, rng: np.random.Generator, least: float, rare: bool = False) -> Finding:
+    """A linear model of five columns, the last with such a weight beside 1 of the others, or a rare flag that decides;
+    judged on half the rows.
+    """
+    metric = "accuracy" if rare and task == "binary" else METRIC[task]
     X = pd.DataFrame(rng.normal(size=(2 * rows, 5)), columns=[f"x{k}" for k in range(5)])
+    if rare:
+        X["x4"] = (rng.random(len(X)) < 0.005).astype(float)
     target = X.to_numpy() @ np.array([1, 1, 1, 1, least]) + rng.normal(size=len(X))
     y = target if task == "regression" else (target > 0).astype(int)
     estimator = LinearRegression if task == "regression" else LogisticRegression
     seed = int(rng.integers(2**31))
-    recipe = Recipe("m", estimator, {}, True, task, METRIC[task], 0.5, {}, {}, frozenset(), seed)
+    recipe = Recipe("m", estimator, {}, True, task, metric, 0.5, {}, {}, frozenset(), seed)
     model = fit(build_model(recipe, X[:rows]), X[:rows], y[:rows])
     test = Rows(X[rows:], y[rows:], [])
-    value = metric_value(METRIC[task], predict(model, test.X, test.y, task))
-    naive = 0.0 if task == "regression" else 0.5
-    return useless_columns(task, METRIC[task], importances(model, recipe, test), value, naive, test.y)
+    judged, naive = predict(model, test.X, test.y, task), 0.0 if task == "regression" else 0.5
+    without = without_each_group(metric, [judged], np.arange(rows), seed)[:, 0]
+    unseen = unseen_error(without, rows, min(rows, IMPORTANCE_ROWS))
+    importance, value = importances(model, recipe, test), metric_value(metric, judged)
+    return useless_columns(task, metric, importance, value, naive, test.y, unseen)
 
 
 def probabilities(task: str, rows: int, rng: np.random.Generator, slope: float = 1.0, group: int = 1) -> Finding:
@@ -255,7 +262,7 @@ def probabilities(task: str, rows: int, rng: np.random.Generator, slope: float =
     score = (1 / (1 + np.exp(-slope * logit)))[: len(decides)]
     units = np.arange(len(decides)) // group if group > 1 else None
     return calibration(
-        "binary", Predictions(actual, (score >= 0.5).astype(int), score), units, int(rng.integers(2**31))
+        "binary", Predictions(actual, (score >= 0.5).astype(int), score), units, False, int(rng.integers(2**31))
     )
 
 
@@ -299,6 +306,7 @@ SITUATIONS = [
     Situation("simpler", "", partial(simpler, worse=True, group=GROUP), nothing=f"the same in groups of {GROUP} rows"),
     Situation("simpler", "the smaller one equal", partial(simpler, worse=False), rows=(400, 4000, 40000)),
     Situation("useless", "", partial(useless, least=0.5), nothing="a column with half the weight"),
+    Situation("useless", "", partial(useless, least=20.0, rare=True), nothing="a flag in 1 of 200 rows that decides"),
     Situation("useless", "a column of noise", partial(useless, least=0.0)),
     Situation("calibration", "", probabilities, tasks=("binary",), rows=(200, 1000, 10000)),
     Situation(

@@ -13,7 +13,7 @@ is measured by benchmarks/coverage.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -46,23 +46,41 @@ def bootstrap_intervals(task: str, predictions: Predictions, seed: int) -> dict[
         value = metric_value(metric, predictions)
         if METRICS[metric].of_pairs and 0 < value < 1:
             found[metric] = _of_logit(value, values, freedom)
-        elif task != "regression" and (values == 1).all():
-            found[metric] = [1 - min(1.0, 3 / _fewest_units(predictions)), 1.0]
+        elif task != "regression" and value == 1:
+            found[metric] = [1 - min(1.0, 3 / _deciding_units(metric, predictions)), 1.0]
         else:
             found[metric] = _percentiles(values, freedom)
     return found
 
 
-def paired_leads(task: str, first: Predictions, other: Predictions, seed: int) -> dict[str, list[float]]:
-    """95 % interval of how much better `first` is than the other on the same rows (n,), by every metric of the task."""
+def paired_leads(
+    task: str,
+    first: Predictions,
+    other: Predictions,
+    seed: int,
+    interval: Mapping[str, list[float]] | None = None,
+) -> dict[str, list[float]]:
+    """95 % interval of how much better `first` is than the other on the same rows (n,), by every metric of the task.
+
+    Where the other has the same value in every resample, as the naive prediction has by some metrics, it is that of the
+    first one's value, less the other's; `interval` has these where they are known.
+    """
     names = metrics_of(task)
 
     def figures(weights: np.ndarray) -> np.ndarray:
         pairs = [[METRICS[metric].compute(one, weights) for one in (first, other)] for metric in names]
-        return np.array([lead(metric, *pair) for metric, pair in zip(names, pairs, strict=True)])
+        leads = [lead(metric, *pair) for metric, pair in zip(names, pairs, strict=True)]
+        return np.array([*leads, *(pair[1] for pair in pairs)])
 
-    intervals = (_percentiles(*found) for found in _resampled(figures, first, seed))
-    return dict(zip(names, intervals, strict=True))
+    found, intervals = _resampled(figures, first, seed), {}
+    for metric, (values, freedom), (others, _) in zip(names, found, found[len(names) :], strict=False):
+        level = others[~np.isnan(others)]
+        if len(level) and np.ptp(level) == 0:
+            interval = interval or bootstrap_intervals(task, first, seed)
+            intervals[metric] = sorted(float(lead(metric, bound, level[0])) for bound in interval[metric])
+        else:
+            intervals[metric] = _percentiles(values, freedom)
+    return intervals
 
 
 def paired_differences(
@@ -88,15 +106,18 @@ def rough(task: str, predictions: Predictions) -> str:
     """Why the intervals of these predictions are rough, as what decides them is too little, in words; empty where they
     are not.
     """
-    count, kept = int(units(predictions).max()) + 1, "groups" if predictions.group is not None else "different times"
+    count = int(units(predictions).max()) + 1
+    one, several = ("group", "groups") if predictions.group is not None else ("point in time", "points in time")
     if count < ENOUGH_UNITS and not (predictions.group is None and predictions.time is None):
-        return f"{count} {kept}"
+        return f"{count} {one if count == 1 else several}"
     if task == "regression":
         rows, which = len(predictions.actual), "rows"
     else:
         rows, which = int(np.unique(predictions.actual, return_counts=True)[1].min()), "rows of the rarer class"
         if (predictions.actual == predictions.predicted).all():
             return "no row predicted wrongly"
+        if task == "binary" and not (predictions.predicted == 1).any():
+            return "no row predicted positive"
     return f"{rows} {which}" if rows < ENOUGH_ROWS else ""
 
 
@@ -125,6 +146,9 @@ def _resampled(
 ) -> list[tuple[np.ndarray, float]]:
     """The resampled values of f figures, and their degrees of freedom; `figures` computes (f, k) for weights (k, n)."""
     unit = units(predictions)
+    if unit.max() == 0:
+        # one group or time: how others would differ is not known, and the interval is called rough
+        unit = np.arange(len(unit))
     drawn, short = (
         np.concatenate([figures(weights) for weights in chunks], axis=1)
         for chunks in (resamples(unit, seed), _left_out(unit, seed))
@@ -161,11 +185,13 @@ def _of_logit(value: float, values: np.ndarray, freedom: float) -> list[float]:
     return [float(special.expit(special.logit(value) + way * reach)) for way in (-1, 1)]
 
 
-def _fewest_units(predictions: Predictions) -> int:
-    """Of any class. So many without a mistake leave a chance of 3 in them for one, 95 times in 100 (the rule of three,
-    Hanley & Lippman-Hand 1983).
+def _deciding_units(metric: str, predictions: Predictions) -> int:
+    """All for a mean over rows, else those of the rarest class. So many without a mistake leave a chance of 3 in them
+    for one, 95 times in 100 (the rule of three, Hanley & Lippman-Hand 1983).
     """
     unit, classes = units(predictions), np.unique(predictions.actual)
+    if METRICS[metric].of_rows:
+        return len(np.unique(unit))
     return min(len(np.unique(unit[predictions.actual == label])) for label in classes)
 
 

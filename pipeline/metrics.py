@@ -51,7 +51,8 @@ def joined(parts: Sequence[Predictions]) -> Predictions:
 class Metric:
     """One metric. `compute` takes predictions of n rows and weights (b, n), and returns b values, NaN where the metric
     is not defined. `meaning` is for the glossary of the pages. `default_of`: the tasks whose models are compared by it
-    where params.yaml names none. `of_pairs`: it is a share of pairs of rows, which decides how its interval is found.
+    where params.yaml names none. `of_pairs` and `of_rows`: it is a share of pairs of rows, or of rows, which decides
+    how its interval is found.
     """
 
     label: str
@@ -61,6 +62,7 @@ class Metric:
     higher_is_better: bool = True
     default_of: tuple[str, ...] = ()
     of_pairs: bool = False
+    of_rows: bool = False
 
     @property
     def sign(self) -> int:
@@ -166,7 +168,12 @@ METRICS = {
         higher_is_better=False,
     ),
     "accuracy": Metric(
-        "accuracy", "The share of rows whose class is predicted.", CLASSES, _accuracy, default_of=("multiclass",)
+        "accuracy",
+        "The share of rows whose class is predicted.",
+        CLASSES,
+        _accuracy,
+        default_of=("multiclass",),
+        of_rows=True,
     ),
     "f1": Metric(
         "F1",

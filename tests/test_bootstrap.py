@@ -91,12 +91,42 @@ def test_units_that_decide_are_counted() -> None:
     assert degrees_of_freedom(np.ones(5)) < 5
 
 
+@pytest.mark.parametrize(("rows", "positives", "accuracy", "auc"), [(40, 3, 37 / 40, 0.0), (2000, 8, 0.9985, 0.625)])
+def test_a_model_without_a_mistake_is_as_sure_as_the_rows_that_could_have_shown_one(
+    rows: int, positives: int, accuracy: float, auc: float
+) -> None:
+    actual = (np.arange(rows) < positives).astype(int)
+    perfect = Predictions(actual, actual, actual.astype(float))
+    found = bootstrap_intervals("binary", perfect, 0)
+    assert found["accuracy"] == pytest.approx([accuracy, 1])
+    for metric in ("roc_auc", "average_precision", "f1"):
+        assert found[metric] == pytest.approx([auc, 1]), metric
+    naive = Predictions(actual, np.zeros(rows, dtype=int), np.full(rows, 0.5))
+    # over what is the same in every resample it is the same interval
+    assert paired_leads("binary", perfect, naive, 0)["roc_auc"] == pytest.approx([auc - 0.5, 0.5])
+
+
+@pytest.mark.parametrize("kept", ["group", "time"])
+def test_one_group_or_time_says_no_certainty(kept: str) -> None:
+    rng = np.random.default_rng(0)
+    actual = rng.normal(size=50)
+    p = Predictions(actual, actual + rng.normal(size=50), **{kept: np.full(50, 2024)})
+    assert rough("regression", p) == {"group": "1 group", "time": "1 point in time"}[kept]
+    low, high = bootstrap_intervals("regression", p, 0)["r2"]
+    assert high - low > 0.2
+
+
+def test_a_model_that_finds_no_positive_is_rough() -> None:
+    actual, none = np.arange(200) % 2, np.zeros(200, dtype=int)
+    assert rough("binary", Predictions(actual, none, np.full(200, 0.1))) == "no row predicted positive"
+
+
 def test_too_few_rows_of_a_class_or_groups_are_called_rough(binary: Predictions) -> None:
     assert rough("binary", binary) == ""
     rare = dataclasses.replace(binary, actual=np.where(np.arange(300) < 20, 1, 0))
     assert rough("binary", rare) == "20 rows of the rarer class"
     assert rough("binary", dataclasses.replace(binary, group=np.arange(300) % 19)) == "19 groups"
-    assert rough("binary", dataclasses.replace(binary, time=np.arange(300) % 7)) == "7 different times"
+    assert rough("binary", dataclasses.replace(binary, time=np.arange(300) % 7)) == "7 points in time"
     assert rough("binary", dataclasses.replace(binary, time=np.arange(300))) == ""
     assert rough("regression", Predictions(np.arange(30.0), np.zeros(30))) == ""
     assert rough("regression", Predictions(np.arange(29.0), np.zeros(29))) == "29 rows"

@@ -20,7 +20,7 @@ from pipeline.checks.check import CHECKS, measured
 from pipeline.checks.edges import beyond, place_of, winner_at_the_edge
 from pipeline.checks.finding import Finding
 from pipeline.checks.folds import folds_disagree
-from pipeline.checks.levels import holm, jackknife_error, permutation_chance, redrawn, without_each_group
+from pipeline.checks.levels import holm, jackknife_error, permutation_chance, redrawn, unseen_error, without_each_group
 from pipeline.checks.rivals import Rival, overfitting, simpler_as_good
 from pipeline.checks.segments import segments, weakest_segment
 from pipeline.checks.single_columns import by_column, column_gives_target_away, useless_columns
@@ -112,19 +112,19 @@ def test_a_simpler_model_is_as_good_only_where_that_is_shown() -> None:
 def test_folds_disagree_where_one_is_broken(task: str) -> None:
     pooled = regression(1000, 0.3) if task == "regression" else classes(1000)
     metric, fold = ("r2" if task == "regression" else "accuracy"), np.arange(1000) % 5 + 1
-    assert folds_disagree(task, metric, pooled, fold, False, 0).alarm is False
+    assert folds_disagree(task, metric, pooled, fold, False, False, 0).alarm is False
     predicted = pooled.predicted.copy()
     predicted[fold == 4] = np.random.default_rng(0).permutation(predicted[fold == 4])
-    found = folds_disagree(task, metric, replace(pooled, predicted=predicted), fold, False, 0)
+    found = folds_disagree(task, metric, replace(pooled, predicted=predicted), fold, False, False, 0)
     assert found.alarm
     assert "fold 4 with" in found.sentence
-    assert folds_disagree(task, metric, pooled, fold, True, 0).alarm is None
-    assert folds_disagree(task, metric, pooled.of(slice(20)), fold[:20], False, 0).alarm is None
+    assert folds_disagree(task, metric, pooled, fold, True, True, 0).alarm is None
+    assert folds_disagree(task, metric, pooled.of(slice(20)), fold[:20], False, False, 0).alarm is None
 
 
 def test_folds_of_one_class_have_no_ranking() -> None:
     pooled = classes(200)
-    assert folds_disagree("binary", "roc_auc", pooled, pooled.actual + 1, False, 0).alarm is None
+    assert folds_disagree("binary", "roc_auc", pooled, pooled.actual + 1, False, False, 0).alarm is None
 
 
 def rows_of(X: pd.DataFrame, y: np.ndarray) -> Rows:
@@ -163,16 +163,18 @@ def test_a_word_that_training_rows_lack_says_nothing() -> None:
 def test_useless_columns_are_those_shown_to_cost_nothing() -> None:
     y = np.arange(100) % 2
     importance = {"a": (0.2, 0.01), "b": (0.0001, 0.0005), "c": (0.0, 0.1), "d": (0.0, 0.0), "e": (0.0, np.nan)}
-    found = useless_columns("binary", "accuracy", importance, 0.9, 0.5, y)
+    found = useless_columns("binary", "accuracy", importance, 0.9, 0.5, y, 0.0)
     assert found.alarm
     assert found.sentence.startswith("2 of 5 columns")
     assert re.findall(r"[:,] (\w) -?\d", found.sentence) == ["d", "b"]
-    found = useless_columns("binary", "accuracy", {"a": (0.2, 0.01), "c": (0.0, 0.1)}, 0.9, 0.5, y)
+    found = useless_columns("binary", "accuracy", {"a": (0.2, 0.01), "c": (0.0, 0.1)}, 0.9, 0.5, y, 0.0)
     assert found.alarm is False
     assert "the least is c with" in found.sentence
-    assert useless_columns("binary", "accuracy", importance, 0.5, 0.5, y).alarm is None
-    assert useless_columns("binary", "accuracy", importance, 0.9, 0.5, y[:20]).alarm is None
-    assert useless_columns("binary", "accuracy", importance, 0.9, 0.5, (np.arange(100) < 4).astype(int)).alarm is None
+    assert useless_columns("binary", "accuracy", importance, 0.5, 0.5, y, 0.0).alarm is None
+    assert useless_columns("binary", "accuracy", importance, 0.9, 0.5, y[:20], 0.0).alarm is None
+    assert (
+        useless_columns("binary", "accuracy", importance, 0.9, 0.5, (np.arange(100) < 4).astype(int), 0.0).alarm is None
+    )
 
 
 def parts_of(seed: int = 0, fine: bool = True) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -238,19 +240,36 @@ def test_places_in_a_range_and_beyond_it() -> None:
     assert beyond({"log": [0.01, 1.0]}, -1) == pytest.approx(0.01 / 100**0.1)
 
 
+def test_folds_of_groups_are_not_judged() -> None:
+    pooled, fold = classes(500), np.arange(500) % 5
+    found = folds_disagree("binary", "roc_auc", pooled, fold, True, False, 0)
+    assert found.alarm is None
+    assert "folds of whole groups may differ as the groups do" in found.sentence
+
+
+def test_a_column_whose_rare_value_did_not_come_up_is_not_called_useless() -> None:
+    y, never = np.arange(200) % 2, {"flag": (0.0, 0.0)}
+    judged = Predictions(y, np.where(np.arange(200) % 5 == 0, 1 - y, y))
+    without = without_each_group("accuracy", [judged], np.arange(200), 0)[:, 0]
+    unseen = unseen_error(without, 200, 200)
+    assert unseen == pytest.approx(3 * 0.4 / 200, rel=0.1)
+    assert useless_columns("binary", "accuracy", never, 0.8, 0.5, y, 0.0).alarm
+    assert useless_columns("binary", "accuracy", never, 0.8, 0.5, y, unseen).alarm is False
+
+
 def test_calibration_of_true_and_of_stretched_probabilities() -> None:
-    assert calibration("binary", classes(2000), None, 0).alarm is False
-    found = calibration("binary", classes(2000, stretch=1.6), None, 0)
+    assert calibration("binary", classes(2000), None, False, 0).alarm is False
+    found = calibration("binary", classes(2000, stretch=1.6), None, False, 0)
     assert found.alarm
     assert "they are too extreme" in found.sentence
-    assert "they are too cautious" in calibration("binary", classes(2000, stretch=0.5), None, 0).sentence
+    assert "they are too cautious" in calibration("binary", classes(2000, stretch=0.5), None, False, 0).sentence
     groups = np.arange(2000) // 10
-    assert calibration("binary", classes(2000), groups, 0).alarm is False
-    assert calibration("binary", classes(2000, stretch=1.6), groups, 0).alarm
+    assert calibration("binary", classes(2000), groups, False, 0).alarm is False
+    assert calibration("binary", classes(2000, stretch=1.6), groups, False, 0).alarm
     for thin in (classes(20), classes(200).of(classes(200).actual == 1)):
-        assert calibration("binary", thin, None, 0).alarm is None
-    assert calibration("binary", classes(200), np.arange(200) // 50, 0).alarm is None
-    assert "Not applicable" in calibration("regression", regression(100, 0.3), None, 0).sentence
+        assert calibration("binary", thin, None, False, 0).alarm is None
+    assert calibration("binary", classes(200), np.arange(200) // 50, False, 0).alarm is None
+    assert "Not applicable" in calibration("regression", regression(100, 0.3), None, False, 0).sentence
 
 
 def test_bins_find_what_mean_and_spread_do_not() -> None:
@@ -259,7 +278,7 @@ def test_bins_find_what_mean_and_spread_do_not() -> None:
     rng = np.random.default_rng(1)
     # too low where low and where high, too high between: mean and spread are about right
     true = (p.score + np.where(abs(p.score - 0.5) < 0.25, -0.08, 0.08)).clip(0.01, 0.99)
-    found = calibration("binary", replace(p, actual=(rng.random(4000) < true).astype(int)), None, 0)
+    found = calibration("binary", replace(p, actual=(rng.random(4000) < true).astype(int)), None, False, 0)
     assert found.alarm
 
 

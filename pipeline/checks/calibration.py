@@ -23,17 +23,19 @@ FEWEST_UNITS = 100
 BINS, BIN_VARIANCE = 10, 5
 
 
-def calibration(task: str, judged: Predictions, units: np.ndarray | None, seed: int) -> Finding:
+def calibration(task: str, judged: Predictions, units: np.ndarray | None, in_order: bool, seed: int) -> Finding:
     """Whether the probabilities p of the judged rows (n,) come true.
 
     The largest of three distances decides: of the mean, z of sum(y - p); of how extreme they are, z of sum((y - p)
     (1 - 2 p)) (Spiegelhalter 1986); and of bins in the order of p, the standardised chi-squared of sum(y - p) in each
     (Hosmer & Lemeshow 1980). Its chance where every p is true comes from drawing y by p (at LEVEL). Where rows belong
     to `units` (n,) they cannot be drawn so: the variances of the two z are those of the units' sums, and a z-test with
-    Holm's correction decides.
+    Holm's correction decides. Without a verdict in order of time (`in_order`), which leaves too few independent blocks.
     """
     if task != "binary" or judged.score is None:
         return Finding(None, "Not applicable: only models of two classes predict a probability here.")
+    if in_order:
+        return Finding(None, "Not judged in order of time: errors of one time hang together.")
     rng = np.random.default_rng(seed)
     rows = sampled(len(judged.actual), rng)
     y, score, n = (judged.actual[rows] == 1).astype(float), judged.score[rows], len(rows)

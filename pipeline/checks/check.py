@@ -18,10 +18,12 @@ from pipeline.checks.edges import winner_at_the_edge
 from pipeline.checks.evidence import Evidence
 from pipeline.checks.finding import Finding
 from pipeline.checks.folds import folds_disagree
+from pipeline.checks.levels import unseen_error
 from pipeline.checks.rivals import overfitting, simpler_as_good
 from pipeline.checks.segments import weakest_segment
 from pipeline.checks.single_columns import column_gives_target_away, useless_columns
 from pipeline.checks.twins import same_rows
+from pipeline.training.importance import IMPORTANCE_ROWS
 
 # How often each check raises its alarm, where nothing is wrong and where something is.
 MEASURED = Path(__file__).parents[2] / "benchmarks/results/checks.json"
@@ -48,7 +50,7 @@ def _overfitting(e: Evidence) -> Finding:
 
 def _folds(e: Evidence) -> Finding:
     t = e.table
-    return folds_disagree(t.task, t.metric, e.pooled, e.fold, t.in_order, t.seed)
+    return folds_disagree(t.task, t.metric, e.pooled, e.fold, t.units is not None, t.in_order, t.seed)
 
 
 def _giveaway(e: Evidence) -> Finding:
@@ -74,11 +76,17 @@ def _simpler(e: Evidence) -> Finding:
 
 def _useless(e: Evidence) -> Finding:
     t = e.table
-    return useless_columns(t.task, t.metric, e.importance, e.own.value, t.naive, t.parts.test.y)
+    judged, test = t.units_of(e.rows), t.units_of(t.parts.test.X.index)
+    units, measured = (
+        len(rows if of is None else np.unique(of)) for rows, of in ((e.rows, judged), (t.parts.test.X, test))
+    )
+    unseen = unseen_error(e.own.without, units, min(measured, IMPORTANCE_ROWS))
+    return useless_columns(t.task, t.metric, e.importance, e.own.value, t.naive, t.parts.test.y, unseen)
 
 
 def _calibration(e: Evidence) -> Finding:
-    return calibration(e.table.task, e.judged, e.table.units_of(e.rows), e.table.seed)
+    t = e.table
+    return calibration(t.task, e.judged, t.units_of(e.rows), t.in_order, t.seed)
 
 
 def _weakest(e: Evidence) -> Finding:

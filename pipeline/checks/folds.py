@@ -14,14 +14,16 @@ from pipeline.metrics import METRICS, Predictions, metric_value
 FARTHER = 1.25
 
 
-def folds_disagree(task: str, metric: str, pooled: Predictions, fold: np.ndarray, in_order: bool, seed: int) -> Finding:
+def folds_disagree(
+    task: str, metric: str, pooled: Predictions, fold: np.ndarray, kept: bool, in_order: bool, seed: int
+) -> Finding:
     """Whether a fold's score is farther from the others than the rows that fell into it by chance explain.
 
     A permutation test at LEVEL: folds (m,) are drawn anew among the m out-of-fold predictions, within classes, and the
     largest distance of a fold's score from their mean is compared. It has to be FARTHER times as large: each fold has a
-    model of its own, so scores differ by a little more than rows explain, trees most. Folds of whole groups differ
-    where the groups do. In order of time (`in_order`) the first folds learn from fewer rows, so that they may differ
-    without a fault.
+    model of its own, so scores differ by a little more than rows explain, trees most. Without a verdict where rows are
+    kept together (`kept`): folds of whole groups differ where the groups do, and in order of time (`in_order`) the
+    first folds learn from fewer rows.
     """
     rng = np.random.default_rng(seed)
     rows = sampled(len(fold), rng)
@@ -37,6 +39,8 @@ def folds_disagree(task: str, metric: str, pooled: Predictions, fold: np.ndarray
     words = f"The {len(numbers)} folds reach {label} {found.min():.4f} to {found.max():.4f}"
     if in_order:
         return Finding(None, f"{words}; in order of time the first learn from fewer rows and may differ for that.")
+    if kept:
+        return Finding(None, f"{words}; folds of whole groups may differ as the groups do.")
     strata = strata_of(pooled, task)
     p = permutation_chance(lambda: _farthest(scores(redrawn(part, strata, rng))), _farthest(found) / FARTHER, LEVEL)
     if p > LEVEL:

@@ -14,6 +14,9 @@ from pipeline.metrics import METRICS, Predictions
 LEVEL = 0.01
 # Fewer rows, or rows of the rarer class, say nothing.
 FEWEST, FEWEST_OF_A_CLASS = 30, 10
+# So many rows that tell may not have come up, each as telling as others are: without any among n rows, 3 in n is what
+# cannot be excluded (the rule of three).
+UNSEEN = 3
 # Of more rows a permutation test takes a sample.
 MOST_ROWS = 50_000
 # A permutation test ends with so many draws that reach what was observed.
@@ -76,6 +79,13 @@ def jackknife_error(values: np.ndarray) -> tuple[float, float]:
     """
     k = len(values)
     return float(np.sqrt((k - 1) / k * ((values - values.mean()) ** 2).sum())), k - 1
+
+
+def unseen_error(without: np.ndarray, units: int, measured: int) -> float:
+    """What UNSEEN of `measured` rows, or groups of them, change a metric by: from its values without each group of the
+    rows that it is judged on (k,), which are of so many units.
+    """
+    return float(UNSEEN * jackknife_error(without)[0] * np.sqrt(units) / measured)
 
 
 def summed(values: np.ndarray, units: np.ndarray) -> np.ndarray:

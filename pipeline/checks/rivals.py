@@ -20,6 +20,7 @@ from pipeline.checks.levels import (
     spread,
     strata_of,
     too_few,
+    unseen_error,
     upper_tail,
 )
 from pipeline.metrics import METRICS, Predictions, lead, metric_value
@@ -27,8 +28,6 @@ from pipeline.metrics import METRICS, Predictions, lead, metric_value
 # A model is simpler that takes at most this share of the bytes, and as good where it keeps all but this share of what
 # the other gains over the naive prediction.
 SIMPLER, MARGIN = 0.5, 0.02
-# So many rows that tell models apart may not have come up, each of them as telling as the others are for one model.
-UNSEEN = 3
 
 
 @dataclass(frozen=True)
@@ -157,8 +156,10 @@ def simpler_as_good(
     if thin := too_few(y, task):
         return Finding(None, f"{thin} that are judged are too few to say.")
     if naive is None or not (margin := MARGIN * lead(metric, own.value, naive)) > 0:
-        return Finding(None, "It does no better than the naive prediction, so there is nothing to keep.")
-    unseen = UNSEEN * jackknife_error(own.without)[0] / np.sqrt(units)
+        return Finding(
+            None, f"It reaches {own.value:.4f}, no better than the naive prediction: it has no lead to keep."
+        )
+    unseen = unseen_error(own.without, units, units)
     found = [difference(metric, other, own) for other in simpler]
     found = [replace(d, error=float(np.hypot(d.error, unseen))) for d in found]
     chances = holm([upper_tail(d.value + margin, d.error, d.freedom) for d in found])

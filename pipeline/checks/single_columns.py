@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.checks.finding import Finding
-from pipeline.checks.levels import FEWEST, LEVEL, holm, rarest, spread, summed, too_few, upper_tail
+from pipeline.checks.levels import FEWEST, LEVEL, UNSEEN, holm, rarest, spread, summed, too_few, upper_tail
 from pipeline.metrics import lead
 from pipeline.tables.split import Rows
 
@@ -16,8 +16,6 @@ from pipeline.tables.split import Rows
 GIVEN_AWAY = 0.9
 # Rows a bin at least, and bins at most.
 BIN_ROWS, MOST_BINS = 5, 500
-# Rows that are taken for missed where none is: without any, 3 in n is what cannot be excluded (the rule of three).
-UNSEEN = 3
 # A column is useless that the model loses less by than this share of its lead over the naive prediction.
 USELESS = 0.01
 NAMED = 5
@@ -118,6 +116,7 @@ def useless_columns(
     value: float,
     naive: float | None,
     y: np.ndarray,
+    unseen: float,
 ) -> Finding:
     """Which columns a model is shown to have no use for: what it loses when one of them is shuffled is below USELESS of
     its lead over the naive prediction (a z-test of each column at LEVEL, Holm over the columns).
@@ -126,11 +125,14 @@ def useless_columns(
         importance: what is lost by each column, and its standard error.
         value: the metric of the model, `naive` that of the naive prediction.
         y: the target of the rows (n,) that it was measured on.
+        unseen: what UNSEEN rows change the metric by, which counts as an error too: a rare value may not have come up.
     """
     if thin := too_few(y, task):
         return Finding(None, f"{thin} in the test part are too few to say.")
     if naive is None or not (bound := USELESS * lead(metric, value, naive)) > 0:
-        return Finding(None, "It does no better than the naive prediction, so no column is of use.")
+        words = "no better than the naive prediction, so that what a column is worth cannot be said"
+        return Finding(None, f"It reaches {value:.4f}, {words}.")
+    importance = {name: (lost, float(np.hypot(error, unseen))) for name, (lost, error) in importance.items()}
     chances = holm([upper_tail(bound - lost, error) for lost, error in importance.values()])
     shown = [(name, *importance[name]) for name, p in zip(importance, chances, strict=True) if p <= LEVEL]
     least = f"{USELESS:.0%} of the lead over the naive prediction ({bound:.2g})"

@@ -102,7 +102,7 @@ def assess(
         words, fresh = f"of {len(whole.folds)} over all rows done", build_model(recipe, whole.X, overrides)
         judged = out_of_fold(fresh, whole, task, lambda k: progress(f"fold {k} {words}", own + 1 + k, fits), tuned)
         rows = whole.X.index[validated_rows(whole.folds)]
-    naive = naive_predictions(task, train.y, judged)
+    naive, interval = naive_predictions(task, train.y, judged), bootstrap_intervals(task, judged, recipe.seed)
     return Assessment(
         recipe=recipe,
         load=lambda: model,
@@ -111,9 +111,9 @@ def assess(
         train=scores(task, predict(model, train.X, train.y, task)),
         test=test,
         score=scores(task, judged),
-        interval=bootstrap_intervals(task, judged, recipe.seed),
+        interval=interval,
         naive=scores(task, naive),
-        over_naive=paired_leads(task, judged, naive, recipe.seed),
+        over_naive=paired_leads(task, judged, naive, recipe.seed, interval),
         predictions=judged,
         rows=rows,
         pooled=pooled,
