@@ -120,7 +120,7 @@ def test_the_champion_has_a_card_that_a_rollback_puts_back(promoted: Path, capsy
     low, high = trained["interval"]["accuracy"]
     for words in (
         f"{low:.4f} to {high:.4f}",
-        "models:/customers@champion",
+        "models:/m-",
         "PASS",
         "Classes of left: ",
         "LogisticRegression",

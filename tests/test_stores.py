@@ -232,6 +232,17 @@ def test_mlflows_own_variables_name_the_experiment_and_switch_system_metrics(
     assert compare_results.main([]) == 0
 
 
+@pytest.mark.parametrize("interval", ["abc", "0", "-1", "nan"])
+def test_a_sampling_interval_that_is_none_is_named(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], interval: str
+) -> None:
+    monkeypatch.setenv("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "true")
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", interval)
+    assert train.main([*WORDS, "--force"]) == 2
+    error = f"error: MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL: {interval!r} is no number of seconds above 0\n"
+    assert capsys.readouterr().err == error
+
+
 def hashes_of(model: str) -> tuple[str, str]:
     trained = json.loads(Path("metrics/train/customers.json").read_text())
     return trained["data_sha256"], trained["models"][model]["params_sha256"]

@@ -22,6 +22,9 @@ from pipeline.settings import Config, Dataset
 from pipeline.store.runs import StoredRun, child_runs, newest_run
 from pipeline.tables.columns import value_text
 
+# Artifacts of a run that the checks read.
+EVIDENCE = ("out_of_fold.csv", "feature_importance_error.json")
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
@@ -42,7 +45,16 @@ def compare_dataset(dataset: Dataset, config: Config, stores: Sequence[MlflowCli
         raise PipelineError(f"{name}: no trained model; run `python train.py --dataset {name}`")
     hashes = {model: (results.data_sha256, facts["params_sha256"]) for model, facts in results.models.items()}
     runs = find_runs(name, stores, hashes)
-    entries = [read_entry(model, run, dataset, results.models[model]) for model, run in runs.items()]
+    entries, wrong = [], []
+    for model, run in runs.items():
+        try:
+            entries.append(read_entry(model, run, dataset, results.models[model]))
+            for artifact in EVIDENCE:
+                run.artifact(artifact)
+        except PipelineError as error:
+            wrong.append(f"the run of {model} cannot be used; make it with {command_of(name, model)} ({error})")
+    if wrong:
+        raise PipelineError(f"{name}: {'; '.join(wrong)}")
     naive = next((model["naive"].get(metric) for model in results.models.values()), None)
     trials = find_trials(name, stores, hashes)
     searches = {
@@ -91,7 +103,7 @@ def find_runs(
     """
     newest: dict[str, StoredRun] = {}
     mends: dict[str, str] = {}
-    for stage, ending, script in (("baseline", "", "train.py"), ("tuned", "_tuned", "tune_hyperparameters.py")):
+    for stage, ending in (("baseline", ""), ("tuned", "_tuned")):
         for name, own in hashes.items():
             model = name.removesuffix("_tuned")
             if name != f"{model}{ending}":
@@ -100,12 +112,19 @@ def find_runs(
             if runs := [run for run in found if run is not None]:
                 newest[name] = max(runs, key=lambda run: run.start_time)
             else:
-                mends[name] = f"`python {script} --dataset {dataset} --model {model}`"
+                mends[name] = command_of(dataset, name)
     if mends:
         words = f"no finished MLflow run of {', '.join(mends)} for the data and settings in metrics/"
         raise PipelineError(f"{dataset}: {words}; make it with {', '.join(mends.values())}")
     baselines = dict.fromkeys(name.removesuffix("_tuned") for name in hashes)
     return {name: newest[name] for base in baselines for name in (base, f"{base}_tuned") if name in hashes}
+
+
+def command_of(dataset: str, name: str) -> str:
+    """The command that makes the run of a model."""
+    model = name.removesuffix("_tuned")
+    script = "train.py" if model == name else "tune_hyperparameters.py"
+    return f"`python {script} --dataset {dataset} --model {model}`"
 
 
 def read_entry(name: str, run: StoredRun, dataset: Dataset, facts: Mapping[str, Any]) -> Entry:
@@ -133,16 +152,18 @@ def read_entry(name: str, run: StoredRun, dataset: Dataset, facts: Mapping[str, 
 def find_trials(
     dataset: str, stores: Sequence[MlflowClient], hashes: Mapping[str, tuple[str, str]]
 ) -> dict[str, list[StoredRun]]:
-    """The runs of every tuned model's trials, without those that failed; of models with a complete one."""
+    """The runs of every tuned model's trials in its newest study, without those that failed; of models with a complete
+    one.
+    """
     studies: dict[str, list[StoredRun]] = {}
     tuned = {name.removesuffix("_tuned"): own for name, own in hashes.items() if name.endswith("_tuned")}
-    for store in stores:
-        for model, own in tuned.items():
-            if (run := newest_run(store, dataset, "study", model, *own)) is None:
-                continue
+    for model, own in tuned.items():
+        found = [(newest_run(store, dataset, "study", model, *own), store) for store in stores]
+        for run, store in sorted(((run, store) for run, store in found if run), key=lambda pair: -pair[0].start_time):
             trials = [child for child in child_runs(store, run) if "value" in child.metrics]
             if any(trial.tags["trial_state"] == "COMPLETE" for trial in trials):
                 studies[model] = trials
+                break
     return studies
 
 

@@ -9,7 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.console import PipelineError
+from pydantic import TypeAdapter, ValidationError
+from typing_extensions import TypedDict
+
+from pipeline.console import PipelineError, without_passwords
 from pipeline.files import write_text
 from pipeline.gates.judge import Verdict
 from pipeline.gates.overview import REPORTS, standing
@@ -17,9 +20,19 @@ from pipeline.gates.results import METRICS_DIR, Results, read_object
 from pipeline.html import plain_markdown, render
 from pipeline.metrics import METRICS
 from pipeline.settings import Config, Dataset
+from pipeline.store.connect import database_of
 from pipeline.store.runs import StoredRun
 from pipeline.tables.columns import value_text
 
+
+class FoundCheck(TypedDict):
+    check: str
+    alarm: bool | None
+    sentence: str
+
+
+# metrics/checks.json: what was found of each model of each dataset.
+CHECKS = TypeAdapter(dict[str, dict[str, list[FoundCheck]]])
 # The name of the artifact of a registered run; the champion's is in reports/<dataset>/ too.
 CARD = "model_card.md"
 
@@ -68,12 +81,18 @@ def model_card(
         verdict=[verdict.word() for verdict in verdicts],
     )
     if checks:
-        add("Checks", "Each is a test; what it looks at and how often it is wrong: docs/comparison.md.", **checks)
+        add(
+            "Checks",
+            "Each is a test at 1 %, with intervals of 99 %; how often each is wrong: docs/comparison.md.",
+            **checks,
+        )
     settings = {key: value for key, value in run.params.items() if key not in ("model_type", "estimator")}
     add("Settings", "Other settings are the estimator's own.", setting=[*settings], value=[*settings.values()])
-    add("How to load it", loading(dataset.name))
-    made = f"Git commit {commit}, seed {config.seed}, MLflow run {run.run_id}; SHA-256 of the table "
-    add("Where it comes from", f"{made}{results.data_sha256}, of the settings {model['params_sha256']}.")
+    add("How to load it", loading(dataset.name, run))
+    trained = run.tags.get("mlflow.source.git.commit", "not known")
+    made = f"MLflow run {run.run_id}, trained at git commit {trained}, registered at {commit}, seed {config.seed}"
+    hashes = f"SHA-256 of the table {results.data_sha256}, of the settings {model['params_sha256']}"
+    add("Where it comes from", f"{made}; {hashes}.")
     card.add_model_plot(section=f"{top}/Steps")
     return f"---\n{front_matter(dataset, name, model)}---\n{card.render()}\n"
 
@@ -105,10 +124,11 @@ def front_matter(dataset: Dataset, name: str, model: Mapping[str, Any]) -> str:
 def lead_words(dataset: Dataset, model: Mapping[str, Any], run: StoredRun) -> str:
     """What it is, and how good."""
     label, (low, high) = METRICS[dataset.metric].label, model["interval"][dataset.metric]
+    rough = " (rough)" if model["rough"] else ""
     return (
         f"{run.params['estimator']} that predicts {dataset.target} ({dataset.task}). It has the best cross-validated "
         f"{label} of all models that were trained, {model['cv'][dataset.metric]:.4f}, and reaches "
-        f"{model['score'][dataset.metric]:.4f} [{low:.4f}, {high:.4f}] on the rows that it is judged on."
+        f"{model['score'][dataset.metric]:.4f} [{low:.4f}, {high:.4f}]{rough} on the rows that it is judged on."
     )
 
 
@@ -139,12 +159,13 @@ def limits(
 
 def data_words(dataset: Dataset, config: Config, facts: Mapping[str, Any]) -> str:
     """Rows, columns, classes, and what is kept aside."""
-    share = f"{config.test_size:.0%} of the rows"
-    if dataset.time:
-        kept = f"The last {share} by {dataset.time} are the test part"
+    if dataset.evaluation == "cross_validation":
+        kept = "The model was fitted on the training part of them"
+    elif dataset.time:
+        kept = f"The last ones by {dataset.time}, {config.test_size:.0%} of them or so, are the test part"
     else:
-        whole = f", which keeps the rows of one {dataset.group} together" if dataset.group else ""
-        kept = f"{share} are the test part, drawn with seed {config.seed}{whole}"
+        whole = f" and the rows of one {dataset.group} together" if dataset.group else ""
+        kept = f"About {config.test_size:.0%} are the test part, drawn with seed {config.seed}{whole}"
     words = f"{facts['rows']:,} rows and {facts['columns']:,} columns from {Path(dataset.source).name}. {kept}."
     if facts["class_share"]:
         shares = ", ".join(f"{word} {share:.1%}" for word, share in facts["class_share"].items())
@@ -181,10 +202,11 @@ def scores_of(model: Mapping[str, Any]) -> dict[str, list[str]]:
 def checks_of(dataset: str, name: str) -> dict[str, list[str]]:
     """What the comparison's checks said of a model, as columns of a table; empty where there are none."""
     found, _ = read_object(METRICS_DIR / "checks.json")
-    checks = found.get(dataset, {}).get(name, [])
-    words = {True: "alarm", False: "no alarm", None: "no verdict"}
-    if not checks:
+    try:
+        checks = CHECKS.validate_python(found)[dataset][name]
+    except (ValidationError, KeyError):
         return {}
+    words = {True: "alarm", False: "no alarm", None: "no verdict"}
     return {
         "check": [one["check"].replace("_", " ") for one in checks],
         "verdict": [words[one["alarm"]] for one in checks],
@@ -192,15 +214,18 @@ def checks_of(dataset: str, name: str) -> dict[str, list[str]]:
     }
 
 
-def loading(dataset: str) -> str:
+def loading(dataset: str, run: StoredRun) -> str:
     """How to load it and predict, in Markdown."""
-    return f"""It takes rows as the source has them: `python -m pipeline.predict {dataset} rows.csv out.csv`, or
+    store = "sqlite:///mlruns/db.sqlite" if database_of(run.store) else without_passwords(run.store)
+    return f"""It takes rows as the source has them.
+`python -m pipeline.predict {dataset} rows.csv out.csv` reads them from a file while
+it is the champion; in Python:
 
 ```python
 import mlflow
 
-mlflow.set_tracking_uri("sqlite:///mlruns/db.sqlite")
-model = mlflow.pyfunc.load_model("models:/{dataset}@champion")
+mlflow.set_tracking_uri("{store}")
+model = mlflow.pyfunc.load_model("models:/{run.tags["model_id"]}")
 model.predict(rows)  # a pandas DataFrame
 ```"""
 

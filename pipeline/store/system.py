@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from pipeline.console import PipelineError, positive_float
 from pipeline.store.write import Curves
+
+INTERVAL = "MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL"
 
 
 @contextmanager
@@ -16,6 +20,7 @@ def system_metrics() -> Iterator[Curves]:
 
     Empty unless MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING is true; a sample every MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL
     seconds (10), and one at the end. MLflow's own monitor needs a run to write to, and ours is written whole.
+    PipelineError: the interval is no number above 0.
     """
     found: Curves = {}
     if os.environ.get("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "").lower() not in ("true", "1"):
@@ -26,7 +31,10 @@ def system_metrics() -> Iterator[Curves]:
     from mlflow.system_metrics.metrics.network_monitor import NetworkMonitor
 
     monitors, ended = [CPUMonitor(), DiskMonitor(), NetworkMonitor()], threading.Event()
-    interval = float(os.environ.get("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", 10))
+    try:
+        interval = positive_float(os.environ.get(INTERVAL) or "10")
+    except (ValueError, argparse.ArgumentTypeError):
+        raise PipelineError(f"{INTERVAL}: {os.environ[INTERVAL]!r} is no number of seconds above 0") from None
 
     def sample() -> None:
         number, done = 0, False

@@ -12,7 +12,7 @@ from pipeline.training.build import Recipe
 from pipeline.training.fit import predict
 
 IMPORTANCE_ROWS = 1000
-IMPORTANCE_REPEATS = 3
+IMPORTANCE_REPEATS, FEWEST = 3, 30
 # Of the rows, for the standard error.
 IMPORTANCE_RESAMPLES = 100
 
@@ -58,11 +58,12 @@ def resample_counts(n: int, seed: int) -> np.ndarray:
 
 
 def _pick(y: np.ndarray, is_binary: bool, seed: int) -> np.ndarray:
-    """Positions of at most IMPORTANCE_ROWS rows; a rare positive class keeps its rows, so that a ranking metric stays
-    defined.
+    """Positions of at most IMPORTANCE_ROWS rows, with the shares of the classes; a rare positive class keeps FEWEST of
+    its rows, so that a ranking metric stays defined.
     """
     positions = np.random.default_rng(seed).permutation(len(y))
     if is_binary and len(y) > IMPORTANCE_ROWS:
-        rare = positions[y[positions] == 1][: IMPORTANCE_ROWS // 2]
-        positions = np.concatenate([rare, np.setdiff1d(positions, rare, assume_unique=True)])
+        share = round(IMPORTANCE_ROWS * float((y == 1).mean()))
+        rare = positions[y[positions] == 1][: max(share, FEWEST)]
+        positions = np.concatenate([rare, positions[y[positions] != 1]])
     return positions[:IMPORTANCE_ROWS]
