@@ -85,8 +85,37 @@ def _mae(p: Predictions, w: np.ndarray) -> np.ndarray:
     return w @ abs(p.actual - p.predicted) / w.sum(axis=1)
 
 
+def _median_absolute_error(p: Predictions, w: np.ndarray) -> np.ndarray:
+    """The weighted median of the errors: the mean of both where half the weight lies on either side of a gap."""
+    import numpy as np
+
+    errors = abs(p.actual - p.predicted)
+    order = np.argsort(errors, kind="stable")
+    reached = np.cumsum(w[:, order], axis=1)
+    half = reached[:, -1:] / 2
+    lower, upper = (reached < half).sum(axis=1), (reached <= half).sum(axis=1)
+    return errors[order[np.stack([lower, upper]).clip(max=len(order) - 1)]].mean(axis=0)
+
+
+def _mape(p: Predictions, w: np.ndarray) -> np.ndarray:
+    import numpy as np
+
+    some = p.actual != 0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return w[:, some] @ abs(1 - p.predicted[some] / p.actual[some]) / w[:, some].sum(axis=1)
+
+
 def _accuracy(p: Predictions, w: np.ndarray) -> np.ndarray:
     return w @ (p.actual == p.predicted) / w.sum(axis=1)
+
+
+def _balanced_accuracy(p: Predictions, w: np.ndarray) -> np.ndarray:
+    """The mean over the classes that have weight."""
+    import numpy as np
+
+    is_of = p.actual[:, None] == np.unique(p.actual)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.nanmean((w @ (is_of & (p.actual == p.predicted)[:, None])) / (w @ is_of), axis=1)
 
 
 def _f1(p: Predictions, w: np.ndarray) -> np.ndarray:
@@ -142,6 +171,21 @@ def _average_precision(p: Predictions, w: np.ndarray) -> np.ndarray:
         return (hits * precision).sum(axis=1) / reached[:, -1]
 
 
+def _log_loss(p: Predictions, w: np.ndarray) -> np.ndarray:
+    """Probabilities of 0 count as the smallest step of a float, as in scikit-learn: the loss of a row is 36 at most."""
+    import numpy as np
+
+    assert p.score is not None
+    likelihood = np.where(p.actual == 1, p.score, 1 - p.score).clip(np.finfo(float).eps)
+    return w @ -np.log(likelihood) / w.sum(axis=1)
+
+
+def _brier(p: Predictions, w: np.ndarray) -> np.ndarray:
+    """Brier (1950), of the positive class alone: half of what he has for two classes."""
+    assert p.score is not None
+    return w @ (p.score - (p.actual == 1)) ** 2 / w.sum(axis=1)
+
+
 # In the order in which files and pages list them.
 METRICS = {
     "r2": Metric(
@@ -165,8 +209,29 @@ METRICS = {
         _mae,
         higher_is_better=False,
     ),
+    "median_absolute_error": Metric(
+        "median absolute error",
+        "Half of the rows are predicted closer than this, in the target's unit. Lower is better.",
+        ("regression",),
+        _median_absolute_error,
+        higher_is_better=False,
+    ),
+    "mape": Metric(
+        "MAPE",
+        "The mean absolute error as a share of the actual value, of rows whose value is not 0: 0.1 is 10 %. Lower is "
+        "better.",
+        ("regression",),
+        _mape,
+        higher_is_better=False,
+    ),
     "accuracy": Metric(
         "accuracy", "The share of rows whose class is predicted.", CLASSES, _accuracy, default_of=("multiclass",)
+    ),
+    "balanced_accuracy": Metric(
+        "balanced accuracy",
+        "The share of a class's rows whose class is predicted, mean over the classes: however rare, each counts alike.",
+        CLASSES,
+        _balanced_accuracy,
     ),
     "f1": Metric(
         "F1",
@@ -188,6 +253,21 @@ METRICS = {
         "The mean precision from the first positive found to the last: the share of positives is chance, 1 is perfect.",
         ("binary",),
         _average_precision,
+    ),
+    "log_loss": Metric(
+        "log loss",
+        "The mean of -log(p), p the probability that was given to the actual class; it asks for true probabilities. "
+        "Lower is better.",
+        ("binary",),
+        _log_loss,
+        higher_is_better=False,
+    ),
+    "brier": Metric(
+        "Brier score",
+        "The mean squared error of the positive class's probability; it asks for true probabilities. Lower is better.",
+        ("binary",),
+        _brier,
+        higher_is_better=False,
     ),
 }
 

@@ -52,7 +52,7 @@ def test_results_are_datasets_models_metrics_and_plain_numbers(compared: Path) -
     assert set(found) == {"houses", "customers"}
     assert set(found["houses"]) == {"forest", "forest_tuned", "gradient_boosting", "linear"}
     assert set(found["houses"]["linear"]) == {"r2", "rmse", "mae"}
-    assert set(found["customers"]["linear"]) == {"accuracy", "f1", "roc_auc", "average_precision"}
+    assert set(found["customers"]["linear"]) == {*metrics_of("binary")}
     trained = json.loads((compared / "metrics/train/houses.json").read_text())["models"]["linear"]["score"]
     assert found["houses"]["linear"] == pytest.approx(trained, abs=1e-5)
 

@@ -1,5 +1,6 @@
 import copy
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,12 +14,12 @@ from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from pipeline.metrics import Predictions, metric_value, scores
+from pipeline.metrics import METRICS, Predictions, metric_value, scores
 from pipeline.serving.model import TargetWords, served
 from pipeline.serving.pyfunc import predictions
 from pipeline.settings import load_config
 from pipeline.tables.split import Rows, load_parts
-from pipeline.training.assess import assess
+from pipeline.training.assess import assess, naive_predictions
 from pipeline.training.build import resolve_recipe
 from pipeline.training.fit import out_of_fold, predict
 from pipeline.training.record import columns_of_source
@@ -39,6 +40,9 @@ def test_binary_metrics_agree_with_scikit_learn(binary: Predictions) -> None:
     assert found["f1"] == pytest.approx(metrics.f1_score(binary.actual, binary.predicted))
     assert found["roc_auc"] == pytest.approx(metrics.roc_auc_score(binary.actual, binary.score))
     assert found["average_precision"] == pytest.approx(metrics.average_precision_score(binary.actual, binary.score))
+    assert found["balanced_accuracy"] == pytest.approx(metrics.balanced_accuracy_score(binary.actual, binary.predicted))
+    assert found["log_loss"] == pytest.approx(metrics.log_loss(binary.actual, binary.score))
+    assert found["brier"] == pytest.approx(metrics.brier_score_loss(binary.actual, binary.score))
 
 
 def test_regression_metrics_agree_with_scikit_learn() -> None:
@@ -49,6 +53,64 @@ def test_regression_metrics_agree_with_scikit_learn() -> None:
     assert found["r2"] == pytest.approx(metrics.r2_score(y, p.predicted))
     assert found["rmse"] == pytest.approx(metrics.root_mean_squared_error(y, p.predicted))
     assert found["mae"] == pytest.approx(metrics.mean_absolute_error(y, p.predicted))
+    assert found["median_absolute_error"] == pytest.approx(metrics.median_absolute_error(y, p.predicted))
+    assert found["mape"] == pytest.approx(metrics.mean_absolute_percentage_error(y, p.predicted))
+
+
+WEIGHTED: dict[str, Any] = {
+    "accuracy": metrics.accuracy_score,
+    "balanced_accuracy": metrics.balanced_accuracy_score,
+    "log_loss": metrics.log_loss,
+    "brier": metrics.brier_score_loss,
+    "rmse": metrics.root_mean_squared_error,
+    "mae": metrics.mean_absolute_error,
+    "mape": metrics.mean_absolute_percentage_error,
+}
+
+
+@pytest.mark.parametrize("name", WEIGHTED)
+def test_weights_count_as_in_scikit_learn(binary: Predictions, name: str) -> None:
+    rng = np.random.default_rng(1)
+    weights = rng.exponential(size=(3, 300))
+    p, found = binary, binary.score if name in ("log_loss", "brier") else binary.predicted
+    if "regression" in METRICS[name].tasks:
+        y = rng.normal(3, 1, 300)
+        p = Predictions(y, found := y + rng.normal(0, 1, 300))
+    expected = [WEIGHTED[name](p.actual, found, sample_weight=w) for w in weights]
+    assert METRICS[name].compute(p, weights) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 7, 40])
+def test_the_median_error_of_a_resample_is_that_of_its_rows(rows: int) -> None:
+    rng = np.random.default_rng(rows)
+    p = Predictions(np.zeros(rows), rng.integers(0, 9, rows).astype(float))
+    counts = rng.multinomial(rows, np.full(rows, 1 / rows), 50)
+    expected = [np.median(np.repeat(p.predicted, count)) for count in counts]
+    assert METRICS["median_absolute_error"].compute(p, counts.astype(float)) == pytest.approx(expected)
+
+
+def test_a_class_without_weight_has_no_part_in_balanced_accuracy() -> None:
+    p = Predictions(np.array(["a", "a", "b", "c"]), np.array(["a", "b", "b", "a"]))
+    weights = np.array([[1, 1, 1, 1], [1, 1, 1, 0], [0, 0, 0, 2]], dtype=float)
+    assert METRICS["balanced_accuracy"].compute(p, weights) == pytest.approx([0.5, 0.75, 0])
+
+
+def test_certainty_that_was_wrong_costs_as_much_as_in_scikit_learn() -> None:
+    p = Predictions(np.array([0, 1, 1]), np.array([0, 0, 1]), np.array([0.0, 0.0, 1.0]))
+    assert metric_value("log_loss", p) == pytest.approx(metrics.log_loss(p.actual, p.score))
+
+
+def test_an_error_has_no_share_of_an_actual_value_of_0() -> None:
+    p = Predictions(np.array([0.0, 2.0, -4.0]), np.array([1.0, 3.0, -3.0]))
+    assert metric_value("mape", p) == pytest.approx((1 / 2 + 1 / 4) / 2)
+    assert np.isnan(metric_value("mape", Predictions(np.zeros(2), np.ones(2))))
+
+
+def test_the_naive_probability_is_the_share_of_the_class() -> None:
+    y, judged = np.array([0, 0, 0, 1]), Predictions(np.array([0, 1]), np.array([0, 1]), np.array([0.2, 0.7]))
+    found = scores("binary", naive_predictions("binary", y, judged))
+    assert found["log_loss"] == pytest.approx(metrics.log_loss([0, 1], [0.25, 0.25]))
+    assert (found["roc_auc"], found["f1"]) == (0.5, 0)
 
 
 def test_multiclass_f1_is_the_mean_over_classes() -> None:
