@@ -7,7 +7,7 @@ plain value is the case of weights 1. A new metric is one more entry of METRICS;
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -21,7 +21,8 @@ Figure = TypeVar("Figure", float, "np.ndarray")
 class Predictions:
     """Labels or values per row, and the positive class's probability for binary tasks (None otherwise); each (n,).
 
-    Where the dataset is split by it also the `group` of each row, or its `time`, which sorts.
+    Where the dataset is split by it also the `group` of each row, or its `time`, which sorts. Multiclass: `shares`
+    (n, k), the probability of each of `classes` (k,), in order; None where the model gives none.
     """
 
     actual: np.ndarray
@@ -29,22 +30,37 @@ class Predictions:
     score: np.ndarray | None = None
     group: np.ndarray | None = None
     time: np.ndarray | None = None
+    classes: np.ndarray | None = None
+    shares: np.ndarray | None = None
 
     def of(self, rows: np.ndarray | slice) -> Predictions:
         """Those of some rows, by position or mask."""
-        score, group, time = (part if part is None else part[rows] for part in (self.score, self.group, self.time))
-        return Predictions(self.actual[rows], self.predicted[rows], score, group, time)
+        parts = (self.score, self.group, self.time, self.shares)
+        score, group, time, shares = (part if part is None else part[rows] for part in parts)
+        return Predictions(self.actual[rows], self.predicted[rows], score, group, time, self.classes, shares)
 
 
 def joined(parts: Sequence[Predictions]) -> Predictions:
-    """The predictions of several tables, one after the other."""
+    """The predictions of several tables, one after the other. A class that the model of one did not know has the
+    probability 0 there.
+    """
     import numpy as np
 
     def column(name: str) -> Any:
         found = [getattr(part, name) for part in parts]
         return None if found[0] is None else np.concatenate(found)
 
-    return Predictions(*map(column, ("actual", "predicted", "score", "group", "time")))
+    whole = Predictions(*map(column, ("actual", "predicted", "score", "group", "time")))
+    known = [(part.classes, part.shares) for part in parts if part.classes is not None and part.shares is not None]
+    if len(known) < len(parts):
+        return whole
+    classes = np.unique(np.concatenate([own for own, _ in known]))
+    shares = np.zeros((sum(len(found) for _, found in known), len(classes)))
+    first = 0
+    for own, found in known:
+        shares[first : first + len(found), np.searchsorted(classes, own)] = found
+        first += len(found)
+    return replace(whole, classes=classes, shares=shares)
 
 
 @dataclass(frozen=True)
@@ -132,16 +148,40 @@ def _f1(p: Predictions, w: np.ndarray) -> np.ndarray:
 
 
 def _roc_auc(p: Predictions, w: np.ndarray) -> np.ndarray:
+    """Multiclass: the mean over the classes that have weight, each against the rest."""
+    import numpy as np
+
+    if p.score is not None:
+        return _in_order(p.actual == 1, p.score, w)
+    found = [_in_order(p.actual == label, share, w) for label, share in zip(*_by_class(p), strict=True)]
+    defined = np.isfinite(found)
+    with np.errstate(invalid="ignore"):
+        return np.where(defined, found, 0).sum(axis=0) / defined.sum(axis=0)
+
+
+def _by_class(p: Predictions) -> tuple[np.ndarray, np.ndarray]:
+    """The classes (k,) that rows are of, and the probability of each (k, n): of a model that gives none, all of it to
+    the class that it predicts.
+    """
+    import numpy as np
+
+    labels = np.unique(p.actual)
+    if p.classes is None or p.shares is None:
+        return labels, (p.predicted == labels[:, None]).astype(float)
+    known, found = np.isin(labels, p.classes), np.zeros((len(labels), len(p.actual)))
+    found[known] = p.shares.T[np.searchsorted(p.classes, labels[known])]
+    return labels, found
+
+
+def _in_order(is_positive: np.ndarray, score: np.ndarray, w: np.ndarray) -> np.ndarray:
     """The Mann-Whitney statistic (Hanley & McNeil 1982): share of pairs in order, ties counting half."""
     import numpy as np
 
-    assert p.score is not None
-    positive = np.flatnonzero(p.actual == 1)
-    negative = np.flatnonzero(p.actual != 1)
-    negative = negative[np.argsort(p.score[negative], kind="stable")]
+    positive, negative = np.flatnonzero(is_positive), np.flatnonzero(~is_positive)
+    negative = negative[np.argsort(score[negative], kind="stable")]
     below = np.zeros((len(w), len(negative) + 1))
     np.cumsum(w[:, negative], axis=1, out=below[:, 1:])
-    lower, upper = (np.searchsorted(p.score[negative], p.score[positive], side) for side in ("left", "right"))
+    lower, upper = (np.searchsorted(score[negative], score[positive], side) for side in ("left", "right"))
     hits = w[:, positive]
     wins = (hits * (below[:, lower] + below[:, upper])).sum(axis=1) / 2
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -175,9 +215,12 @@ def _log_loss(p: Predictions, w: np.ndarray) -> np.ndarray:
     """Probabilities of 0 count as the smallest step of a float, as in scikit-learn: the loss of a row is 36 at most."""
     import numpy as np
 
-    assert p.score is not None
-    likelihood = np.where(p.actual == 1, p.score, 1 - p.score).clip(np.finfo(float).eps)
-    return w @ -np.log(likelihood) / w.sum(axis=1)
+    if p.score is not None:
+        likelihood = np.where(p.actual == 1, p.score, 1 - p.score)
+    else:
+        labels, shares = _by_class(p)
+        likelihood = shares[np.searchsorted(labels, p.actual), np.arange(len(p.actual))]
+    return w @ -np.log(likelihood.clip(np.finfo(float).eps)) / w.sum(axis=1)
 
 
 def _brier(p: Predictions, w: np.ndarray) -> np.ndarray:
@@ -242,8 +285,9 @@ METRICS = {
     ),
     "roc_auc": Metric(
         "ROC-AUC",
-        "How often a positive row is ranked above a negative one: 0.5 is chance, 1 is perfect.",
-        ("binary",),
+        "How often a positive row is ranked above a negative one: 0.5 is chance, 1 is perfect; of several classes the "
+        "mean over each against the rest.",
+        CLASSES,
         _roc_auc,
         default_of=("binary",),
         of_pairs=True,
@@ -258,7 +302,7 @@ METRICS = {
         "log loss",
         "The mean of -log(p), p the probability that was given to the actual class; it asks for true probabilities. "
         "Lower is better.",
-        ("binary",),
+        CLASSES,
         _log_loss,
         higher_is_better=False,
     ),

@@ -1,4 +1,5 @@
 import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from pipeline.metrics import METRICS, Predictions, metric_value, scores
+from pipeline.metrics import METRICS, Predictions, joined, metric_value, metrics_of, scores
 from pipeline.serving.model import TargetWords, served
 from pipeline.serving.pyfunc import predictions
 from pipeline.settings import load_config
@@ -111,12 +112,77 @@ def test_the_naive_probability_is_the_share_of_the_class() -> None:
     found = scores("binary", naive_predictions("binary", y, judged))
     assert found["log_loss"] == pytest.approx(metrics.log_loss([0, 1], [0.25, 0.25]))
     assert (found["roc_auc"], found["f1"]) == (0.5, 0)
+    words = np.array(["a", "b", "b", "c"])
+    found = scores("multiclass", naive_predictions("multiclass", words, Predictions(words, words)))
+    assert found["log_loss"] == pytest.approx(metrics.log_loss(words, [[0.25, 0.5, 0.25]] * 4))
+    assert (found["roc_auc"], found["accuracy"]) == (0.5, 0.5)
 
 
 def test_multiclass_f1_is_the_mean_over_classes() -> None:
     y = np.array(["a", "a", "b", "c", "c", "c"])
     p = Predictions(y, np.array(["a", "b", "b", "c", "a", "c"]))
     assert metric_value("f1", p) == pytest.approx(metrics.f1_score(y, p.predicted, average="macro"))
+
+
+@pytest.fixture
+def three() -> Predictions:
+    """Of three classes, with ties among the probabilities."""
+    rng = np.random.default_rng(0)
+    y = rng.choice(["a", "b", "c"], 300, p=[0.6, 0.3, 0.1])
+    shares = np.round(rng.dirichlet([1, 1, 1], 300) + 0.4 * (y[:, None] == ["a", "b", "c"]), 1) + 0.01
+    shares /= shares.sum(axis=1, keepdims=True)
+    classes = np.array(["a", "b", "c"])
+    return Predictions(y, classes[shares.argmax(axis=1)], classes=classes, shares=shares)
+
+
+def test_multiclass_metrics_agree_with_scikit_learn(three: Predictions) -> None:
+    y, labels = three.actual, three.predicted
+    weights = np.vstack([np.ones(300), np.random.default_rng(1).exponential(size=(3, 300))])
+    for row in weights:
+        found = {name: METRICS[name].compute(three, row[None])[0] for name in metrics_of("multiclass")}
+        assert found == pytest.approx(
+            {
+                "accuracy": metrics.accuracy_score(y, labels, sample_weight=row),
+                "balanced_accuracy": metrics.balanced_accuracy_score(y, labels, sample_weight=row),
+                "f1": metrics.f1_score(y, labels, average="macro", sample_weight=row),
+                "roc_auc": np.mean(
+                    [
+                        metrics.roc_auc_score(y == label, share, sample_weight=row)
+                        for label, share in zip("abc", three.shares.T, strict=True)
+                    ]
+                ),
+                "log_loss": metrics.log_loss(y, three.shares, sample_weight=row),
+            }
+        )
+    assert metric_value("roc_auc", three) == pytest.approx(metrics.roc_auc_score(y, three.shares, multi_class="ovr"))
+
+
+def test_a_class_without_a_row_or_weight_has_no_part_in_roc_auc(three: Predictions) -> None:
+    some = three.actual != "c"
+    expected = np.mean(
+        [metrics.roc_auc_score(three.actual[some] == label, three.shares[some, i]) for i, label in enumerate("ab")]
+    )
+    assert metric_value("roc_auc", three.of(some)) == pytest.approx(expected)
+    assert METRICS["roc_auc"].compute(three, some[None].astype(float))[0] == pytest.approx(expected)
+    assert np.isnan(metric_value("roc_auc", three.of(three.actual == "a")))
+
+
+def test_a_model_without_probabilities_is_sure_of_what_it_predicts(three: Predictions) -> None:
+    plain = Predictions(three.actual, three.predicted)
+    sure = (three.predicted[:, None] == three.classes).astype(float)
+    assert metric_value("log_loss", plain) == pytest.approx(metrics.log_loss(three.actual, sure))
+    assert metric_value("roc_auc", plain) == pytest.approx(metrics.roc_auc_score(three.actual, sure, multi_class="ovr"))
+
+
+def test_a_class_that_one_model_did_not_know_has_no_probability_there() -> None:
+    first = Predictions(np.array([1, 5]), np.array([1, 5]), classes=np.array([1, 5]), shares=np.array([[0.9, 0.1]] * 2))
+    other = Predictions(np.array([3, 5]), np.array([3, 3]), classes=np.array([3, 5]), shares=np.array([[0.6, 0.4]] * 2))
+    found = joined([first, other])
+    assert found.classes.tolist() == [1, 3, 5]
+    assert found.shares.tolist() == [[0.9, 0, 0.1]] * 2 + [[0, 0.6, 0.4]] * 2
+    # nor one that no model knows
+    unknown = replace(other, actual=np.array([4, 5]))
+    assert metric_value("log_loss", unknown) == pytest.approx(-np.log([np.finfo(float).eps, 0.4]).mean())
 
 
 def test_average_precision_without_a_positive_row_is_not_defined() -> None:

@@ -20,11 +20,11 @@ from sklearn.ensemble import RandomForestRegressor
 import train
 import tune_hyperparameters
 from pipeline.files import file_sha256
-from pipeline.metrics import Predictions, scores
+from pipeline.metrics import Predictions, metric_value, scores
 from pipeline.plots.run import diagnostics, predictions_plot
 from pipeline.settings import load_config, settings_sha256
 from pipeline.store.connect import open_store
-from pipeline.store.predictions import read_predictions, read_rows
+from pipeline.store.predictions import predictions_csv, read_predictions, read_rows
 from pipeline.store.runs import run_of
 from pipeline.tables.split import load_parts
 from pipeline.training.assess import assess
@@ -159,6 +159,52 @@ def test_classes_that_read_like_something_else_come_back(tmp_path: Path, actual:
     found = read_predictions(path, "multiclass")
     assert found.actual.tolist() == actual
     assert found.predicted.tolist() == predicted
+
+
+@pytest.mark.parametrize("classes", [["007", "7", "a, b"], ["NA", "inf", "nan"], [1, 2, 10]])
+def test_the_probabilities_of_classes_come_back_to_the_last_digit(tmp_path: Path, classes: list) -> None:
+    labels, group = np.array(classes, dtype=object if isinstance(classes[0], str) else None), np.array(["x", "x", "y"])
+    shares = np.random.default_rng(0).dirichlet([1, 1, 1], 3)
+    written = Predictions(labels, labels[[0, 0, 2]], group=group, classes=labels, shares=shares)
+    path = tmp_path / "predictions.csv"
+    path.write_text(predictions_csv(written, pd.Index([3, 4, 5])))
+    for words in (None, isinstance(classes[0], str)):
+        found = read_predictions(path, "multiclass", words, kept="group")
+        assert found.classes.tolist() == classes
+        assert np.array_equal(found.shares, shares)
+        assert found.group.tolist() == group.tolist()
+        assert metric_value("log_loss", found) == metric_value("log_loss", written)
+
+
+def test_a_model_of_several_classes_is_chosen_by_its_probabilities(project: Path) -> None:
+    table = make_customers()
+    table["left"] = np.where(table["tenure"] < 20, "soon", np.where(table["plan"] == "year", "later", "never"))
+    table.to_csv("data/customers.csv", index=False)
+    customers = {key: fact for key, fact in PARAMS["datasets"]["customers"].items() if key != "positive"}
+    customers |= {"task": "multiclass", "metric": "log_loss"}
+    params = {**PARAMS, "datasets": {"customers": customers}, "gates": {}}
+    # it gives no probabilities, and is trained all the same
+    params["models"] = {**PARAMS["models"], "ridge": {**PARAMS["models"]["linear"]}}
+    params["models"]["ridge"]["classification"] = "sklearn.linear_model.RidgeClassifier"
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+    assert train.main([]) == 0
+    found = json.loads(Path("metrics/train/customers.json").read_text())
+    losses = {name: model["cv"]["log_loss"] for name, model in found["models"].items()}
+    assert found["selected"] == min(losses, key=losses.__getitem__)
+    assert losses["ridge"] > 1
+    for model in found["models"].values():
+        low, high = model["interval"]["log_loss"]
+        assert low < model["score"]["log_loss"] < high
+    # and read from its run again
+    config = load_config()
+    dataset = config.dataset("customers")
+    parts = load_parts(dataset, config)
+    sha256 = found["models"]["forest"]["params_sha256"]
+    run = run_of(open_store(), "customers", "forest", found["data_sha256"], sha256)
+    pooled = read_predictions(run.artifact("out_of_fold.csv"), "multiclass")
+    assert round(metric_value("log_loss", pooled), 6) == losses["forest"]
+    again = assess(resolve_recipe(dataset, config, "forest"), parts)
+    assert np.array_equal(again.pooled.shares, pooled.shares)
 
 
 def test_a_tuned_threshold_goes_with_groups(project: Path) -> None:

@@ -138,15 +138,17 @@ def code_sha256(estimator: type[BaseEstimator]) -> str:
 
 
 def naive_predictions(task: str, y_train: np.ndarray, judged: Predictions) -> Predictions:
-    """The mean of y_train (m,), or its majority class and the share of the positive one, in place of the predictions of
-    the rows that are judged (n,).
+    """The mean of y_train (m,), or its majority class and the shares of its classes as their probabilities, in place of
+    the predictions of the rows that are judged (n,).
     """
     n = len(judged.actual)
     if task == "regression":
         return replace(judged, predicted=np.full(n, y_train.mean()))
     labels, counts = np.unique(y_train, return_counts=True)
-    score = np.full(n, (y_train == 1).mean()) if task == "binary" else None
-    return replace(judged, predicted=np.full(n, labels[counts.argmax()]), score=score)
+    majority, shares = np.full(n, labels[counts.argmax()]), np.tile(counts / len(y_train), (n, 1))
+    if task == "binary":
+        return replace(judged, predicted=majority, score=shares[:, 1])
+    return replace(judged, predicted=majority, classes=labels, shares=shares)
 
 
 def _rounded(values: Mapping[str, float]) -> dict[str, float]:
