@@ -15,16 +15,17 @@ from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from pipeline.bootstrap import bootstrap_intervals
 from pipeline.metrics import METRICS, Predictions, joined, metric_value, metrics_of, scores
 from pipeline.serving.model import TargetWords, served
 from pipeline.serving.pyfunc import predictions
-from pipeline.settings import load_config
+from pipeline.settings import Cost, Decision, load_config
 from pipeline.tables.split import Rows, load_parts
 from pipeline.training.assess import assess, naive_predictions
 from pipeline.training.build import resolve_recipe
 from pipeline.training.fit import out_of_fold, predict
 from pipeline.training.record import columns_of_source
-from pipeline.training.threshold import best_f1_threshold
+from pipeline.training.threshold import best_f1_threshold, capacity_threshold, least_cost_threshold, worth
 
 
 @pytest.fixture
@@ -198,6 +199,73 @@ def test_the_threshold_has_the_best_f1_of_all(binary: Predictions) -> None:
     assert not np.isclose(binary.score, found).any()
 
 
+@pytest.mark.parametrize("costs", [(1, 20), (3, 1), (1, 1), (1000, 1), (1, 1000)])
+def test_the_threshold_costs_least_of_all(binary: Predictions, costs: tuple[int, int]) -> None:
+    def costs_of(threshold: float) -> int:
+        labels = binary.score >= threshold
+        return costs[0] * (labels & (binary.actual == 0)).sum() + costs[1] * (~labels & (binary.actual == 1)).sum()
+
+    assert binary.score is not None
+    found = least_cost_threshold(*costs, binary.actual, binary.score)
+    best = [
+        threshold
+        for threshold in np.linspace(0, 1.01, 1011)
+        if costs_of(threshold) == min(map(costs_of, np.linspace(0, 1.01, 1011)))
+    ]
+    assert costs_of(found) == costs_of(best[0])
+    # of several as good that with the fewest alarms
+    assert (binary.score >= found).sum() == (binary.score >= best[-1]).sum()
+
+
+@pytest.mark.parametrize("score", [0.3, 1.0])
+def test_a_threshold_may_be_above_every_score(score: float) -> None:
+    scores_of_rows = np.full(4, score)
+    assert least_cost_threshold(2, 1, np.array([0, 0, 0, 1]), scores_of_rows) > score
+    assert least_cost_threshold(1, 4, np.array([0, 0, 0, 1]), scores_of_rows) == score
+    # three of four is not all of those that are alike
+    assert capacity_threshold(0.75, np.zeros(4), scores_of_rows) > score
+    assert capacity_threshold(1.0, np.zeros(4), scores_of_rows) == score
+
+
+def test_no_more_rows_than_the_capacity_reach_the_threshold() -> None:
+    rng = np.random.default_rng(0)
+    for rows in (1, 7, 100):
+        score, tied = rng.random(rows), np.round(rng.random(rows), 1)
+        for capacity in range(1, rows + 1):
+            # of ten times as many judged rows
+            assert (score >= capacity_threshold(10 * capacity / (10 * rows), score, score)).sum() == capacity
+            found = capacity_threshold(capacity / rows, tied, tied)
+            assert (tied >= found).sum() <= capacity
+            assert (tied >= max(tied[tied < found], default=0)).sum() > capacity or (tied >= found).all()
+
+
+def test_cost_and_hits_are_those_of_the_labels_beside_those_at_a_half(binary: Predictions) -> None:
+    p = replace(binary, predicted=(binary.score >= 0.35).astype(int))
+    false_alarms, missed = metrics.confusion_matrix(p.actual, p.predicted).ravel()[1:3]
+    found = worth(Decision(cost=Cost(1, 20)), p, 0)
+    assert found["cost"] == pytest.approx((false_alarms + 20 * missed) / 300, abs=1e-6)
+    false_alarms, missed = metrics.confusion_matrix(p.actual, p.score >= 0.5).ravel()[1:3]
+    assert found["cost_at_half"] == pytest.approx((false_alarms + 20 * missed) / 300, abs=1e-6)
+    assert found["saved"] == pytest.approx(found["cost_at_half"] - found["cost"], abs=2e-6)
+    for value, interval in (("cost", "interval"), ("saved", "saved_interval")):
+        low, high = found[interval]
+        assert low < found[value] < high
+    # a mean's interval is that of the accuracy, where what costs is a mistake
+    plain = worth(Decision(cost=Cost(1, 1)), p, 0)
+    assert plain["interval"] == pytest.approx(
+        [1 - b for b in bootstrap_intervals("binary", p, 0)["accuracy"]][::-1], abs=1e-5
+    )
+    hits = worth(Decision(capacity=70), p, 0)
+    assert (hits["capacity"], hits["followed"]) == (70, p.predicted.sum())
+    assert hits["hits"] == (p.predicted * p.actual).sum()
+    assert hits["hits_at_half"] == (p.actual * (p.score >= 0.5)).sum()
+    assert hits["interval"][0] < hits["hits"] < hits["interval"][1]
+    # rows that belong together are drawn together
+    grouped = replace(p, group=np.argsort(np.argsort(p.predicted, kind="stable")) // 30)
+    assert np.ptp(worth(Decision(capacity=70), grouped, 0)["interval"]) > 2 * np.ptp(hits["interval"])
+    assert worth("tuned", p, 0) is worth(0.3, p, 0) is None
+
+
 def test_equal_scores_have_no_threshold_but_the_half() -> None:
     assert best_f1_threshold(np.array([0, 1, 1]), np.full(3, 0.2)) == 0.5
 
@@ -211,7 +279,7 @@ def test_the_threshold_of_a_fold_comes_from_the_other_folds() -> None:
     rows = Rows(X, y, folds)
     model = make_pipeline(StandardScaler(), FixedThresholdClassifier(LogisticRegression(), threshold=0.5))
     plain = out_of_fold(model, rows, "binary")
-    tuned = out_of_fold(model, rows, "binary", tune_threshold=True)
+    tuned = out_of_fold(model, rows, "binary", choose=best_f1_threshold)
     assert plain.score is not None
     assert tuned.score is not None
     assert np.array_equal(plain.score, tuned.score)
@@ -223,7 +291,9 @@ def test_the_threshold_of_a_fold_comes_from_the_other_folds() -> None:
         assert np.array_equal(tuned.predicted[validation], plain.score[validation] >= threshold)
 
 
-@pytest.mark.parametrize("threshold", [0.5, 0.3, "tuned"])
+@pytest.mark.parametrize(
+    "threshold", [0.5, 0.3, "tuned", {"capacity": 5}, {"cost": {"false_positive": 1, "false_negative": 3}}]
+)
 def test_a_probability_of_exactly_the_threshold_is_positive_when_judged_and_when_served(
     project: Path, threshold: float | str
 ) -> None:

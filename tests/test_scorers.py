@@ -54,12 +54,16 @@ def with_a_rare_class() -> pd.DataFrame:
 
 @pytest.mark.parametrize(
     ("metric", "threshold"),
-    [("f1", "tuned"), ("f1", 0.3), ("f1", 0.5), ("accuracy", "tuned"), ("accuracy", 0.3), ("roc_auc", "tuned")],
+    [
+        *[("f1", "tuned"), ("f1", 0.3), ("f1", 0.5), ("accuracy", "tuned"), ("accuracy", 0.3), ("roc_auc", "tuned")],
+        *[("f1", {"capacity": 20}), ("accuracy", {"cost": {"false_positive": 1, "false_negative": 5}})],
+    ],
 )
 def test_a_trial_of_two_classes_has_the_score_that_the_final_model_is_judged_by(
     project: Path, metric: str, threshold: Any
 ) -> None:
     _, recipe, parts = customers("linear", make_customers(400), metric=metric, threshold=threshold)
+    recipe = replace(recipe, judged_rows=parts.judged_rows)
     trial = score(recipe, parts, {"C": [0.01, 10.0]}, slot=1)
     settings = trial.user_attrs["settings"]
     assert settings["C"] != 1

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -205,6 +206,58 @@ def test_a_model_of_several_classes_is_chosen_by_its_probabilities(project: Path
     assert round(metric_value("log_loss", pooled), 6) == losses["forest"]
     again = assess(resolve_recipe(dataset, config, "forest"), parts)
     assert np.array_equal(again.pooled.shares, pooled.shares)
+
+
+@pytest.mark.parametrize(
+    "threshold", [{"cost": {"false_positive": 1, "false_negative": 20}}, {"capacity": 10}], ids=["cost", "capacity"]
+)
+@pytest.mark.parametrize("evaluation", ["holdout", "cross_validation"])
+def test_what_labels_are_worth_is_in_the_metrics(
+    project: Path, threshold: dict[str, Any], evaluation: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    params = copy.deepcopy(PARAMS)
+    params["datasets"]["customers"] |= {"threshold": threshold, "evaluation": evaluation}
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+    assert train.main(["--dataset", "customers", "--model", "linear"]) == 0
+    first = Path("metrics/train/customers.json").read_text()
+    found = json.loads(first)
+    decision = found["models"]["linear"]["decision"]
+    sha256 = found["models"]["linear"]["params_sha256"]
+    judged = pd.read_csv(
+        run_of(open_store(), "customers", "linear", found["data_sha256"], sha256).artifact("predictions.csv")
+    )
+    if "cost" in threshold:
+        # missing a row is dear, so that fewer are missed than at a half
+        assert decision["cost"] < decision["cost_at_half"]
+        low, high = decision["saved_interval"]
+        assert low < decision["saved"] < high
+    else:
+        # of the 60 rows of the test part, or of all 240
+        assert decision["followed"] == judged["predicted"].sum()
+        assert 0 < decision["followed"] < 20
+        assert decision["followed_at_half"] == (judged["score"] >= 0.5).sum()
+        assert decision["hits"] <= decision["followed"]
+    # and the same where the model is taken from its run
+    capsys.readouterr()
+    assert train.main(["--dataset", "customers", "--model", "linear"]) == 0
+    assert "unchanged" in capsys.readouterr().out
+    assert Path("metrics/train/customers.json").read_text() == first
+
+
+def test_a_capacity_beyond_the_judged_rows_and_costs_of_numbers_are_mistakes(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, words in (
+        ("customers", "61 are more than the 60 rows that models are judged on"),
+        ("houses", "regression"),
+    ):
+        params = copy.deepcopy(PARAMS)
+        params["datasets"][name]["threshold"] = {"capacity": 61}
+        Path("params.yaml").write_text(yaml.safe_dump(params))
+        assert train.main(["--dataset", name, "--model", "linear"]) == 2
+        told = capsys.readouterr().err
+        assert words in told
+        assert told.count("\n") == 1
 
 
 def test_a_tuned_threshold_goes_with_groups(project: Path) -> None:

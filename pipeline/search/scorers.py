@@ -30,7 +30,7 @@ from pipeline.serving.model import is_positive
 from pipeline.tables.split import Rows
 from pipeline.training.build import Recipe, build_estimator, build_preprocessing
 from pipeline.training.fit import empty_columns_as_zero, predict_preprocessed
-from pipeline.training.threshold import labels_by_other_folds
+from pipeline.training.threshold import labels_by_other_folds, threshold_choice
 
 # A tree of a search draws half the rows, at most so many; 61 of 100 trees then leave a row out.
 TREE_SHARE, TREE_ROWS = 0.5, 4000
@@ -214,17 +214,18 @@ def outcome(task: str, labels: np.ndarray | None, actual: np.ndarray, votes: np.
 
 def pooled_value(recipe: Recipe, judged: Predictions, fold: np.ndarray) -> float:
     """The recipe's metric for predictions of rows in folds (n,), of two classes labelled at the recipe's threshold. One
-    that is tuned is chosen on the other folds; on every other row while there is one fold.
+    that is to be chosen is chosen on the other folds; on every other row while there is one fold.
 
     To ten digits: the last ones depend on the processor, whose kernels add in another order, and would make another
     search of it.
     """
     if judged.score is not None:
-        if recipe.threshold == "tuned":
+        if choose := threshold_choice(recipe.threshold, recipe.judged_rows):
             parts = np.arange(len(fold)) % 2 if (fold == fold[0]).all() else fold
-            labels = labels_by_other_folds(judged.actual, judged.score, parts)
+            labels = labels_by_other_folds(judged.actual, judged.score, parts, choose)
         else:
-            labels = is_positive(judged.score, float(recipe.threshold)).astype(int)
+            assert isinstance(recipe.threshold, int | float)
+            labels = is_positive(judged.score, recipe.threshold).astype(int)
         judged = replace(judged, predicted=labels)
     return float(f"{metric_value(recipe.metric, judged):.10g}")
 

@@ -18,7 +18,7 @@ from pipeline.console import PipelineError
 from pipeline.metrics import Predictions, joined
 from pipeline.serving.model import is_positive
 from pipeline.tables.split import Rows
-from pipeline.training.threshold import labels_by_other_folds
+from pipeline.training.threshold import Choice, labels_by_other_folds
 
 
 def fit(model: Pipeline, X: pd.DataFrame, y: np.ndarray) -> Pipeline:
@@ -81,12 +81,12 @@ def out_of_fold(
     rows: Rows,
     task: str,
     fold_ended: Callable[[int], None] = lambda number: None,
-    tune_threshold: bool = False,
+    choose: Choice | None = None,
 ) -> Predictions:
     """Each validated row predicted by a clone fitted on its fold's training rows, in the order of `validated_rows`,
     with what says which rows belong together.
 
-    With `tune_threshold` the rows of a fold are labelled at the best threshold for the predictions of the other folds.
+    With `choose` the rows of a fold are labelled at the threshold that it finds for the predictions of the other folds.
     `fold_ended` is told how many folds are done. The folds are fitted side by side and share the cores, which wastes
     less than many cores on one fold; an estimator with `n_jobs: 1` keeps to one core.
     """
@@ -116,9 +116,9 @@ def out_of_fold(
     order = np.argsort(np.concatenate([validation for _, validation in folds]))
     belonging = {kind: labels[validated_rows(folds)] for kind, labels in rows.belonging.items()}
     pooled = replace(joined(parts).of(order), **belonging)
-    if tune_threshold and pooled.score is not None:
+    if choose is not None and pooled.score is not None:
         fold = np.repeat(np.arange(len(folds)), [len(validation) for _, validation in folds])[order]
-        pooled = replace(pooled, predicted=labels_by_other_folds(pooled.actual, pooled.score, fold))
+        pooled = replace(pooled, predicted=labels_by_other_folds(pooled.actual, pooled.score, fold, choose))
     return pooled
 
 
