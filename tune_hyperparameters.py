@@ -71,6 +71,7 @@ def tune_dataset(
         timeout = config.tuning.seconds
     n_trials = n_trials or config.tuning.trials
     parts = load_parts(dataset, config)
+    recipe = replace(recipe, judged_rows=parts.judged_rows)
     rows = sample_rows(parts.train, dataset, config, config.tuning.search_rows)
     way = scorers.way_of_scoring(recipe, ranges, rows.independent)
     if any(trials.FOUND[way] in settings for settings in first):

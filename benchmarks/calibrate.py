@@ -26,6 +26,7 @@ from pipeline.tables.columns import normalise_types
 from pipeline.tables.split import rows_of
 from pipeline.training.build import build_model, resolve_recipe
 from pipeline.training.fit import out_of_fold
+from pipeline.training.threshold import threshold_choice
 
 PUBLISHED = {
     ("california_housing", "r2"): {"random_forest": 0.8129, "gradient_boosting": 0.8297, "logistic_regression": 0.2045},
@@ -56,7 +57,7 @@ def figures(name: str, seed: int) -> dict[tuple[str, str, str], float]:
         if model not in PUBLISHED[name, metrics[0]]:
             continue
         fresh = build_model(resolve_recipe(dataset, config, model), rows.X)
-        predictions = out_of_fold(fresh, rows, dataset.task, tune_threshold=dataset.threshold == "tuned")
+        predictions = out_of_fold(fresh, rows, dataset.task, choose=threshold_choice(dataset.threshold, len(rows.y)))
         found.update({(name, metric, model): metric_value(metric, predictions) for metric in metrics})
     return found
 

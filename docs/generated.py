@@ -204,6 +204,15 @@ def flaml_table() -> str:
     return _table(head, rows)
 
 
+def metrics_table() -> str:
+    """Every metric: what a dataset's `metric` calls it, its label, and whose task it is of."""
+    rows = []
+    for name, metric in METRICS.items():
+        tasks = [f"**{task}**" if task in metric.default_of else task for task in metric.tasks]
+        rows.append([f"`{name}`", metric.label, ", ".join(tasks), "higher" if metric.higher_is_better else "lower"])
+    return _table(["`metric`", "label", "tasks (bold: the default)", "better"], rows)
+
+
 def threshold_table() -> str:
     """F1 at tuned thresholds as cross-validation finds it, and on fresh rows."""
     found = _read("benchmarks/results/threshold_bias.json")

@@ -102,6 +102,12 @@ def paired_differences(
     return list(zip(leads, intervals, strict=True))
 
 
+def interval_of_mean(values: np.ndarray, predictions: Predictions, seed: int) -> list[float]:
+    """95 % interval of the mean of values of the judged rows (n,)."""
+    [found] = _resampled(lambda weights: (weights @ values / weights.sum(axis=1))[None], predictions, seed)
+    return _percentiles(*found)
+
+
 def rough(task: str, predictions: Predictions) -> str:
     """Why the intervals of these predictions are rough, as what decides them is too little, in words; empty where they
     are not.

@@ -7,7 +7,7 @@ plain value is the case of weights 1. A new metric is one more entry of METRICS;
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -21,7 +21,8 @@ Figure = TypeVar("Figure", float, "np.ndarray")
 class Predictions:
     """Labels or values per row, and the positive class's probability for binary tasks (None otherwise); each (n,).
 
-    Where the dataset is split by it also the `group` of each row, or its `time`, which sorts.
+    Where the dataset is split by it also the `group` of each row, or its `time`, which sorts. Multiclass: `shares`
+    (n, k), the probability of each of `classes` (k,), in order; None where the model gives none.
     """
 
     actual: np.ndarray
@@ -29,22 +30,37 @@ class Predictions:
     score: np.ndarray | None = None
     group: np.ndarray | None = None
     time: np.ndarray | None = None
+    classes: np.ndarray | None = None
+    shares: np.ndarray | None = None
 
     def of(self, rows: np.ndarray | slice) -> Predictions:
         """Those of some rows, by position or mask."""
-        score, group, time = (part if part is None else part[rows] for part in (self.score, self.group, self.time))
-        return Predictions(self.actual[rows], self.predicted[rows], score, group, time)
+        parts = (self.score, self.group, self.time, self.shares)
+        score, group, time, shares = (part if part is None else part[rows] for part in parts)
+        return Predictions(self.actual[rows], self.predicted[rows], score, group, time, self.classes, shares)
 
 
 def joined(parts: Sequence[Predictions]) -> Predictions:
-    """The predictions of several tables, one after the other."""
+    """The predictions of several tables, one after the other. A class that the model of one did not know has the
+    probability 0 there.
+    """
     import numpy as np
 
     def column(name: str) -> Any:
         found = [getattr(part, name) for part in parts]
         return None if found[0] is None else np.concatenate(found)
 
-    return Predictions(*map(column, ("actual", "predicted", "score", "group", "time")))
+    whole = Predictions(*map(column, ("actual", "predicted", "score", "group", "time")))
+    known = [(part.classes, part.shares) for part in parts if part.classes is not None and part.shares is not None]
+    if len(known) < len(parts):
+        return whole
+    classes = np.unique(np.concatenate([own for own, _ in known]))
+    shares = np.zeros((sum(len(found) for _, found in known), len(classes)))
+    first = 0
+    for own, found in known:
+        shares[first : first + len(found), np.searchsorted(classes, own)] = found
+        first += len(found)
+    return replace(whole, classes=classes, shares=shares)
 
 
 @dataclass(frozen=True)
@@ -87,8 +103,37 @@ def _mae(p: Predictions, w: np.ndarray) -> np.ndarray:
     return w @ abs(p.actual - p.predicted) / w.sum(axis=1)
 
 
+def _median_absolute_error(p: Predictions, w: np.ndarray) -> np.ndarray:
+    """The weighted median of the errors: the mean of both where half the weight lies on either side of a gap."""
+    import numpy as np
+
+    errors = abs(p.actual - p.predicted)
+    order = np.argsort(errors, kind="stable")
+    reached = np.cumsum(w[:, order], axis=1)
+    half = reached[:, -1:] / 2
+    lower, upper = (reached < half).sum(axis=1), (reached <= half).sum(axis=1)
+    return errors[order[np.stack([lower, upper]).clip(max=len(order) - 1)]].mean(axis=0)
+
+
+def _mape(p: Predictions, w: np.ndarray) -> np.ndarray:
+    import numpy as np
+
+    some = p.actual != 0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return w[:, some] @ abs(1 - p.predicted[some] / p.actual[some]) / w[:, some].sum(axis=1)
+
+
 def _accuracy(p: Predictions, w: np.ndarray) -> np.ndarray:
     return w @ (p.actual == p.predicted) / w.sum(axis=1)
+
+
+def _balanced_accuracy(p: Predictions, w: np.ndarray) -> np.ndarray:
+    """The mean over the classes that have weight."""
+    import numpy as np
+
+    is_of = p.actual[:, None] == np.unique(p.actual)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.nanmean((w @ (is_of & (p.actual == p.predicted)[:, None])) / (w @ is_of), axis=1)
 
 
 def _f1(p: Predictions, w: np.ndarray) -> np.ndarray:
@@ -105,16 +150,40 @@ def _f1(p: Predictions, w: np.ndarray) -> np.ndarray:
 
 
 def _roc_auc(p: Predictions, w: np.ndarray) -> np.ndarray:
+    """Multiclass: the mean over the classes that have weight, each against the rest."""
+    import numpy as np
+
+    if p.score is not None:
+        return _in_order(p.actual == 1, p.score, w)
+    found = [_in_order(p.actual == label, share, w) for label, share in zip(*_by_class(p), strict=True)]
+    defined = np.isfinite(found)
+    with np.errstate(invalid="ignore"):
+        return np.where(defined, found, 0).sum(axis=0) / defined.sum(axis=0)
+
+
+def _by_class(p: Predictions) -> tuple[np.ndarray, np.ndarray]:
+    """The classes (k,) that rows are of, and the probability of each (k, n): of a model that gives none, all of it to
+    the class that it predicts.
+    """
+    import numpy as np
+
+    labels = np.unique(p.actual)
+    if p.classes is None or p.shares is None:
+        return labels, (p.predicted == labels[:, None]).astype(float)
+    known, found = np.isin(labels, p.classes), np.zeros((len(labels), len(p.actual)))
+    found[known] = p.shares.T[np.searchsorted(p.classes, labels[known])]
+    return labels, found
+
+
+def _in_order(is_positive: np.ndarray, score: np.ndarray, w: np.ndarray) -> np.ndarray:
     """The Mann-Whitney statistic (Hanley & McNeil 1982): share of pairs in order, ties counting half."""
     import numpy as np
 
-    assert p.score is not None
-    positive = np.flatnonzero(p.actual == 1)
-    negative = np.flatnonzero(p.actual != 1)
-    negative = negative[np.argsort(p.score[negative], kind="stable")]
+    positive, negative = np.flatnonzero(is_positive), np.flatnonzero(~is_positive)
+    negative = negative[np.argsort(score[negative], kind="stable")]
     below = np.zeros((len(w), len(negative) + 1))
     np.cumsum(w[:, negative], axis=1, out=below[:, 1:])
-    lower, upper = (np.searchsorted(p.score[negative], p.score[positive], side) for side in ("left", "right"))
+    lower, upper = (np.searchsorted(score[negative], score[positive], side) for side in ("left", "right"))
     hits = w[:, positive]
     wins = (hits * (below[:, lower] + below[:, upper])).sum(axis=1) / 2
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -144,6 +213,24 @@ def _average_precision(p: Predictions, w: np.ndarray) -> np.ndarray:
         return (hits * precision).sum(axis=1) / reached[:, -1]
 
 
+def _log_loss(p: Predictions, w: np.ndarray) -> np.ndarray:
+    """Probabilities of 0 count as the smallest step of a float, as in scikit-learn: the loss of a row is 36 at most."""
+    import numpy as np
+
+    if p.score is not None:
+        likelihood = np.where(p.actual == 1, p.score, 1 - p.score)
+    else:
+        labels, shares = _by_class(p)
+        likelihood = shares[np.searchsorted(labels, p.actual), np.arange(len(p.actual))]
+    return w @ -np.log(likelihood.clip(np.finfo(float).eps)) / w.sum(axis=1)
+
+
+def _brier(p: Predictions, w: np.ndarray) -> np.ndarray:
+    """Brier (1950), of the positive class alone: half of what he has for two classes."""
+    assert p.score is not None
+    return w @ (p.score - (p.actual == 1)) ** 2 / w.sum(axis=1)
+
+
 # In the order in which files and pages list them.
 METRICS = {
     "r2": Metric(
@@ -167,6 +254,21 @@ METRICS = {
         _mae,
         higher_is_better=False,
     ),
+    "median_absolute_error": Metric(
+        "median absolute error",
+        "Half of the rows are predicted closer than this, in the target's unit. Lower is better.",
+        ("regression",),
+        _median_absolute_error,
+        higher_is_better=False,
+    ),
+    "mape": Metric(
+        "MAPE",
+        "The mean absolute error as a share of the actual value, of rows whose value is not 0: 0.1 is 10 %. Lower is "
+        "better.",
+        ("regression",),
+        _mape,
+        higher_is_better=False,
+    ),
     "accuracy": Metric(
         "accuracy",
         "The share of rows whose class is predicted.",
@@ -174,6 +276,12 @@ METRICS = {
         _accuracy,
         default_of=("multiclass",),
         of_rows=True,
+    ),
+    "balanced_accuracy": Metric(
+        "balanced accuracy",
+        "The share of a class's rows whose class is predicted, mean over the classes: however rare, each counts alike.",
+        CLASSES,
+        _balanced_accuracy,
     ),
     "f1": Metric(
         "F1",
@@ -184,8 +292,9 @@ METRICS = {
     ),
     "roc_auc": Metric(
         "ROC-AUC",
-        "How often a positive row is ranked above a negative one: 0.5 is chance, 1 is perfect.",
-        ("binary",),
+        "How often a positive row is ranked above a negative one: 0.5 is chance, 1 is perfect; of several classes the "
+        "mean over each against the rest.",
+        CLASSES,
         _roc_auc,
         default_of=("binary",),
         of_pairs=True,
@@ -195,6 +304,21 @@ METRICS = {
         "The mean precision from the first positive found to the last: the share of positives is chance, 1 is perfect.",
         ("binary",),
         _average_precision,
+    ),
+    "log_loss": Metric(
+        "log loss",
+        "The mean of -log(p), p the probability that was given to the actual class; it asks for true probabilities. "
+        "Lower is better.",
+        CLASSES,
+        _log_loss,
+        higher_is_better=False,
+    ),
+    "brier": Metric(
+        "Brier score",
+        "The mean squared error of the positive class's probability; it asks for true probabilities. Lower is better.",
+        ("binary",),
+        _brier,
+        higher_is_better=False,
     ),
 }
 

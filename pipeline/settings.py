@@ -13,7 +13,17 @@ from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, PlainValidator, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    JsonValue,
+    PlainValidator,
+    Tag,
+    TypeAdapter,
+    ValidationError,
+)
 from pydantic.dataclasses import dataclass
 from pydantic.functional_validators import model_validator
 from pydantic.json_schema import SkipJsonSchema, WithJsonSchema
@@ -174,7 +184,6 @@ ImportPath = Annotated[Text, Field(pattern=IMPORT_PATH)]
 Task = Annotated[str, *_one_of(TASKS)]
 Metric = Annotated[str, *_one_of(METRICS)]
 Evaluation = Annotated[str, *_one_of(("holdout", "cross_validation"))]
-Threshold = Annotated[Number, Field(ge=0, le=1)] | Literal["tuned"]
 Types = Mapping[Text, Annotated[str, *_one_of(TYPES)]]
 Sign = Annotated[Text, Field(pattern=SIGN)]
 Marks = tuple[Annotated[str, BeforeValidator(_word)], ...]
@@ -199,6 +208,36 @@ class _Section:
         return raw
 
 
+@dataclass(frozen=True, config={"extra": "forbid"})
+class Cost(_Section):
+    false_positive: Number = Field(gt=0, description="what a row costs that is wrongly predicted positive")
+    false_negative: Number = Field(gt=0, description="what a positive row costs that is not found")
+
+
+@dataclass(frozen=True, config={"extra": "forbid"})
+class Decision(_Section):
+    """What a threshold is chosen for."""
+
+    # not `Cost | Absent`: pydantic would put the type's name between the keys of a mistake
+    cost: Cost = Field(default=None, description="the lowest cost of wrong predictions")  # type: ignore[assignment]
+    capacity: Annotated[Whole, Field(ge=1)] | Absent = Field(
+        default=None, description="how many of the judged rows can be followed up"
+    )
+
+    def __post_init__(self) -> None:
+        if (self.cost is None) == (self.capacity is None):
+            raise _mistake("give one of cost and capacity")
+
+
+# which of its types a threshold is meant to be, so that a mistake is told in the words of that one
+NUMBER_OR_WORD, DECISION = "a number or a word", "a decision"
+Threshold = Annotated[
+    Annotated[Annotated[Number, Field(ge=0, le=1)] | Literal["tuned"], Tag(NUMBER_OR_WORD)]
+    | Annotated[Decision, Tag(DECISION)],
+    Discriminator(lambda value: DECISION if isinstance(value, dict | Decision) else NUMBER_OR_WORD),
+]
+
+
 @dataclass(frozen=True, kw_only=True, config={"extra": "forbid"})
 class Dataset(_Section):
     """One table and how it is judged.
@@ -221,7 +260,9 @@ class Dataset(_Section):
     evaluation: Evaluation = Field(
         default="", description="score the test part, or out-of-fold predictions of all rows"
     )
-    threshold: Threshold = Field(default=0.5, description="probability to predict the positive class from")
+    threshold: Threshold = Field(
+        default=0.5, description="probability to predict the positive class from, or how to choose it"
+    )
     types: Types = Field(default_factory=dict, description="of columns, where the inferred type is wrong")
     drop: tuple[Annotated[str, BeforeValidator(str)], ...] = Field(default=(), description="columns to leave out")
     split: InitVar[Annotated[Split | Absent, Field(description="keep groups together, or test on last rows")]] = None
@@ -368,8 +409,9 @@ class Config(_Section):
                 raise _mistake(f"{table.file} is the file of {other} too; give another name", *key, "file")
             if table.target in table.drop:
                 raise _mistake(f"{table.target} is the target", *key, "drop")
-            if table.threshold == "tuned" and table.time:
-                words = "tuned looks at later rows, not with `split: {time: ...}`; give a number"
+            if table.time and not isinstance(table.threshold, float):
+                what = "tuned" if table.threshold == "tuned" else "the choice of a threshold"
+                words = f"{what} looks at later rows, not with `split: {{time: ...}}`; give a number"
                 raise _mistake(words, *key, "threshold")
             if table.metric:
                 _known(table.metric, metrics, *key, "metric")
@@ -442,6 +484,9 @@ class Config(_Section):
             )
         except (StopIteration, TypeError, ValidationError):
             raise PipelineError(f"{path}: names no known task, or no types; make it with `{command}`") from None
+        if isinstance(whole.threshold, Decision) and whole.task != "binary":
+            words = f"costs and capacities go with two classes, not with {whole.task}; take the line out"
+            raise PipelineError(f"{PARAMS_FILE}: datasets.{name}.threshold: {words}")
         if whole.task == "binary" and whole.positive is None:
             raise PipelineError(f"{path}: names no positive class; make it with `{command}`")
         return whole
@@ -494,7 +539,8 @@ def _key_lines(node: Node | None, parents: Key = ()) -> dict[Key, int]:
 def _first_mistake(failed: ValidationError, lines: Collection[Key]) -> tuple[Key, str]:
     """Its key, and what is wrong there."""
     error = failed.errors(include_url=False)[0]
-    key, context = error["loc"], error.get("ctx", {})
+    key = tuple(part for part in error["loc"] if part not in (NUMBER_OR_WORD, DECISION))
+    context = error.get("ctx", {})
     if error["type"] == "mistake":
         return (*key, *context["key"]), context["words"]
     # after the key, pydantic says which of several types it tried

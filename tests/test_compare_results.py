@@ -22,7 +22,7 @@ from pipeline.comparison.entries import Comparison, Entry
 from pipeline.comparison.figures import PLOTS, Plot, dataset_plots
 from pipeline.comparison.page import comparison_page
 from pipeline.comparison.summary import summarise
-from pipeline.comparison.words import advice, tuning_words
+from pipeline.comparison.words import advice, decision_words, tuning_words
 from pipeline.gates.overview import Standing
 from pipeline.metrics import METRICS, Metric, Predictions, metric_value, metrics_of
 from pipeline.store.connect import open_store
@@ -51,8 +51,8 @@ def test_results_are_datasets_models_metrics_and_plain_numbers(compared: Path) -
     found = json.loads((compared / "metrics/comparison_results.json").read_text())
     assert set(found) == {"houses", "customers"}
     assert set(found["houses"]) == {"forest", "forest_tuned", "gradient_boosting", "linear"}
-    assert set(found["houses"]["linear"]) == {"r2", "rmse", "mae"}
-    assert set(found["customers"]["linear"]) == {"accuracy", "f1", "roc_auc", "average_precision"}
+    assert set(found["houses"]["linear"]) == {*metrics_of("regression")}
+    assert set(found["customers"]["linear"]) == {*metrics_of("binary")}
     trained = json.loads((compared / "metrics/train/houses.json").read_text())["models"]["linear"]["score"]
     assert found["houses"]["linear"] == pytest.approx(trained, abs=1e-5)
 
@@ -82,7 +82,7 @@ def test_page_needs_no_network_and_escapes_names_from_data(compared: Path) -> No
 
 def test_csv_and_markdown(compared: Path) -> None:
     rows = list(csv.DictReader((compared / "reports/comparison.csv").open()))
-    assert len(rows) == 4 * 3 + 4 * 4
+    assert len(rows) == 4 * len(metrics_of("regression")) + 4 * len(metrics_of("binary"))
     assert all(float(row["low"]) <= float(row["high"]) for row in rows)
     summary = (compared / "reports/summary.md").read_text()
     # every model of each dataset, as a table and as a chart that GitHub draws
@@ -242,6 +242,21 @@ def test_paired_tests_and_advice_follow_the_numbers() -> None:
     found = comparison(entries, "bad")
     assert found.tests["good"].words == "worse"
     assert "good scores higher on the judged rows" in " ".join(advice(found))
+
+
+def test_what_the_labels_of_the_chosen_model_are_worth_is_said() -> None:
+    cost = {"cost": 0.41, "interval": [0.3, 0.5], "cost_at_half": 0.7, "saved": 0.29}
+    for interval, told in (([0.1, 0.4], "less"), ([-0.1, 0.4], "no difference shown"), ([-0.4, -0.1], "more")):
+        found = decision_words({**cost, "saved_interval": interval}, "Yes")
+        assert found == f"At its threshold wrong predictions cost 0.41 [0.3, 0.5] a row; at 0.5 0.7: {told}."
+    hits = {"capacity": 50, "followed": 53, "hits": 40, "interval": [30.2, 49.9]}
+    hits |= {"followed_at_half": 1200, "hits_at_half": 300}
+    entries = [replace(entry("good", 360, 1.0), decision=hits), entry("bad", 250, 1.0)]
+    assert (
+        "At its threshold 53 rows are to be followed up (capacity 50), and 40 [30, 50] of them are Yes; at 0.5 300 of "
+        "1,200." in advice(comparison(entries, "good", classes=("No", "Yes")))
+    )
+    assert "threshold" not in " ".join(advice(comparison(entries, "bad", classes=("No", "Yes"))))
 
 
 def test_tuning_words_follow_the_difference() -> None:

@@ -69,6 +69,17 @@ def test_defaults_are_filled_in(project: Path) -> None:
         ((*HOUSES, "evaluation"), 5, "5 is unknown; known: holdout, cross_validation"),
         ((*HOUSES, "positive"), [1], "houses.positive: expected text"),
         ((*HOUSES, "threshold"), "tund", "houses.threshold: expected a number, found 'tund'"),
+        ((*HOUSES, "threshold"), {}, "houses.threshold: give one of cost and capacity"),
+        ((*HOUSES, "threshold"), {"capacity": 0}, "threshold.capacity: 0 is out of range; give a number of at least 1"),
+        ((*HOUSES, "threshold"), {"capacity": 2.5}, "threshold.capacity: expected a whole number, found 2.5"),
+        ((*HOUSES, "threshold"), {"costs": 1}, "threshold.costs: 'costs' is unknown; did you mean 'cost'"),
+        ((*HOUSES, "threshold"), {"cost": 3}, "threshold.cost: expected `name: value` lines, found 3"),
+        ((*HOUSES, "threshold"), {"cost": {"false_positive": 1}}, "threshold.cost.false_negative: is missing"),
+        (
+            (*HOUSES, "threshold"),
+            {"cost": {"false_positive": 0, "false_negative": 1}},
+            "threshold.cost.false_positive: 0 is out of range; give a number above 0",
+        ),
         ((*HOUSES, "types"), {"size": "numbr"}, "houses.types.size: 'numbr' is unknown; did you mean 'number'"),
         ((*HOUSES, "types"), {5: "number"}, r"houses.types: expected text \(in quotes\), found 5"),
         ((*HOUSES, "drop"), "age", "houses.drop: expected a list, found 'age'"),
@@ -226,7 +237,8 @@ def numeric_settings() -> dict[tuple[str, ...], dict[str, Any]]:
     found = {}
     for section, properties in sections.items():
         for name, facts in properties.items():
-            for rule in facts.get("anyOf", [facts]):
+            kinds = facts.get("oneOf", [facts])
+            for rule in (rule for kind in kinds for rule in kind.get("anyOf", [kind])):
                 if rule.get("type") in ("integer", "number") and name != "positive":
                     found[*section, name] = rule
     return found

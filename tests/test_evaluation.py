@@ -1,5 +1,7 @@
 import copy
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,16 +15,17 @@ from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from pipeline.metrics import Predictions, metric_value, scores
+from pipeline.bootstrap import bootstrap_intervals
+from pipeline.metrics import METRICS, Predictions, joined, metric_value, metrics_of, scores
 from pipeline.serving.model import TargetWords, served
 from pipeline.serving.pyfunc import predictions
-from pipeline.settings import load_config
+from pipeline.settings import Cost, Decision, load_config
 from pipeline.tables.split import Rows, load_parts
-from pipeline.training.assess import assess
+from pipeline.training.assess import assess, naive_predictions
 from pipeline.training.build import resolve_recipe
 from pipeline.training.fit import out_of_fold, predict
 from pipeline.training.record import columns_of_source
-from pipeline.training.threshold import best_f1_threshold
+from pipeline.training.threshold import best_f1_threshold, capacity_threshold, least_cost_threshold, worth
 
 
 @pytest.fixture
@@ -39,6 +42,9 @@ def test_binary_metrics_agree_with_scikit_learn(binary: Predictions) -> None:
     assert found["f1"] == pytest.approx(metrics.f1_score(binary.actual, binary.predicted))
     assert found["roc_auc"] == pytest.approx(metrics.roc_auc_score(binary.actual, binary.score))
     assert found["average_precision"] == pytest.approx(metrics.average_precision_score(binary.actual, binary.score))
+    assert found["balanced_accuracy"] == pytest.approx(metrics.balanced_accuracy_score(binary.actual, binary.predicted))
+    assert found["log_loss"] == pytest.approx(metrics.log_loss(binary.actual, binary.score))
+    assert found["brier"] == pytest.approx(metrics.brier_score_loss(binary.actual, binary.score))
 
 
 def test_regression_metrics_agree_with_scikit_learn() -> None:
@@ -49,12 +55,135 @@ def test_regression_metrics_agree_with_scikit_learn() -> None:
     assert found["r2"] == pytest.approx(metrics.r2_score(y, p.predicted))
     assert found["rmse"] == pytest.approx(metrics.root_mean_squared_error(y, p.predicted))
     assert found["mae"] == pytest.approx(metrics.mean_absolute_error(y, p.predicted))
+    assert found["median_absolute_error"] == pytest.approx(metrics.median_absolute_error(y, p.predicted))
+    assert found["mape"] == pytest.approx(metrics.mean_absolute_percentage_error(y, p.predicted))
+
+
+WEIGHTED: dict[str, Any] = {
+    "accuracy": metrics.accuracy_score,
+    "balanced_accuracy": metrics.balanced_accuracy_score,
+    "log_loss": metrics.log_loss,
+    "brier": metrics.brier_score_loss,
+    "rmse": metrics.root_mean_squared_error,
+    "mae": metrics.mean_absolute_error,
+    "mape": metrics.mean_absolute_percentage_error,
+}
+
+
+@pytest.mark.parametrize("name", WEIGHTED)
+def test_weights_count_as_in_scikit_learn(binary: Predictions, name: str) -> None:
+    rng = np.random.default_rng(1)
+    weights = rng.exponential(size=(3, 300))
+    p, found = binary, binary.score if name in ("log_loss", "brier") else binary.predicted
+    if "regression" in METRICS[name].tasks:
+        y = rng.normal(3, 1, 300)
+        p = Predictions(y, found := y + rng.normal(0, 1, 300))
+    expected = [WEIGHTED[name](p.actual, found, sample_weight=w) for w in weights]
+    assert METRICS[name].compute(p, weights) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 7, 40])
+def test_the_median_error_of_a_resample_is_that_of_its_rows(rows: int) -> None:
+    rng = np.random.default_rng(rows)
+    p = Predictions(np.zeros(rows), rng.integers(0, 9, rows).astype(float))
+    counts = rng.multinomial(rows, np.full(rows, 1 / rows), 50)
+    expected = [np.median(np.repeat(p.predicted, count)) for count in counts]
+    assert METRICS["median_absolute_error"].compute(p, counts.astype(float)) == pytest.approx(expected)
+
+
+def test_a_class_without_weight_has_no_part_in_balanced_accuracy() -> None:
+    p = Predictions(np.array(["a", "a", "b", "c"]), np.array(["a", "b", "b", "a"]))
+    weights = np.array([[1, 1, 1, 1], [1, 1, 1, 0], [0, 0, 0, 2]], dtype=float)
+    assert METRICS["balanced_accuracy"].compute(p, weights) == pytest.approx([0.5, 0.75, 0])
+
+
+def test_certainty_that_was_wrong_costs_as_much_as_in_scikit_learn() -> None:
+    p = Predictions(np.array([0, 1, 1]), np.array([0, 0, 1]), np.array([0.0, 0.0, 1.0]))
+    assert metric_value("log_loss", p) == pytest.approx(metrics.log_loss(p.actual, p.score))
+
+
+def test_an_error_has_no_share_of_an_actual_value_of_0() -> None:
+    p = Predictions(np.array([0.0, 2.0, -4.0]), np.array([1.0, 3.0, -3.0]))
+    assert metric_value("mape", p) == pytest.approx((1 / 2 + 1 / 4) / 2)
+    assert np.isnan(metric_value("mape", Predictions(np.zeros(2), np.ones(2))))
+
+
+def test_the_naive_probability_is_the_share_of_the_class() -> None:
+    y, judged = np.array([0, 0, 0, 1]), Predictions(np.array([0, 1]), np.array([0, 1]), np.array([0.2, 0.7]))
+    found = scores("binary", naive_predictions("binary", y, judged))
+    assert found["log_loss"] == pytest.approx(metrics.log_loss([0, 1], [0.25, 0.25]))
+    assert (found["roc_auc"], found["f1"]) == (0.5, 0)
+    words = np.array(["a", "b", "b", "c"])
+    found = scores("multiclass", naive_predictions("multiclass", words, Predictions(words, words)))
+    assert found["log_loss"] == pytest.approx(metrics.log_loss(words, [[0.25, 0.5, 0.25]] * 4))
+    assert (found["roc_auc"], found["accuracy"]) == (0.5, 0.5)
 
 
 def test_multiclass_f1_is_the_mean_over_classes() -> None:
     y = np.array(["a", "a", "b", "c", "c", "c"])
     p = Predictions(y, np.array(["a", "b", "b", "c", "a", "c"]))
     assert metric_value("f1", p) == pytest.approx(metrics.f1_score(y, p.predicted, average="macro"))
+
+
+@pytest.fixture
+def three() -> Predictions:
+    """Of three classes, with ties among the probabilities."""
+    rng = np.random.default_rng(0)
+    y = rng.choice(["a", "b", "c"], 300, p=[0.6, 0.3, 0.1])
+    shares = np.round(rng.dirichlet([1, 1, 1], 300) + 0.4 * (y[:, None] == ["a", "b", "c"]), 1) + 0.01
+    shares /= shares.sum(axis=1, keepdims=True)
+    classes = np.array(["a", "b", "c"])
+    return Predictions(y, classes[shares.argmax(axis=1)], classes=classes, shares=shares)
+
+
+def test_multiclass_metrics_agree_with_scikit_learn(three: Predictions) -> None:
+    y, labels = three.actual, three.predicted
+    weights = np.vstack([np.ones(300), np.random.default_rng(1).exponential(size=(3, 300))])
+    for row in weights:
+        found = {name: METRICS[name].compute(three, row[None])[0] for name in metrics_of("multiclass")}
+        assert found == pytest.approx(
+            {
+                "accuracy": metrics.accuracy_score(y, labels, sample_weight=row),
+                "balanced_accuracy": metrics.balanced_accuracy_score(y, labels, sample_weight=row),
+                "f1": metrics.f1_score(y, labels, average="macro", sample_weight=row),
+                "roc_auc": np.mean(
+                    [
+                        metrics.roc_auc_score(y == label, share, sample_weight=row)
+                        for label, share in zip("abc", three.shares.T, strict=True)
+                    ]
+                ),
+                "log_loss": metrics.log_loss(y, three.shares, sample_weight=row),
+            }
+        )
+    assert metric_value("roc_auc", three) == pytest.approx(metrics.roc_auc_score(y, three.shares, multi_class="ovr"))
+
+
+def test_a_class_without_a_row_or_weight_has_no_part_in_roc_auc(three: Predictions) -> None:
+    some = three.actual != "c"
+    expected = np.mean(
+        [metrics.roc_auc_score(three.actual[some] == label, three.shares[some, i]) for i, label in enumerate("ab")]
+    )
+    assert metric_value("roc_auc", three.of(some)) == pytest.approx(expected)
+    assert METRICS["roc_auc"].compute(three, some[None].astype(float))[0] == pytest.approx(expected)
+    assert np.isnan(metric_value("roc_auc", three.of(three.actual == "a")))
+
+
+def test_a_model_without_probabilities_is_sure_of_what_it_predicts(three: Predictions) -> None:
+    plain = Predictions(three.actual, three.predicted)
+    sure = (three.predicted[:, None] == three.classes).astype(float)
+    assert metric_value("log_loss", plain) == pytest.approx(metrics.log_loss(three.actual, sure))
+    assert metric_value("roc_auc", plain) == pytest.approx(metrics.roc_auc_score(three.actual, sure, multi_class="ovr"))
+
+
+def test_a_class_that_one_model_did_not_know_has_no_probability_there() -> None:
+    first = Predictions(np.array([1, 5]), np.array([1, 5]), classes=np.array([1, 5]), shares=np.array([[0.9, 0.1]] * 2))
+    other = Predictions(np.array([3, 5]), np.array([3, 3]), classes=np.array([3, 5]), shares=np.array([[0.6, 0.4]] * 2))
+    found = joined([first, other])
+    assert found.classes.tolist() == [1, 3, 5]
+    assert found.shares.tolist() == [[0.9, 0, 0.1]] * 2 + [[0, 0.6, 0.4]] * 2
+    # nor one that no model knows
+    unknown = replace(other, actual=np.array([4, 5]))
+    assert metric_value("log_loss", unknown) == pytest.approx(-np.log([np.finfo(float).eps, 0.4]).mean())
 
 
 def test_average_precision_without_a_positive_row_is_not_defined() -> None:
@@ -70,6 +199,73 @@ def test_the_threshold_has_the_best_f1_of_all(binary: Predictions) -> None:
     assert not np.isclose(binary.score, found).any()
 
 
+@pytest.mark.parametrize("costs", [(1, 20), (3, 1), (1, 1), (1000, 1), (1, 1000)])
+def test_the_threshold_costs_least_of_all(binary: Predictions, costs: tuple[int, int]) -> None:
+    def costs_of(threshold: float) -> int:
+        labels = binary.score >= threshold
+        return costs[0] * (labels & (binary.actual == 0)).sum() + costs[1] * (~labels & (binary.actual == 1)).sum()
+
+    assert binary.score is not None
+    found = least_cost_threshold(*costs, binary.actual, binary.score)
+    best = [
+        threshold
+        for threshold in np.linspace(0, 1.01, 1011)
+        if costs_of(threshold) == min(map(costs_of, np.linspace(0, 1.01, 1011)))
+    ]
+    assert costs_of(found) == costs_of(best[0])
+    # of several as good that with the fewest alarms
+    assert (binary.score >= found).sum() == (binary.score >= best[-1]).sum()
+
+
+@pytest.mark.parametrize("score", [0.3, 1.0])
+def test_a_threshold_may_be_above_every_score(score: float) -> None:
+    scores_of_rows = np.full(4, score)
+    assert least_cost_threshold(2, 1, np.array([0, 0, 0, 1]), scores_of_rows) > score
+    assert least_cost_threshold(1, 4, np.array([0, 0, 0, 1]), scores_of_rows) == score
+    # three of four is not all of those that are alike
+    assert capacity_threshold(0.75, np.zeros(4), scores_of_rows) > score
+    assert capacity_threshold(1.0, np.zeros(4), scores_of_rows) == score
+
+
+def test_no_more_rows_than_the_capacity_reach_the_threshold() -> None:
+    rng = np.random.default_rng(0)
+    for rows in (1, 7, 100):
+        score, tied = rng.random(rows), np.round(rng.random(rows), 1)
+        for capacity in range(1, rows + 1):
+            # of ten times as many judged rows
+            assert (score >= capacity_threshold(10 * capacity / (10 * rows), score, score)).sum() == capacity
+            found = capacity_threshold(capacity / rows, tied, tied)
+            assert (tied >= found).sum() <= capacity
+            assert (tied >= max(tied[tied < found], default=0)).sum() > capacity or (tied >= found).all()
+
+
+def test_cost_and_hits_are_those_of_the_labels_beside_those_at_a_half(binary: Predictions) -> None:
+    p = replace(binary, predicted=(binary.score >= 0.35).astype(int))
+    false_alarms, missed = metrics.confusion_matrix(p.actual, p.predicted).ravel()[1:3]
+    found = worth(Decision(cost=Cost(1, 20)), p, 0)
+    assert found["cost"] == pytest.approx((false_alarms + 20 * missed) / 300, abs=1e-6)
+    false_alarms, missed = metrics.confusion_matrix(p.actual, p.score >= 0.5).ravel()[1:3]
+    assert found["cost_at_half"] == pytest.approx((false_alarms + 20 * missed) / 300, abs=1e-6)
+    assert found["saved"] == pytest.approx(found["cost_at_half"] - found["cost"], abs=2e-6)
+    for value, interval in (("cost", "interval"), ("saved", "saved_interval")):
+        low, high = found[interval]
+        assert low < found[value] < high
+    # a mean's interval is that of the accuracy, where what costs is a mistake
+    plain = worth(Decision(cost=Cost(1, 1)), p, 0)
+    assert plain["interval"] == pytest.approx(
+        [1 - b for b in bootstrap_intervals("binary", p, 0)["accuracy"]][::-1], abs=1e-5
+    )
+    hits = worth(Decision(capacity=70), p, 0)
+    assert (hits["capacity"], hits["followed"]) == (70, p.predicted.sum())
+    assert hits["hits"] == (p.predicted * p.actual).sum()
+    assert hits["hits_at_half"] == (p.actual * (p.score >= 0.5)).sum()
+    assert hits["interval"][0] < hits["hits"] < hits["interval"][1]
+    # rows that belong together are drawn together
+    grouped = replace(p, group=np.argsort(np.argsort(p.predicted, kind="stable")) // 30)
+    assert np.ptp(worth(Decision(capacity=70), grouped, 0)["interval"]) > 2 * np.ptp(hits["interval"])
+    assert worth("tuned", p, 0) is worth(0.3, p, 0) is None
+
+
 def test_equal_scores_have_no_threshold_but_the_half() -> None:
     assert best_f1_threshold(np.array([0, 1, 1]), np.full(3, 0.2)) == 0.5
 
@@ -83,7 +279,7 @@ def test_the_threshold_of_a_fold_comes_from_the_other_folds() -> None:
     rows = Rows(X, y, folds)
     model = make_pipeline(StandardScaler(), FixedThresholdClassifier(LogisticRegression(), threshold=0.5))
     plain = out_of_fold(model, rows, "binary")
-    tuned = out_of_fold(model, rows, "binary", tune_threshold=True)
+    tuned = out_of_fold(model, rows, "binary", choose=best_f1_threshold)
     assert plain.score is not None
     assert tuned.score is not None
     assert np.array_equal(plain.score, tuned.score)
@@ -95,7 +291,9 @@ def test_the_threshold_of_a_fold_comes_from_the_other_folds() -> None:
         assert np.array_equal(tuned.predicted[validation], plain.score[validation] >= threshold)
 
 
-@pytest.mark.parametrize("threshold", [0.5, 0.3, "tuned"])
+@pytest.mark.parametrize(
+    "threshold", [0.5, 0.3, "tuned", {"capacity": 5}, {"cost": {"false_positive": 1, "false_negative": 3}}]
+)
 def test_a_probability_of_exactly_the_threshold_is_positive_when_judged_and_when_served(
     project: Path, threshold: float | str
 ) -> None:

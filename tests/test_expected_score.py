@@ -8,9 +8,9 @@ import pytest
 
 from pipeline.drift.expected import density_ratio, effective_rows, expected_score
 from pipeline.drift.joint import Membership, encoded, membership
-from pipeline.metrics import METRICS, Predictions, metric_value
+from pipeline.metrics import METRICS, Predictions, metric_value, metrics_of
 
-REGRESSION, BINARY = ("r2", "rmse", "mae"), ("accuracy", "f1", "roc_auc", "average_precision")
+REGRESSION, BINARY = metrics_of("regression"), metrics_of("binary")
 
 
 def houses(rng: np.random.Generator, x: np.ndarray) -> Predictions:

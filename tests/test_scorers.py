@@ -13,7 +13,7 @@ from conftest import PARAMS, make_customers
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor, RandomForestRegressor
 from sklearn.metrics import f1_score, r2_score
 
-from pipeline.metrics import METRICS, Predictions, metric_value
+from pipeline.metrics import METRICS, Predictions, metric_value, metrics_of
 from pipeline.search import scorers
 from pipeline.search.scorers import pooled_value, trees_needed
 from pipeline.search.space import at_least, space_of_task
@@ -54,12 +54,16 @@ def with_a_rare_class() -> pd.DataFrame:
 
 @pytest.mark.parametrize(
     ("metric", "threshold"),
-    [("f1", "tuned"), ("f1", 0.3), ("f1", 0.5), ("accuracy", "tuned"), ("accuracy", 0.3), ("roc_auc", "tuned")],
+    [
+        *[("f1", "tuned"), ("f1", 0.3), ("f1", 0.5), ("accuracy", "tuned"), ("accuracy", 0.3), ("roc_auc", "tuned")],
+        *[("f1", {"capacity": 20}), ("accuracy", {"cost": {"false_positive": 1, "false_negative": 5}})],
+    ],
 )
 def test_a_trial_of_two_classes_has_the_score_that_the_final_model_is_judged_by(
     project: Path, metric: str, threshold: Any
 ) -> None:
     _, recipe, parts = customers("linear", make_customers(400), metric=metric, threshold=threshold)
+    recipe = replace(recipe, judged_rows=parts.judged_rows)
     trial = score(recipe, parts, {"C": [0.01, 10.0]}, slot=1)
     settings = trial.user_attrs["settings"]
     assert settings["C"] != 1
@@ -71,7 +75,7 @@ def test_a_trial_of_two_classes_has_the_score_that_the_final_model_is_judged_by(
 
 @pytest.mark.parametrize(
     ("task", "metric"),
-    [("regression", "r2"), ("regression", "mae"), ("multiclass", "accuracy"), ("multiclass", "f1")],
+    [(task, metric) for task in ("regression", "multiclass") for metric in metrics_of(task)],
 )
 @pytest.mark.parametrize("split", [None, "time"])
 def test_a_trial_of_numbers_or_classes_has_the_score_that_the_final_model_is_judged_by(
@@ -113,18 +117,20 @@ def test_the_threshold_of_a_fold_is_that_of_the_other_rows(project: Path, folds:
             labels[parts == number] = found[parts == number] >= threshold
         if not np.isnan(thresholds).any():
             compared += 1
-            assert pooled_value(recipe, actual, found, fold) == pytest.approx(f1_score(actual, labels))
+            judged = Predictions(actual, actual, found)
+            assert pooled_value(recipe, judged, fold) == pytest.approx(f1_score(actual, labels))
     assert compared > 5
 
 
 def test_a_score_of_exactly_the_threshold_counts_as_positive(project: Path) -> None:
     _, recipe, _ = customers("linear", make_customers(), metric="f1", threshold=0.3)
     actual, found = np.array([1, 0, 1, 0]), np.array([0.3, np.nextafter(0.3, 0), 0.9, 0.1])
-    assert pooled_value(recipe, actual, found, np.arange(4) % 2) == 1
-    assert pooled_value(recipe, 1 - actual, found, np.arange(4) % 2) == 0
+    assert pooled_value(recipe, Predictions(actual, 1 - actual, found), np.arange(4) % 2) == 1
+    assert pooled_value(recipe, Predictions(1 - actual, actual, found), np.arange(4) % 2) == 0
     # votes of trees come in steps, and half of them are often exactly half
     half = replace(recipe, threshold=0.5)
-    assert pooled_value(half, np.array([1, 0]), np.array([0.5, 0.25]), np.zeros(2)) == 1
+    judged = Predictions(np.array([1, 0]), np.zeros(2), np.array([0.5, 0.25]))
+    assert pooled_value(half, judged, np.zeros(2)) == 1
 
 
 @pytest.mark.parametrize(
@@ -269,11 +275,14 @@ def test_an_early_stopped_fold_is_scored_at_its_best_iteration(project: Path, me
             votes.append(model.predict(asked) if regression else model.predict_proba(asked)[:, 1])
         fold += [number] * len(validation)
         actual.append(y[validation])
-    pooled = np.concatenate(actual), np.concatenate(found), np.array(fold)
-    assert trial.value == pytest.approx(pooled_value(recipe, *pooled), rel=1e-9)
+    pooled, by_last = (
+        Predictions(np.concatenate(actual), votes, None if regression else votes)
+        for votes in map(np.concatenate, (found, found_last))
+    )
+    assert trial.value == pytest.approx(pooled_value(recipe, pooled, np.array(fold)), rel=1e-9)
     if regression or metric == "roc_auc":
-        assert trial.value == pytest.approx(metric_value(metric, Predictions(pooled[0], pooled[1], pooled[1])))
-        last = metric_value(metric, Predictions(pooled[0], np.concatenate(found_last), np.concatenate(found_last)))
+        assert trial.value == pytest.approx(metric_value(metric, pooled))
+        last = metric_value(metric, by_last)
         assert trial.value != pytest.approx(last, rel=1e-6)
     assert trial.user_attrs["settings"]["max_iter"] == round(np.mean(best))
     assert trial.user_attrs["settings"]["early_stopping"] is False

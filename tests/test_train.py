@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,11 +21,11 @@ from sklearn.ensemble import RandomForestRegressor
 import train
 import tune_hyperparameters
 from pipeline.files import file_sha256
-from pipeline.metrics import Predictions, scores
+from pipeline.metrics import Predictions, metric_value, scores
 from pipeline.plots.run import diagnostics, predictions_plot
 from pipeline.settings import load_config, settings_sha256
 from pipeline.store.connect import open_store
-from pipeline.store.predictions import read_predictions, read_rows
+from pipeline.store.predictions import predictions_csv, read_predictions, read_rows
 from pipeline.store.runs import run_of
 from pipeline.tables.split import load_parts
 from pipeline.training.assess import assess
@@ -159,6 +160,104 @@ def test_classes_that_read_like_something_else_come_back(tmp_path: Path, actual:
     found = read_predictions(path, "multiclass")
     assert found.actual.tolist() == actual
     assert found.predicted.tolist() == predicted
+
+
+@pytest.mark.parametrize("classes", [["007", "7", "a, b"], ["NA", "inf", "nan"], [1, 2, 10]])
+def test_the_probabilities_of_classes_come_back_to_the_last_digit(tmp_path: Path, classes: list) -> None:
+    labels, group = np.array(classes, dtype=object if isinstance(classes[0], str) else None), np.array(["x", "x", "y"])
+    shares = np.random.default_rng(0).dirichlet([1, 1, 1], 3)
+    written = Predictions(labels, labels[[0, 0, 2]], group=group, classes=labels, shares=shares)
+    path = tmp_path / "predictions.csv"
+    path.write_text(predictions_csv(written, pd.Index([3, 4, 5])))
+    for words in (None, isinstance(classes[0], str)):
+        found = read_predictions(path, "multiclass", words, kept="group")
+        assert found.classes.tolist() == classes
+        assert np.array_equal(found.shares, shares)
+        assert found.group.tolist() == group.tolist()
+        assert metric_value("log_loss", found) == metric_value("log_loss", written)
+
+
+def test_a_model_of_several_classes_is_chosen_by_its_probabilities(project: Path) -> None:
+    table = make_customers()
+    table["left"] = np.where(table["tenure"] < 20, "soon", np.where(table["plan"] == "year", "later", "never"))
+    table.to_csv("data/customers.csv", index=False)
+    customers = {key: fact for key, fact in PARAMS["datasets"]["customers"].items() if key != "positive"}
+    customers |= {"task": "multiclass", "metric": "log_loss"}
+    params = {**PARAMS, "datasets": {"customers": customers}, "gates": {}}
+    # it gives no probabilities, and is trained all the same
+    params["models"] = {**PARAMS["models"], "ridge": {**PARAMS["models"]["linear"]}}
+    params["models"]["ridge"]["classification"] = "sklearn.linear_model.RidgeClassifier"
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+    assert train.main([]) == 0
+    found = json.loads(Path("metrics/train/customers.json").read_text())
+    losses = {name: model["cv"]["log_loss"] for name, model in found["models"].items()}
+    assert found["selected"] == min(losses, key=losses.__getitem__)
+    assert losses["ridge"] > 1
+    for model in found["models"].values():
+        low, high = model["interval"]["log_loss"]
+        assert low < model["score"]["log_loss"] < high
+    # and read from its run again
+    config = load_config()
+    dataset = config.dataset("customers")
+    parts = load_parts(dataset, config)
+    sha256 = found["models"]["forest"]["params_sha256"]
+    run = run_of(open_store(), "customers", "forest", found["data_sha256"], sha256)
+    pooled = read_predictions(run.artifact("out_of_fold.csv"), "multiclass")
+    assert round(metric_value("log_loss", pooled), 6) == losses["forest"]
+    again = assess(resolve_recipe(dataset, config, "forest"), parts)
+    assert np.array_equal(again.pooled.shares, pooled.shares)
+
+
+@pytest.mark.parametrize(
+    "threshold", [{"cost": {"false_positive": 1, "false_negative": 20}}, {"capacity": 10}], ids=["cost", "capacity"]
+)
+@pytest.mark.parametrize("evaluation", ["holdout", "cross_validation"])
+def test_what_labels_are_worth_is_in_the_metrics(
+    project: Path, threshold: dict[str, Any], evaluation: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    params = copy.deepcopy(PARAMS)
+    params["datasets"]["customers"] |= {"threshold": threshold, "evaluation": evaluation}
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+    assert train.main(["--dataset", "customers", "--model", "linear"]) == 0
+    first = Path("metrics/train/customers.json").read_text()
+    found = json.loads(first)
+    decision = found["models"]["linear"]["decision"]
+    sha256 = found["models"]["linear"]["params_sha256"]
+    judged = pd.read_csv(
+        run_of(open_store(), "customers", "linear", found["data_sha256"], sha256).artifact("predictions.csv")
+    )
+    if "cost" in threshold:
+        # missing a row is dear, so that fewer are missed than at a half
+        assert decision["cost"] < decision["cost_at_half"]
+        low, high = decision["saved_interval"]
+        assert low < decision["saved"] < high
+    else:
+        # of the 60 rows of the test part, or of all 240
+        assert decision["followed"] == judged["predicted"].sum()
+        assert 0 < decision["followed"] < 20
+        assert decision["followed_at_half"] == (judged["score"] >= 0.5).sum()
+        assert decision["hits"] <= decision["followed"]
+    # and the same where the model is taken from its run
+    capsys.readouterr()
+    assert train.main(["--dataset", "customers", "--model", "linear"]) == 0
+    assert "unchanged" in capsys.readouterr().out
+    assert Path("metrics/train/customers.json").read_text() == first
+
+
+def test_a_capacity_beyond_the_judged_rows_and_costs_of_numbers_are_mistakes(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, words in (
+        ("customers", "61 are more than the 60 rows that models are judged on"),
+        ("houses", "regression"),
+    ):
+        params = copy.deepcopy(PARAMS)
+        params["datasets"][name]["threshold"] = {"capacity": 61}
+        Path("params.yaml").write_text(yaml.safe_dump(params))
+        assert train.main(["--dataset", name, "--model", "linear"]) == 2
+        told = capsys.readouterr().err
+        assert words in told
+        assert told.count("\n") == 1
 
 
 def test_a_tuned_threshold_goes_with_groups(project: Path) -> None:

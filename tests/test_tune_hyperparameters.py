@@ -259,13 +259,14 @@ def test_trials_that_tell_nothing_have_no_plot_of_what_matters(project: Path, tr
     assert ('id="slice"' in page) == (trials > 1)
 
 
+@pytest.mark.parametrize("metric", ["accuracy", "log_loss"])
 @pytest.mark.parametrize("model", ["forest", "gradient_boosting"])
-def test_a_class_may_come_up_after_the_rows_that_a_fold_learns_from(project: Path, model: str) -> None:
+def test_a_class_may_come_up_after_the_rows_that_a_fold_learns_from(project: Path, model: str, metric: str) -> None:
     frame = make_customers(240).assign(day=range(240), left=list("abab" * 60))
     frame.loc[100::3, "left"] = "c"
     frame.to_csv("data/customers.csv", index=False)
     customers = {"source": "y.csv", "file": "data/customers.csv", "target": "left", "task": "multiclass"}
-    customers |= {"metric": "accuracy", "split": {"time": "day"}}
+    customers |= {"metric": metric, "split": {"time": "day"}}
     params = {**PARAMS, "gates": {}, "datasets": {"customers": customers}}
     params["tuning"] = {**PARAMS["tuning"], "search_rows": 180}
     Path("params.yaml").write_text(yaml.safe_dump(params))

@@ -158,7 +158,7 @@ def places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 BROKEN = (None, True, "0.78", "", float("nan"), float("inf"), 10**400, [], {}, [None, None], {"forest": 1})
 # keys that no gate depends on, and scores of a champion that no gate compares with
 FREE = {"rough", "estimator", "column", "reason"}
-FREE_OF_CHAMPION = {"f1", "roc_auc", "average_precision"}
+FREE_OF_CHAMPION = {*metrics_of("binary")} - {"accuracy"}
 
 
 @pytest.mark.parametrize(

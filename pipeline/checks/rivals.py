@@ -23,7 +23,7 @@ from pipeline.checks.levels import (
     unseen_error,
     upper_tail,
 )
-from pipeline.metrics import METRICS, Predictions, lead, metric_value
+from pipeline.metrics import METRICS, Predictions, joined, lead, metric_value
 
 # A model is simpler that takes at most this share of the bytes, and as good where it keeps all but this share of what
 # the other gains over the naive prediction.
@@ -114,7 +114,7 @@ def promise_chance(
     rng, sign = np.random.default_rng(seed), METRICS[metric].sign
     part = np.repeat([0, 1], [len(pooled.actual), len(test.actual)])
     kept = sampled(len(part), rng)
-    whole, part = joined(pooled, test).of(kept), part[kept]
+    whole, part = joined([pooled, test]).of(kept), part[kept]
     strata, given = strata_of(whole, task), sign * metric_value(metric, whole.of(part == 1))
     if not np.isfinite(given):
         return None
@@ -128,16 +128,6 @@ def promise_chance(
         return np.flatnonzero(taken[unit])
 
     return permutation_chance(lambda: -sign * metric_value(metric, whole.of(drawn())), -given, LEVEL / 2)
-
-
-def joined(first: Predictions, second: Predictions) -> Predictions:
-    score = None
-    if first.score is not None and second.score is not None:
-        score = np.concatenate([first.score, second.score])
-    actual, predicted = (
-        np.concatenate([getattr(p, name) for p in (first, second)]) for name in ("actual", "predicted")
-    )
-    return Predictions(actual, predicted, score)
 
 
 def simpler_as_good(

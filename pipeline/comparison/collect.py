@@ -146,6 +146,7 @@ def read_entry(name: str, run: StoredRun, dataset: Dataset, facts: Mapping[str, 
         gain_interval=facts.get("difference_interval"),
         plots=plot_links(run.tags["dataset"], name),
         rough=facts["rough"],
+        decision=facts.get("decision"),
     )
 
 

@@ -36,6 +36,7 @@ class Entry:
     `plots`: addresses of its pictures by what they show.
     `checks`: what each check found, by its name.
     `rough`: why its intervals are rough; empty where they are not.
+    `decision`: what its labels are worth, where the threshold is chosen for a cost or a capacity.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Entry:
     plots: Mapping[str, str] = field(default_factory=dict)
     checks: Mapping[str, Finding] = field(default_factory=dict)
     rough: str = ""
+    decision: Mapping[str, Any] | None = None
 
     @property
     def model(self) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from pipeline.comparison.entries import Comparison, Entry, Lead
 from pipeline.metrics import METRICS, lead
 
@@ -17,6 +20,8 @@ def advice(c: Comparison) -> list[str]:
         f"Use {best.name}: cross-validation ranks it first ({best.cv:.4f}), and it reaches {c.main.label} "
         f"{value:.4f} [{low:.4f}, {high:.4f}]."
     ]
+    if best.decision:
+        lines.append(decision_words(best.decision, c.classes[-1]))
     shown = {entry.name: c.tests[entry.name].words for entry in c.entries if entry.name in c.tests}
     equals = [entry for entry in c.entries if shown.get(entry.name) == "no difference shown"]
     cheapest = min(equals, key=lambda entry: entry.fit_seconds, default=best)
@@ -47,6 +52,23 @@ def advice(c: Comparison) -> list[str]:
     if c.drift is not None and (c.drift["drift"] or c.drift["retrain"]):
         lines.append(f"{c.drift['verdict']} {c.drift['recommendation']}")
     return lines
+
+
+def decision_words(found: Mapping[str, Any], positive: str) -> str:
+    """What the labels at the chosen threshold are worth, beside those at 0.5."""
+    low, high = found["interval"]
+    if "cost" in found:
+        saved = Lead(found["saved"], *found["saved_interval"])
+        told = {"better": "less", "worse": "more"}.get(saved.words, saved.words)
+        return (
+            f"At its threshold wrong predictions cost {found['cost']:.4g} [{low:.4g}, {high:.4g}] a row; at 0.5 "
+            f"{found['cost_at_half']:.4g}: {told}."
+        )
+    return (
+        f"At its threshold {found['followed']:,} rows are to be followed up (capacity {found['capacity']:,}), and "
+        f"{found['hits']:,} [{low:.0f}, {high:.0f}] of them are {positive}; at 0.5 {found['hits_at_half']:,} of "
+        f"{found['followed_at_half']:,}."
+    )
 
 
 def tuning_words(tuned: Entry, base: Entry, metric: str) -> str:

@@ -14,6 +14,7 @@ import math
 import warnings
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -23,13 +24,13 @@ from joblib import cpu_count, effective_n_jobs
 from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 
-from pipeline.metrics import Predictions, lead, metric_value
+from pipeline.metrics import Predictions, joined, lead, metric_value
 from pipeline.search.space import at_least
 from pipeline.serving.model import is_positive
 from pipeline.tables.split import Rows
 from pipeline.training.build import Recipe, build_estimator, build_preprocessing
-from pipeline.training.fit import empty_columns_as_zero
-from pipeline.training.threshold import labels_by_other_folds
+from pipeline.training.fit import empty_columns_as_zero, predict_preprocessed
+from pipeline.training.threshold import labels_by_other_folds, threshold_choice
 
 # A tree of a search draws half the rows, at most so many; 61 of 100 trees then leave a row out.
 TREE_SHARE, TREE_ROWS = 0.5, 4000
@@ -121,7 +122,7 @@ def score_forest(recipe: Recipe, rule: Any, folds: Sequence[Fold], estimator: An
     def score(votes: np.ndarray, voters: np.ndarray) -> float:
         some = voters > 0
         means = (votes[some].T / voters[some]).T
-        return pooled_value(recipe, actual[some], outcome(recipe.task, labels, means), fold[some])
+        return pooled_value(recipe, outcome(recipe.task, labels, actual[some], means), fold[some])
 
     most = max(1, round(trees_of(estimator) / (len(folds) if out_of_bag else 1)))
     steps = [max(1, step // len(folds)) for step in (OUT_OF_BAG_STEPS if out_of_bag else FOLDS_STEPS)]
@@ -163,15 +164,14 @@ def score_folds(recipe: Recipe, folds: Sequence[Fold], estimator: Any) -> Steps:
     """
     stopped = getattr(estimator, "early_stopping", False) is True and hasattr(estimator, "max_iter")
 
-    def judge(fold: Fold) -> tuple[np.ndarray, int]:
-        """The outcome for the validation rows, and the best iteration."""
+    def judge(fold: Fold) -> tuple[Predictions, int]:
+        """The predictions for the validation rows, and the best iteration."""
         X_train, y_train, X_validation, y_validation = fold
         fitted = clone(estimator)
         with threadpool_limits(1, user_api="openmp"):
             if not stopped:
                 fitted.fit(X_train, y_train)
-                binary = recipe.task == "binary"
-                return fitted.predict_proba(X_validation)[:, 1] if binary else fitted.predict(X_validation), 0
+                return predict_preprocessed(fitted, X_validation, y_validation, recipe.task), 0
             # in order of time a class may come up after the rows that a fold learns from
             known = slice(None) if recipe.task == "regression" else np.isin(y_validation, y_train)
             fitted.set_params(n_iter_no_change=PATIENCE, scoring="loss")
@@ -179,21 +179,20 @@ def score_folds(recipe: Recipe, folds: Sequence[Fold], estimator: Any) -> Steps:
             best = max(1, int(np.argmax(fitted.validation_score_)))
             staged = fitted.staged_predict if recipe.task == "regression" else fitted.staged_predict_proba
             votes = next(islice(staged(X_validation), best - 1, None))
-            return outcome(recipe.task, getattr(fitted, "classes_", None), votes), best
+            return outcome(recipe.task, getattr(fitted, "classes_", None), y_validation, votes), best
 
-    found: list[np.ndarray] = []
+    found: list[Predictions] = []
     iterations: list[int] = []
     cores = effective_n_jobs(getattr(estimator, "n_jobs", None) or -1)
     threads = ThreadPoolExecutor(cores)
     try:
-        for number, (votes, best) in enumerate((threads.map if cores > 1 else map)(judge, folds), 1):
-            found.append(votes)
+        for number, (judged, best) in enumerate((threads.map if cores > 1 else map)(judge, folds), 1):
+            found.append(judged)
             iterations.append(best)
             if stopped and number == len(folds):
                 estimator.set_params(max_iter=round(np.mean(iterations)), early_stopping=False)
-            actual = np.concatenate([fold[3] for fold in folds[:number]])
-            fold = np.repeat(np.arange(number), [len(votes) for votes in found])
-            value = pooled_value(recipe, actual, np.concatenate(found), fold)
+            fold = np.repeat(np.arange(number), [len(part.actual) for part in found])
+            value = pooled_value(recipe, joined(found), fold)
             # ROC-AUC is not defined for rows of one class
             if math.isfinite(value) or number == len(folds):
                 yield number, value, number / len(folds)
@@ -201,29 +200,33 @@ def score_folds(recipe: Recipe, folds: Sequence[Fold], estimator: Any) -> Steps:
         threads.shutdown(cancel_futures=True)
 
 
-def outcome(task: str, labels: np.ndarray | None, votes: np.ndarray) -> np.ndarray:
-    """What votes come to (n,): values (n,) as they are; of shares a label, sorted (n, classes), the probability of the
-    positive class, or the label of the largest.
+def outcome(task: str, labels: np.ndarray | None, actual: np.ndarray, votes: np.ndarray) -> Predictions:
+    """What votes for rows of these targets (n,) come to: values (n,) as they are; of shares a label, sorted
+    (n, classes), the label of the largest and the probabilities.
     """
     if labels is None:
-        return votes
-    return votes[:, 1] if task == "binary" else labels[votes.argmax(axis=1)]
+        return Predictions(actual, votes)
+    largest = labels[votes.argmax(axis=1)]
+    if task == "binary":
+        return Predictions(actual, largest, votes[:, 1])
+    return Predictions(actual, largest, classes=labels, shares=votes)
 
 
-def pooled_value(recipe: Recipe, actual: np.ndarray, found: np.ndarray, fold: np.ndarray) -> float:
-    """The recipe's metric for outcomes of rows in folds (each (n,)), labelled at the recipe's threshold. One that is
-    tuned is chosen on the other folds; on every other row while there is one fold.
+def pooled_value(recipe: Recipe, judged: Predictions, fold: np.ndarray) -> float:
+    """The recipe's metric for predictions of rows in folds (n,), of two classes labelled at the recipe's threshold. One
+    that is to be chosen is chosen on the other folds; on every other row while there is one fold.
 
     To ten digits: the last ones depend on the processor, whose kernels add in another order, and would make another
     search of it.
     """
-    if recipe.task != "binary":
-        judged = Predictions(actual, found)
-    elif recipe.threshold == "tuned":
-        parts = np.arange(len(actual)) % 2 if (fold == fold[0]).all() else fold
-        judged = Predictions(actual, labels_by_other_folds(actual, found, parts), found)
-    else:
-        judged = Predictions(actual, is_positive(found, float(recipe.threshold)).astype(int), found)
+    if judged.score is not None:
+        if choose := threshold_choice(recipe.threshold, recipe.judged_rows):
+            parts = np.arange(len(fold)) % 2 if (fold == fold[0]).all() else fold
+            labels = labels_by_other_folds(judged.actual, judged.score, parts, choose)
+        else:
+            assert isinstance(recipe.threshold, int | float)
+            labels = is_positive(judged.score, recipe.threshold).astype(int)
+        judged = replace(judged, predicted=labels)
     return float(f"{metric_value(recipe.metric, judged):.10g}")
 
 

@@ -48,6 +48,11 @@ class Parts:
     whole: Rows | None
     words: tuple[Any, ...] = ()
 
+    @property
+    def judged_rows(self) -> int:
+        """How many rows models are judged on."""
+        return len((self.whole or self.test).y)
+
 
 def load_parts(dataset: Dataset, config: Config) -> Parts:
     """Read a dataset and split it. PipelineError: as load_dataset, split and fold_indices."""

@@ -22,7 +22,7 @@ from pipeline.metrics import Predictions, scores
 from pipeline.tables.split import Parts
 from pipeline.training.build import Recipe, build_model
 from pipeline.training.fit import out_of_fold, predict, timed_fit, validated_rows
-from pipeline.training.threshold import best_f1_threshold
+from pipeline.training.threshold import threshold_choice, worth
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,11 @@ class Assessment:
     def model(self) -> Pipeline:
         return self.load()
 
+    @property
+    def decision(self) -> dict[str, Any] | None:
+        """What the labels of the judged rows are worth, where the threshold is chosen for a cost or a capacity."""
+        return worth(self.recipe.threshold, self.predictions, self.recipe.seed)
+
     def summary(self) -> dict[str, Any]:
         """What goes into the committed metrics: no times, ids or paths."""
         intervals = {"interval": self.interval, "over_naive": self.over_naive}
@@ -68,6 +73,7 @@ class Assessment:
                 for name, found in intervals.items()
             },
             "rough": rough(self.recipe.task, self.predictions),
+            **({"decision": decision} if (decision := self.decision) else {}),
         }
 
 
@@ -81,18 +87,19 @@ def assess(
 
     `cv` comes from pooled out-of-fold predictions on the training part and is what models are chosen by; `score` from
     the test part or, where the dataset is judged by cross-validation, from pooled out-of-fold predictions over all
-    rows. A tuned threshold has the best F1 for the pooled predictions on the training part; in pooled predictions
-    themselves, each fold is labelled by the best threshold of the other folds. PipelineError: the estimator refuses its
-    settings or the rows.
+    rows. A threshold that is to be chosen (for F1, a cost or a capacity) is chosen on the pooled predictions on the
+    training part; in pooled predictions themselves, each fold is labelled by the threshold of the other folds.
+    PipelineError: the estimator refuses its settings or the rows, or fewer rows are judged than the capacity.
     """
-    task, tuned, train, whole = recipe.task, recipe.threshold == "tuned", parts.train, parts.whole
+    task, train, whole = recipe.task, parts.train, parts.whole
+    choose = threshold_choice(recipe.threshold, parts.judged_rows)
     model = build_model(recipe, train.X, overrides)
     own = len(train.folds)
     fits = own + 1 + (len(whole.folds) if whole else 0)
     progress(f"{fits} fits", 0, fits)
-    pooled = out_of_fold(model, train, task, lambda k: progress(f"fold {k} of {own} done", k, fits), tuned)
-    if tuned and pooled.score is not None:
-        model.set_params(model__threshold=best_f1_threshold(pooled.actual, pooled.score))
+    pooled = out_of_fold(model, train, task, lambda k: progress(f"fold {k} of {own} done", k, fits), choose)
+    if choose is not None and pooled.score is not None:
+        model.set_params(model__threshold=choose(pooled.actual, pooled.score))
     model, fit_seconds = timed_fit(model, train.X, train.y)
     progress("fitted on the training part", own + 1, fits)
     judged, rows = predict(model, parts.test.X, parts.test.y, task), parts.test.X.index
@@ -100,7 +107,7 @@ def assess(
     test = scores(task, judged)
     if whole:
         words, fresh = f"of {len(whole.folds)} over all rows done", build_model(recipe, whole.X, overrides)
-        judged = out_of_fold(fresh, whole, task, lambda k: progress(f"fold {k} {words}", own + 1 + k, fits), tuned)
+        judged = out_of_fold(fresh, whole, task, lambda k: progress(f"fold {k} {words}", own + 1 + k, fits), choose)
         rows = whole.X.index[validated_rows(whole.folds)]
     naive, interval = naive_predictions(task, train.y, judged), bootstrap_intervals(task, judged, recipe.seed)
     return Assessment(
@@ -138,14 +145,17 @@ def code_sha256(estimator: type[BaseEstimator]) -> str:
 
 
 def naive_predictions(task: str, y_train: np.ndarray, judged: Predictions) -> Predictions:
-    """The mean of y_train (m,), or its majority class, in place of the predictions of the rows that are judged (n,)."""
+    """The mean of y_train (m,), or its majority class and the shares of its classes as their probabilities, in place of
+    the predictions of the rows that are judged (n,).
+    """
     n = len(judged.actual)
     if task == "regression":
         return replace(judged, predicted=np.full(n, y_train.mean()))
     labels, counts = np.unique(y_train, return_counts=True)
-    return replace(
-        judged, predicted=np.full(n, labels[counts.argmax()]), score=np.zeros(n) if task == "binary" else None
-    )
+    majority, shares = np.full(n, labels[counts.argmax()]), np.tile(counts / len(y_train), (n, 1))
+    if task == "binary":
+        return replace(judged, predicted=majority, score=shares[:, 1])
+    return replace(judged, predicted=majority, classes=labels, shares=shares)
 
 
 def _rounded(values: Mapping[str, float]) -> dict[str, float]:

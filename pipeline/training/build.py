@@ -19,7 +19,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler, TargetEncoder
 
 from pipeline.console import PipelineError
-from pipeline.settings import Config, Dataset, estimator_of
+from pipeline.settings import Config, Dataset, Decision, estimator_of
 
 # More categories than this are told apart by their mean target, not by a rank of their own.
 MANY_CATEGORIES = 30
@@ -33,7 +33,8 @@ class Recipe:
 
     `settings` are the baseline's. `types` are the declared types of columns, `reading` what was found of how the source
     writes them, `unused` those that nothing is learned
-    from. `threshold` is the probability from which a row is labelled positive, or "tuned".
+    from. `threshold` is the probability from which a row is labelled positive, "tuned", or what it is chosen for;
+    `judged_rows`, of which a capacity is a share, are known once there are rows.
     """
 
     model: str
@@ -42,11 +43,12 @@ class Recipe:
     scale: bool
     task: str
     metric: str
-    threshold: float | str
+    threshold: float | str | Decision
     types: Mapping[str, str]
     reading: Mapping[str, Any]
     unused: frozenset[str]
     seed: int
+    judged_rows: int = 0
 
     @property
     def label(self) -> str:
@@ -78,12 +80,12 @@ def resolve_recipe(dataset: Dataset, config: Config, name: str) -> Recipe:
 
 def build_model(recipe: Recipe, X: pd.DataFrame, overrides: Mapping[str, Any] | None = None) -> Pipeline:
     """An unfitted Pipeline for raw rows shaped like X; its classifier decides at the recipe's threshold, and at 0.5
-    until a tuned one is set. PipelineError: the estimator does not know a setting.
+    until one that is chosen is set. PipelineError: the estimator does not know a setting.
     """
     columns = columns_by_kind(recipe, X)
     estimator = build_estimator(recipe, columns, overrides)
     if recipe.task == "binary" and recipe.threshold != 0.5:
-        threshold = 0.5 if recipe.threshold == "tuned" else float(recipe.threshold)
+        threshold = 0.5 if isinstance(recipe.threshold, str | Decision) else recipe.threshold
         estimator = FixedThresholdClassifier(estimator, threshold=threshold)
     return Pipeline([("preprocess", build_preprocessing(recipe, columns)), ("model", estimator)])
 

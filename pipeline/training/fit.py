@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,10 +15,10 @@ from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
 from pipeline.console import PipelineError
-from pipeline.metrics import Predictions
+from pipeline.metrics import Predictions, joined
 from pipeline.serving.model import is_positive
 from pipeline.tables.split import Rows
-from pipeline.training.threshold import labels_by_other_folds
+from pipeline.training.threshold import Choice, labels_by_other_folds
 
 
 def fit(model: Pipeline, X: pd.DataFrame, y: np.ndarray) -> Pipeline:
@@ -57,12 +59,21 @@ def predict(model: Pipeline, X: pd.DataFrame, y: np.ndarray, task: str) -> Predi
     """A fitted model's predictions for the rows of X (n rows each), the same to the last digit in every call."""
     # the threads of a forest add up their trees in any order; one after another they do it in the same
     with parallel_config(backend="sequential"):
-        if task != "binary":
-            return Predictions(y, model.predict(X))
-        estimator, features = model[-1], model[:-1].transform(X)
+        return predict_preprocessed(model[-1], model[:-1].transform(X), y, task)
+
+
+def predict_preprocessed(estimator: Any, features: np.ndarray, y: np.ndarray, task: str) -> Predictions:
+    """A fitted estimator's predictions for preprocessed rows (n, k), with the probabilities of classes where it gives
+    them; of two classes it has to.
+    """
+    if task == "binary":
         score = estimator.predict_proba(features)[:, 1]
-    # a threshold wrapper decides elsewhere than at 0.5
-    return Predictions(y, is_positive(score, getattr(estimator, "threshold", 0.5)).astype(int), score)
+        # a threshold wrapper decides elsewhere than at 0.5
+        return Predictions(y, is_positive(score, getattr(estimator, "threshold", 0.5)).astype(int), score)
+    predicted = estimator.predict(features)
+    if task == "regression" or not hasattr(estimator, "predict_proba"):
+        return Predictions(y, predicted)
+    return Predictions(y, predicted, classes=estimator.classes_, shares=estimator.predict_proba(features))
 
 
 def out_of_fold(
@@ -70,12 +81,12 @@ def out_of_fold(
     rows: Rows,
     task: str,
     fold_ended: Callable[[int], None] = lambda number: None,
-    tune_threshold: bool = False,
+    choose: Choice | None = None,
 ) -> Predictions:
     """Each validated row predicted by a clone fitted on its fold's training rows, in the order of `validated_rows`,
     with what says which rows belong together.
 
-    With `tune_threshold` the rows of a fold are labelled at the best threshold for the predictions of the other folds.
+    With `choose` the rows of a fold are labelled at the threshold that it finds for the predictions of the other folds.
     `fold_ended` is told how many folds are done. The folds are fitted side by side and share the cores, which wastes
     less than many cores on one fold; an estimator with `n_jobs: 1` keeps to one core.
     """
@@ -103,15 +114,12 @@ def out_of_fold(
         parts.append(part)
         fold_ended(len(parts))
     order = np.argsort(np.concatenate([validation for _, validation in folds]))
-    actual, predicted = (np.concatenate([getattr(p, name) for p in parts])[order] for name in ("actual", "predicted"))
     belonging = {kind: labels[validated_rows(folds)] for kind, labels in rows.belonging.items()}
-    if task != "binary":
-        return Predictions(actual, predicted, **belonging)
-    score = np.concatenate([part.score for part in parts if part.score is not None])[order]
-    if tune_threshold:
+    pooled = replace(joined(parts).of(order), **belonging)
+    if choose is not None and pooled.score is not None:
         fold = np.repeat(np.arange(len(folds)), [len(validation) for _, validation in folds])[order]
-        predicted = labels_by_other_folds(actual, score, fold)
-    return Predictions(actual, predicted, score, **belonging)
+        pooled = replace(pooled, predicted=labels_by_other_folds(pooled.actual, pooled.score, fold, choose))
+    return pooled
 
 
 def columns_of_other_kind(model: Pipeline, X: pd.DataFrame) -> list[str]:
