@@ -122,11 +122,11 @@ def limits(
     if dataset.synthetic:
         lines.append("The table is synthetic: the figures say nothing of the real world that it resembles.")
     if dataset.evaluation == "cross_validation":
-        lines.append("No rows were kept aside: scores are those of out-of-fold predictions over all rows.")
+        lines.append("No untouched rows: scores are those of out-of-fold predictions over all rows.")
     if results.drift is None:
         lines.append("Drift has not been looked for.")
     else:
-        found = standing(results, dataset.metric, ()).drift
+        found = standing(results, dataset, ()).drift
         lines.append(f"Drift, when the card was written: {found}.")
     ceiling = results.ceiling.get(dataset.metric)
     if ceiling is not None:
