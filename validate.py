@@ -6,8 +6,8 @@
 
 Gates are decided on the model that cross-validation selects. A missing, unreadable, non-numeric or stale metric fails.
 Appends to logs/validation.log, and writes metrics/validation.json and reports/index.html. --promote registers the
-passing model of each dataset in MLflow and makes it champion where it beats the present one, mirrored in
-metrics/champion/<dataset>.json. Exit code 0: all passed; 1: a gate failed.
+passing model of each dataset in MLflow and makes it champion where it is shown to beat the present one,
+mirrored in metrics/champion/<dataset>.json. Exit code 0: all passed; 1: a gate failed.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for name in names:
             own = [verdict for verdict in verdicts if verdict.dataset == name]
             fails = not blocked.isdisjoint((name, EVERY))
-            done = f"{name}: not promoted, it fails" if fails else promote(name, config, args.confident, commit, own)
+            done = f"{name}: not promoted, it fails" if fails else promote(name, config, commit, own)
             print(done, flush=True)
         # a champion brings its card
         write_index(standings, every, commit)

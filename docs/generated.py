@@ -11,10 +11,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from scipy import stats
+
 from benchmarks.calibrate import PUBLISHED, PUBLISHED_TUNED
 from pipeline.checks.check import CHECKS
 from pipeline.gates.judge import earlier_verdicts, told
-from pipeline.gates.overview import standings_of, table_lines
+from pipeline.gates.overview import doubts, standings_of, table_lines
 from pipeline.html import glossary
 from pipeline.metrics import METRICS
 from pipeline.settings import load_config
@@ -57,13 +59,14 @@ def results_table() -> str:
     rows = []
     for (name, metric), published in PUBLISHED.items():
         trained, tuned = _metrics("train", name)["models"], _metrics("tune", name)["models"]
+        dataset = load_config().dataset(name)
         ceiling = _metrics("data", name)["ceiling"]
         level = f"{ceiling['value']:.4f}" if ceiling["metric"] == metric else ""
         models: dict[str, Any] = {model: (trained[model], published[model]) for model in published}
         best = PUBLISHED_TUNED.get((name, metric))
         models |= {f"{model}_tuned": (facts, best) for model, facts in tuned.items()}
         for model, (facts, other) in models.items():
-            doubt = " rough" if facts["rough"] else ""
+            doubt = doubts(facts, dataset)
             score = f"{facts['score'][metric]:.4f} {_interval(facts['interval'][metric])}{doubt}"
             rows.append([name, _label(metric), model, score, "" if other is None else f"{other:.4f}", level])
     return _table(["dataset", "metric", "model", "ours [95 % interval]", "published", "ceiling"], rows)
@@ -267,6 +270,35 @@ def coverage_table() -> str:
         f"{span(shares, '.1f')} %. By chance alone a share of 95 % moves by {errors} (two standard errors)."
     )
     return "\n".join([_table([*head, "of single rows, %", "times as wide as that"], rows), "", words])
+
+
+def promotion_table() -> str:
+    """How often the champion moved among equal models, before and now, and how often a better one was found."""
+    found = _read("benchmarks/results/promotion.json")
+    runs, numbers = found["runs"], [number for number in found["rows"][0]["found"] if number != "before"]
+    rows = [
+        [
+            f"{_label(row['metric'])} {row['score']:.3f}, {row['rows']:,} rows"
+            + (f", {row['share']:.0%} positive" if row["metric"] != "r2" else ""),
+            f"{row['moved_before'] / runs:.1%}",
+            f"{row['moves_before']:.1f}",
+            f"{row['lucky']:+.3f}",
+            f"{row['moved'] / runs:.1%}",
+            f"{row['better_by']:+.3f}",
+            *(f"{row['found'][number]:.0%}" for number in numbers),
+        ]
+        for row in found["rows"]
+    ]
+    head = ["holdout", "moved where a difference above 0 was enough", "times", "score seen to rise by", "moves now"]
+    tries = [f"found at try {number}" for number in numbers]
+    moved, holdouts = [row["moved"] for row in found["rows"]], runs * len(rows)
+    low, high = stats.binomtest(sum(moved), holdouts).proportion_ci(method="exact")
+    words = (
+        f"Each row is of {runs:,} holdouts, {found['challengers']} challengers each. Now {sum(moved) / holdouts:.1%} "
+        f"of all {holdouts:,} move it [{low:.1%}, {high:.1%}]; a row's share is known to about "
+        f"{196 * (0.05 * 0.95 / runs) ** 0.5:.0f} points, the largest is {max(moved) / runs:.1%}."
+    )
+    return "\n".join([_table([*head, "a better model's lead", *tries], rows), "", words])
 
 
 def drift_table() -> str:

@@ -108,6 +108,23 @@ def interval_of_mean(values: np.ndarray, predictions: Predictions, seed: int) ->
     return _percentiles(*found)
 
 
+def paired_t_interval(
+    metric: str, first: Predictions, other: Predictions, seed: int, level: float
+) -> tuple[float, tuple[float, float]]:
+    """How much better `first` is than the other on the same rows (n,), with the t interval of that level (0 to 1).
+
+    By the standard deviation of the resampled differences: for levels so high that RESAMPLES have no such percentile.
+    """
+
+    def figures(weights: np.ndarray) -> np.ndarray:
+        return np.array([lead(metric, *(METRICS[metric].compute(one, weights) for one in (first, other)))])
+
+    [(values, freedom)] = _resampled(figures, first, seed)
+    difference = lead(metric, metric_value(metric, first), metric_value(metric, other))
+    reach = _reach((1 - level) / 2, freedom) * float(np.nanstd(values, ddof=1))
+    return difference, (difference - reach, difference + reach)
+
+
 def rough(task: str, predictions: Predictions) -> str:
     """Why the intervals of these predictions are rough, as what decides them is too little, in words; empty where they
     are not.
@@ -187,8 +204,13 @@ def _percentiles(values: np.ndarray, freedom: float) -> list[float]:
 def _of_logit(value: float, values: np.ndarray, freedom: float) -> list[float]:
     """The t interval of the logit of a value between 0 and 1, by the standard deviation of its resampled values."""
     error = np.nanstd(values, ddof=1) / (value * (1 - value))
-    reach = float(stats.t.isf(0.025, max(freedom, LEAST_FREEDOM)) * error)
+    reach = _reach(0.025, freedom) * error
     return [float(special.expit(special.logit(value) + way * reach)) for way in (-1, 1)]
+
+
+def _reach(tail: float, freedom: float) -> float:
+    """How many standard errors a t interval reaches to either side that leaves out so much there."""
+    return float(stats.t.isf(tail, max(freedom, LEAST_FREEDOM)))
 
 
 def _deciding_units(metric: str, predictions: Predictions) -> int:

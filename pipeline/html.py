@@ -22,7 +22,7 @@ TERMS = {
         "drawn anew from the judged rows, or from groups or times of them (bootstrap)."
     ),
     "ceiling": "The best score that any model can be expected to reach, known where the table was generated.",
-    "champion": "The model that is served: promoted by `validate.py --promote`, until another one beats it.",
+    "champion": "The model that is served: promoted by `validate.py --promote`, until another is shown to beat it.",
     "chosen model": "The model with the best cross-validated score. The test part has no say in it.",
     "corrected p-value": (
         "A p-value that allows for all that was looked at: below the level set in params.yaml it counts as drift."

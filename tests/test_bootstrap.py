@@ -11,7 +11,15 @@ from conftest import PARAMS, make_customers
 
 import train
 from pipeline import bootstrap
-from pipeline.bootstrap import bootstrap_intervals, degrees_of_freedom, paired_differences, paired_leads, rough, units
+from pipeline.bootstrap import (
+    bootstrap_intervals,
+    degrees_of_freedom,
+    paired_differences,
+    paired_leads,
+    paired_t_interval,
+    rough,
+    units,
+)
 from pipeline.console import PipelineError
 from pipeline.metrics import Predictions, joined, lead, metric_value
 from pipeline.settings import load_config
@@ -209,3 +217,16 @@ def test_many_rows_are_resampled_in_smaller_chunks_to_the_same_interval(
     monkeypatch.setattr("pipeline.bootstrap.CHUNK_CELLS", 7 * len(binary.actual))
     for metric, bounds in bootstrap_intervals("binary", binary, 0).items():
         assert bounds == pytest.approx(whole[metric], rel=1e-12)
+
+
+def test_a_paired_interval_of_a_higher_level_is_wider(binary: Predictions) -> None:
+    rng = np.random.default_rng(1)
+    other = dataclasses.replace(binary, predicted=np.where(rng.random(300) < 0.2, 1 - binary.predicted, binary.actual))
+    [(difference, (low, high))] = paired_differences("accuracy", binary, [other], seed=0)
+    found = {level: paired_t_interval("accuracy", binary, other, 0, level) for level in (0.95, 0.99, 0.9999)}
+    assert {one for one, _ in found.values()} == {difference}
+    # at 95 % it is the percentile interval, but for chance
+    assert found[0.95][1] == pytest.approx((low, high), abs=0.01)
+    reach = [difference - below for _, (below, _) in found.values()]
+    # as the quantiles of the normal distribution have it, a little more for 300 rows
+    assert [one / reach[0] for one in reach] == pytest.approx([1, 1.314, 1.985], abs=0.07)

@@ -20,7 +20,9 @@ import compare_results
 import generate_data
 import train
 import validate
+from benchmarks.promotion import Situation, moves_of
 from pipeline.gates.card import CARD, write_card
+from pipeline.gates.promotion import level_of
 from pipeline.html import plain_markdown
 from pipeline.metrics import METRICS, Predictions
 from pipeline.settings import load_config
@@ -230,17 +232,96 @@ def test_a_worse_model_is_challenger(
     assert challenger[0] == "2"
 
 
-def test_confident_promotion_needs_the_interval_above_zero(
+def test_promotion_needs_the_interval_above_zero(
     promoted: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     results_of("gradient_boosting")
     # the champion gets one row of 60 wrong
     rig(monkeypatch, loser="LogisticRegression", every=60)
     Path("params.yaml").write_text(Path("params.yaml").read_text().replace("above: 0.6", "above: 0.1"))
-    for words, alias in (["--confident"], "challenger"), ([], "champion"):
-        capsys.readouterr()
-        assert validate.main(["--promote", *words]) == 0
-        assert f"is {alias} (version 2): accuracy +0.0167 [+0.0000, " in capsys.readouterr().out
+    assert "is challenger (version 2): accuracy +0.0167 [-0.0" in decision(capsys)
+
+
+def decision(capsys: pytest.CaptureFixture[str]) -> str:
+    """What promotion says."""
+    capsys.readouterr()
+    assert validate.main(["--promote"]) == 0
+    [line] = [line for line in capsys.readouterr().out.splitlines() if "(version" in line]
+    return line
+
+
+def test_tries_on_the_same_rows_are_counted_and_charged_for(
+    promoted: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    levels = [level_of(number) for number in range(1, 1000)]
+    assert levels[0] == 0.95
+    assert 0.049 < sum((1 - level) / 2 for level in levels) <= 0.05
+
+    def killed(*words: object) -> None:
+        raise KeyboardInterrupt
+
+    results_of("gradient_boosting")
+    rig(monkeypatch, loser="HistGradientBoostingClassifier")
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.gates.promotion.paired_t_interval", killed)
+        with pytest.raises(KeyboardInterrupt):
+            validate.main(["--promote"])
+    # a call that was killed, and the same version again, are one try
+    for _ in range(2):
+        assert "on 60 rows against version 1, try 1 on these rows, at level 95 %" in decision(capsys)
+    # in the order that a column is added in, the rows stay the same
+    pd.read_csv("y.csv").assign(noise=np.arange(240) % 7).to_csv("y.csv", index=False)
+    assert generate_data.main([]) == 0
+    results_of("gradient_boosting")
+    assert "on 60 rows against version 1, try 2 on these rows, at level 98.33 %" in decision(capsys)
+
+
+def test_equal_models_hardly_ever_move_the_champion() -> None:
+    moves = [moves_of(Situation("r2", 200), seed) for seed in range(60)]
+    assert sum(one["before"] > 0 for one in moves) > 50
+    assert sum(one["after"] > 0 for one in moves) <= 5
+
+
+def test_worn_out_rows_promote_nothing_until_there_are_fresh_ones(
+    promoted: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("pipeline.gates.promotion.TRIES", 1)
+    results_of("gradient_boosting")
+    rig(monkeypatch, loser="HistGradientBoostingClassifier")
+    assert "try 1 on these rows, at level 95 %; the rows are worn out by" in decision(capsys)
+    results_of("forest")
+    rig(monkeypatch, loser="LogisticRegression")
+    said = decision(capsys)
+    assert "forest is challenger (version 3): not compared with version 1; the rows are worn out" in said
+    assert said.endswith("0 of 60 are fresh, which are too few")
+    assert champion() == ("1", "linear")
+
+    config = load_config()
+    before = load_parts(config.dataset("customers"), config)
+    more = make_customers(1200, seed=1).assign(id=[f"new{i}" for i in range(1200)])
+    pd.concat([pd.read_csv("y.csv"), more]).to_csv("y.csv", index=False)
+    assert generate_data.main([]) == 0
+    results_of("forest")
+    after = load_parts(config.dataset("customers"), config).test.X["id"]
+    unseen = ~after.isin(before.train.X["id"])
+    fresh = int((unseen & ~after.isin(before.test.X["id"])).sum())
+    # the new rows are so many that the old ones among them do not count
+    monkeypatch.setattr("pipeline.gates.promotion.SHARED", 0.0)
+    said = decision(capsys)
+    assert "forest is champion (version 4)" in said
+    assert f"on {fresh} rows against version 1, try 1 on these rows" in said
+    assert said.endswith(f"{fresh} of {unseen.sum()} are fresh")
+
+
+def test_without_a_column_of_the_champion_it_stays(promoted: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = pd.read_csv("y.csv")
+    column = next(name for name in source if name not in ("id", "left"))
+    source.drop(columns=column).to_csv("y.csv", index=False)
+    Path("params.yaml").write_text(Path("params.yaml").read_text().replace("above: 0.6", "above: 0.1"))
+    assert generate_data.main([]) == 0
+    results_of("linear")
+    said = decision(capsys)
+    assert "is challenger (version 2): it cannot be compared, as the table lacks columns of version 1" in said
 
 
 def test_a_confident_gate_over_the_champion_looks_at_the_same_rows(
@@ -262,12 +343,18 @@ def test_a_confident_gate_over_the_champion_looks_at_the_same_rows(
     assert "whose interval is not known: " in capsys.readouterr().out
 
 
-def test_rows_that_the_champion_was_trained_on_do_not_count(promoted: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("added", [False, True])
+def test_rows_that_the_champion_was_trained_on_do_not_count(
+    promoted: Path, capsys: pytest.CaptureFixture[str], added: bool
+) -> None:
     config = load_config()
     before = load_parts(config.dataset("customers"), config)
     source = pd.read_csv("y.csv")
     more = source.tail(40).assign(id=[f"new{i}" for i in range(40)])
-    pd.concat([source, more]).to_csv("y.csv", index=False)
+    table = pd.concat([source, more])
+    if added:
+        table.insert(1, "noise", np.arange(len(table)) % 7)
+    table.to_csv("y.csv", index=False)
     assert generate_data.main([]) == 0
     results_of("linear")
     capsys.readouterr()
@@ -289,7 +376,11 @@ def test_out_of_fold_predictions_decide_where_a_dataset_is_judged_by_them(
     capsys.readouterr()
     assert validate.main(["--promote"]) == 0
     # the champion was judged on the test part, so both predict it
-    assert "linear is challenger (version 2): accuracy +0.0000 [+0.0000, +0.0000] on 60 rows" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "linear is challenger (version 2): accuracy +0.0000 [+0.0000, +0.0000] on 60 rows" in out
+    # where the score is shown it is said that all rows are judged
+    for text in out, Path("reports/index.html").read_text(), Path("reports/comparison_report.html").read_text():
+        assert "no untouched rows" in text
     set_champion(open_store(), "customers", "2")
     results_of("gradient_boosting")
     capsys.readouterr()

@@ -82,7 +82,7 @@ def compare_dataset(dataset: Dataset, config: Config, stores: Sequence[MlflowCli
         tests=paired_tests(entries, chosen, metric, config.seed),
         studies=read_studies(trials),
         drift=None if results.drift is None else read_json(drift_file, "python detect_drift.py"),
-        standing=standing(results, metric, tuple(judge(dataset, config, results))),
+        standing=standing(results, dataset, tuple(judge(dataset, config, results))),
         links=page_links(name),
     )
 

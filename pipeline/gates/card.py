@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
-from pipeline.console import PipelineError, without_passwords
+from pipeline.console import without_passwords
 from pipeline.files import write_text
 from pipeline.gates.judge import Verdict
 from pipeline.gates.overview import REPORTS, standing
@@ -143,11 +143,11 @@ def limits(
     if dataset.synthetic:
         lines.append("The table is synthetic: the figures say nothing of the real world that it resembles.")
     if dataset.evaluation == "cross_validation":
-        lines.append("No rows were kept aside: scores are those of out-of-fold predictions over all rows.")
+        lines.append("No untouched rows: scores are those of out-of-fold predictions over all rows.")
     if results.drift is None:
         lines.append("Drift has not been looked for.")
     else:
-        found = standing(results, dataset.metric, ()).drift
+        found = standing(results, dataset, ()).drift
         lines.append(f"Drift, when the card was written: {found}.")
     ceiling = results.ceiling.get(dataset.metric)
     if ceiling is not None:
@@ -232,10 +232,7 @@ model.predict(rows)  # a pandas DataFrame
 
 def card_of(run: StoredRun) -> str:
     """The card that a run was registered with; empty where it has none."""
-    try:
-        return run.artifact(CARD).read_text(encoding="utf-8")
-    except PipelineError:
-        return ""
+    return run.artifact(CARD).read_text(encoding="utf-8") if run.has(CARD) else ""
 
 
 def write_card(dataset: str, text: str) -> None:

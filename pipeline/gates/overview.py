@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pipeline.console import PipelineError
 from pipeline.files import write_text
@@ -13,10 +14,12 @@ from pipeline.gates.judge import Verdict, told
 from pipeline.gates.results import Results, read_results, select_model
 from pipeline.html import render
 from pipeline.metrics import METRICS
-from pipeline.settings import Config
+from pipeline.settings import Config, Dataset
 
 REPORTS = Path("reports")
 COMPARISON, INDEX = REPORTS / "comparison_report.html", REPORTS / "index.html"
+# Behind a score of all rows: none was kept that nothing was chosen on.
+NO_ROWS_KEPT = "no untouched rows"
 TITLES = ("dataset", "chosen model", "score [95 % interval]", "ceiling", "drift", "gates")
 
 
@@ -69,21 +72,21 @@ def standings_of(config: Config, verdicts: Sequence[Verdict]) -> list[Standing]:
         own = tuple(verdict for verdict in verdicts if verdict.dataset == name)
         try:
             dataset = config.dataset(name)
-            found.append(standing(read_results(dataset, config), dataset.metric, own))
+            found.append(standing(read_results(dataset, config), dataset, own))
         except PipelineError:
             # its table was never read; the verdict says so
             found.append(Standing(name, "", "", "", "", "", own))
     return found
 
 
-def standing(results: Results, metric: str, verdicts: tuple[Verdict, ...]) -> Standing:
-    """How the dataset of these results stands; `metric` is the one that its models are compared by."""
+def standing(results: Results, dataset: Dataset, verdicts: tuple[Verdict, ...]) -> Standing:
+    """How the dataset of these results stands."""
+    metric = dataset.metric
     model, score = select_model(results.models, metric) or "", ""
     if model:
         facts = results.models[model]
         low, high = facts["interval"][metric]
-        doubt = " rough" if facts["rough"] else ""
-        score = f"{METRICS[metric].label} {facts['score'][metric]:.4f} [{low:.4f}, {high:.4f}]{doubt}"
+        score = f"{METRICS[metric].label} {facts['score'][metric]:.4f} [{low:.4f}, {high:.4f}]{doubts(facts, dataset)}"
     ceiling = f"{results.ceiling[metric]:.4f}" if metric in results.ceiling else ""
     if results.drift is None:
         drift = "not tested"
@@ -96,6 +99,12 @@ def standing(results: Results, metric: str, verdicts: tuple[Verdict, ...]) -> St
         doubt = "" if told.reliable else " (not reliable)"
         expected = f"{METRICS[metric].label} {told.value:.4f} [{told.interval[0]:.4f}, {told.interval[1]:.4f}]{doubt}"
     return Standing(results.dataset, model, score, ceiling, drift, expected, verdicts)
+
+
+def doubts(facts: Mapping[str, Any], dataset: Dataset) -> str:
+    """What goes behind a score of a model whose part of the metrics is `facts`; empty where nothing does."""
+    said = ["rough"] * bool(facts["rough"]) + [NO_ROWS_KEPT] * (dataset.evaluation == "cross_validation")
+    return f" {', '.join(said)}" if said else ""
 
 
 def table_lines(standings: Sequence[Standing]) -> list[str]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from pandas.util import hash_pandas_object
 
-from pipeline.bootstrap import paired_differences, paired_leads
+from pipeline.bootstrap import paired_leads, paired_t_interval, rough
 from pipeline.console import PipelineError
 from pipeline.files import write_json
 from pipeline.gates.card import CARD, card_of, model_card, write_card
@@ -21,25 +21,38 @@ from pipeline.metrics import METRICS, Predictions, lead, metric_value
 from pipeline.settings import Config, Dataset
 from pipeline.store.connect import locked_store, open_store
 from pipeline.store.registry import (
+    Try,
     former_champion,
+    record_try,
     register,
     restore_champion,
     run_with_alias,
     set_challenger,
     set_champion,
+    tries_of,
 )
 from pipeline.store.runs import StoredRun, run_of
 from pipeline.tables.split import Parts, belonging_of, load_parts
-from pipeline.training.fit import columns_of_other_kind, predict
+from pipeline.training.fit import columns_of_other_kind, predict, validated_rows
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 MIDNIGHT = r"(?<=\d{4}-\d{2}-\d{2})T00:00:00(\.0+)?$"
 # An artifact of a promoted run: hashes of the rows that it was trained on.
 TRAINING_ROWS = "training_rows.txt"
+# The chance that any of the tries on the same rows promotes a model that is no better.
+ALPHA = 0.05
+# So many tries wear rows out: of leads that the first one finds 80 times in 100, the last one finds 30.
+TRIES = 10
+WORN_OUT = f"the rows are worn out by {TRIES} tries, fresh ones are needed"
+# Two tries are on the same rows where they share so much of those of the later one.
+SHARED = 0.1
 
 
-def promote(name: str, config: Config, confident: bool, commit: str, verdicts: Sequence[Verdict]) -> str:
-    """Register a dataset's chosen model, as champion where it beats the present one on the same held-out rows, else as
-    challenger; returns what was done in words. `commit` is that of the code, `verdicts` are those of its gates: for the
+def promote(name: str, config: Config, commit: str, verdicts: Sequence[Verdict]) -> str:
+    """Register a dataset's chosen model, as champion where it is shown to beat the present one, else as challenger;
+    returns what was done in words. `commit` is that of the code, `verdicts` are those of its gates: for the
     version's tags and card. PipelineError: the store, the run or the model file is missing or not what was logged.
     """
     dataset = config.dataset(name)
@@ -73,8 +86,7 @@ def promote(name: str, config: Config, confident: bool, commit: str, verdicts: S
             return f"{name}: {chosen} was rolled back (version {version}) and is not promoted again"
         wins, words = True, "the first champion"
         if champion is not None:
-            wins, words = contest(dataset, parts, run, champion[1], confident, config.seed)
-            words = f"{words} version {champion[0]}"
+            wins, words = contest(client, dataset, parts, (version, run), champion, config.seed)
         if wins:
             set_champion(client, name, version)
             mirror_champion(name, chosen, run.metrics, card)
@@ -94,16 +106,60 @@ def description(name: str, facts: Mapping[str, Any], tags: Mapping[str, str], ru
 
 
 def contest(
-    dataset: Dataset, parts: Parts, challenger: StoredRun, champion: StoredRun, confident: bool, seed: int
+    client: MlflowClient,
+    dataset: Dataset,
+    parts: Parts,
+    challenger: tuple[str, StoredRun],
+    champion: tuple[str, StoredRun],
+    seed: int,
 ) -> tuple[bool, str]:
-    """Whether the challenger beats the champion on the same rows, which neither was trained on, and that in words."""
-    compared, wins, words = side_by_side(dataset, parts, challenger, champion)
+    """Whether the challenger (its version and run) beats the champion on the same rows, which neither was trained on,
+    and that in words. It does where the lower bound of the paired interval is above 0, at the level of its try.
+    """
+    compared, rows, reason = side_by_side(dataset, parts, challenger[1], champion[1])
     if not compared:
-        return wins, words
-    now, before = compared
-    [(difference, (low, high))] = paired_differences(dataset.metric, now, [before], seed)
-    words = f"{dataset.metric} {difference:+.4f} [{low:+.4f}, {high:+.4f}] on {len(now.actual):,} rows against"
-    return (low if confident else difference) > 0, words
+        return False, f"it cannot be compared, {reason} version {champion[0]}"
+    known, pair, warning = tries_of(client, dataset.name), (challenger[0], champion[0]), ""
+    own = next((one for one in known if (one.version, one.champion) == pair), None)
+    judged = np.ones(len(rows), dtype=bool) if own is None else is_judged(rows, own)
+    if own is None:
+        earlier = [is_judged(rows, one) for one in known]
+        number = 1 + sum(mask.mean() >= SHARED for mask in earlier)
+        if number > TRIES:
+            judged, number = ~np.any(earlier, axis=0), 1
+            warning = f"; {WORN_OUT}: {judged.sum():,} of {len(rows):,} are fresh"
+            fresh = compared[1].of(judged)
+            if len(np.unique(fresh.actual)) < 2 or rough(dataset.task, fresh):
+                return False, f"not compared with version {champion[0]}{warning}, which are too few"
+        own = Try(*pair, number, list(rows.columns), row_hashes(rows[judged]))
+        record_try(client, dataset.name, own)
+    level, (now, before) = level_of(own.number), (predictions.of(judged) for predictions in compared)
+    difference, (low, high) = paired_t_interval(dataset.metric, now, before, seed, level)
+    if own.number == TRIES:
+        warning = warning or f"; {WORN_OUT}"
+    words = (
+        f"{dataset.metric} {difference:+.4f} [{low:+.4f}, {high:+.4f}] on {judged.sum():,} rows against version "
+        f"{champion[0]}, try {own.number} on these rows, at level {100 * level:.4g} %{warning}"
+    )
+    return low > 0, words
+
+
+def level_of(number: int) -> float:
+    """The two-sided level of the interval of the n-th try on the same rows: 95 % at first, then higher.
+
+    Alpha spending (Lan & DeMets 1983; over endless tries, Foster & Stine 2008): the n-th may promote a model that is no
+    better with a chance of ALPHA / (n (n + 1)). All tries together have ALPHA, as these add up to it.
+    """
+    return 1 - 2 * ALPHA / (number * (number + 1))
+
+
+def is_judged(rows: pd.DataFrame, tried: Try) -> np.ndarray:
+    """Which rows (n x d) a try was judged on (n,), told by their values in the columns of then; all of them where one
+    of these is not there any more.
+    """
+    if not set(tried.columns) <= set(rows):
+        return np.ones(len(rows), dtype=bool)
+    return np.isin(row_hashes(rows[list(tried.columns)]), tried.rows)
 
 
 def leads_over_champion(dataset: Dataset, config: Config) -> dict[str, Lead]:
@@ -115,9 +171,9 @@ def leads_over_champion(dataset: Dataset, config: Config) -> dict[str, Lead]:
     if chosen is None or found is None:
         raise PipelineError(f"the store has no {'model' if chosen is None else 'champion'} of {dataset.name}")
     run = run_of(client, dataset.name, chosen, results.data_sha256, results.models[chosen]["params_sha256"])
-    compared, _, words = side_by_side(dataset, load_parts(dataset, config), run, found[1])
+    compared, _, reason = side_by_side(dataset, load_parts(dataset, config), run, found[1])
     if not compared:
-        raise PipelineError(f"{words} the champion's")
+        raise PipelineError(f"they cannot be compared, {reason} the champion")
     now, before = compared
     leads = {}
     for metric, (low, high) in paired_leads(dataset.task, now, before, config.seed).items():
@@ -127,13 +183,14 @@ def leads_over_champion(dataset: Dataset, config: Config) -> dict[str, Lead]:
 
 def side_by_side(
     dataset: Dataset, parts: Parts, challenger: StoredRun, champion: StoredRun
-) -> tuple[list[Predictions], bool, str]:
-    """The predictions of challenger and champion for the same rows, which neither was trained on; none where they
-    cannot be compared: then whether the challenger wins, and why.
+) -> tuple[list[Predictions], pd.DataFrame, str]:
+    """The predictions of challenger and champion for the same rows (n x d), which neither was trained on, and these;
+    none where they cannot be compared, and why.
 
     Where a dataset is judged by cross-validation and the champion has the same table, the out-of-fold predictions of
     both are compared, which both runs hold for every row. Otherwise both models predict the rows of the test part,
     without those that the champion was trained on: after a change of the data, its training rows can be among them.
+    They are told by their values in the champion's columns, so that a new column hides none.
     """
     try:
         reigning = champion.load_model()
@@ -141,27 +198,34 @@ def side_by_side(
     except PipelineError as error:
         mend = f"`python validate.py --rollback {dataset.name}`, or take the alias off it in `make ui`"
         raise PipelineError(f"{dataset.name}: the champion cannot be used; {mend}; {error}") from None
-    compared = recorded_predictions(dataset, challenger, champion)
-    if compared is None:
-        if not set(reigning.feature_names_in_) <= set(parts.test.X):
-            return [], True, "the table lacks columns of"
-        if columns_of_other_kind(reigning, parts.test.X):
-            return [], True, "the table has columns of other kinds than"
-        unseen = np.array([row not in known for row in row_hashes(parts.test.X)])
-        X, y = parts.test.X[unseen], parts.test.y[unseen]
+    compared, whole = recorded_predictions(dataset, challenger, champion), parts.whole
+    if compared is not None and whole is not None:
+        rows = whole.X.iloc[validated_rows(whole.folds)]
+    else:
+        rows, columns = parts.test.X, list(reigning.feature_names_in_)
+        if not set(columns) <= set(rows):
+            return [], rows, "as the table lacks columns of"
+        if columns_of_other_kind(reigning, rows):
+            return [], rows, "as the table has columns of other kinds than"
+        unseen = np.array([row not in known for row in row_hashes(rows[columns])])
+        rows, y = rows[unseen], parts.test.y[unseen]
         if len(np.unique(y)) < 2:
-            return [], False, f"too few of the {len(parts.test.y)} test rows are new to"
-        belonging = belonging_of(X, dataset)
+            return [], rows, f"as too few of the {len(parts.test.y)} test rows are new to"
+        belonging = belonging_of(rows, dataset)
         models = challenger.load_model(), reigning
-        compared = [replace(predict(model, X, y, dataset.task), **belonging) for model in models]
-    return compared, False, ""
+        compared = [replace(predict(model, rows, y, dataset.task), **belonging) for model in models]
+    return compared, rows, ""
 
 
 def recorded_predictions(dataset: Dataset, *runs: StoredRun) -> list[Predictions] | None:
     """The out-of-fold predictions of two runs for all rows; None where they are not of the same rows."""
     if dataset.evaluation != "cross_validation" or len({run.tags["data_sha256"] for run in runs}) > 1:
         return None
-    found = [run.predictions(dataset.task, dataset.kept) for run in runs]
+    try:
+        found = [run.predictions(dataset.task, dataset.kept) for run in runs]
+    except PipelineError:
+        # a champion of an earlier version, whose rows do not say what they belong to
+        return None
     # the champion may have been judged on the test part then
     return found if len({len(predictions.actual) for predictions in found}) == 1 else None
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline.console import PipelineError
@@ -15,6 +17,21 @@ if TYPE_CHECKING:
 
 # A tag of the registered model: versions that were champion and may be again, the last one at the end.
 FORMER = "former_champions"
+# A tag of a version, with the version of the champion that it was compared with; its value is the number of the try.
+TRY = "try_against_"
+
+
+@dataclass(frozen=True)
+class Try:
+    """A version that was compared with a champion, a version too. `number`: of the try on the rows that judged them;
+    these are told by hashes of their values in `columns`.
+    """
+
+    version: str
+    champion: str
+    number: int
+    columns: Sequence[str]
+    rows: Sequence[str]
 
 
 def register(
@@ -38,18 +55,33 @@ def register(
             raise
     for version in client.search_model_versions(f"name = '{name}'"):
         if version.run_id == run.run_id:
+            # one of before there were such texts gets them now
+            _log_texts(client, run, {artifact: text for artifact, text in texts.items() if not run.has(artifact)})
             return version
     model_id = run.tags["model_id"]
-    if database_of(run.store) is None:
-        source = f"models:/{model_id}"
-    else:
-        source = run.model_file().parent.as_uri()
-        # MLflow's own temporary files, where a killed call was writing an artifact
-        for left in run.artifact("").glob(".artifact.uploading.*"):
-            left.unlink()
-    for artifact, text in texts.items():
-        client.log_text(run.run_id, text, artifact)
+    server = database_of(run.store) is None
+    source = f"models:/{model_id}" if server else run.model_file().parent.as_uri()
+    _log_texts(client, run, texts)
     return client.create_model_version(name, source, run.run_id, dict(tags), description=description, model_id=model_id)
+
+
+def tries_of(client: MlflowClient, name: str) -> list[Try]:
+    """Every comparison of a version with a champion. PipelineError: its judged rows are not there any more."""
+    found = []
+    for version in client.search_model_versions(f"name = '{name}'"):
+        for tag, number in version.tags.items():
+            if tag.startswith(TRY):
+                run, champion = _run_of_version(client, name, str(version.version)), tag.removeprefix(TRY)
+                rows = json.loads(run.artifact(_judged_rows(champion)).read_text(encoding="utf-8"))
+                found.append(Try(str(version.version), champion, int(number), rows["columns"], rows["rows"]))
+    return found
+
+
+def record_try(client: MlflowClient, name: str, tried: Try) -> None:
+    """Keep a comparison before it is made, so that one whose call is killed counts too."""
+    rows = json.dumps({"columns": [*tried.columns], "rows": [*tried.rows]})
+    _log_texts(client, _run_of_version(client, name, tried.version), {_judged_rows(tried.champion): rows})
+    client.set_model_version_tag(name, tried.version, f"{TRY}{tried.champion}", str(tried.number))
 
 
 def run_with_alias(client: MlflowClient, name: str, alias: str) -> tuple[str, StoredRun] | None:
@@ -87,6 +119,21 @@ def restore_champion(client: MlflowClient, name: str, version: str) -> None:
         client.set_registered_model_alias(name, "champion", version)
     # a call that was killed before this line leaves the version among the former ones, where the next call finds it
     client.set_registered_model_tag(name, FORMER, " ".join(former[:-1]))
+
+
+def _judged_rows(champion: str) -> str:
+    """The name of the artifact with the rows of a comparison with that version."""
+    return f"judged_rows_against_{champion}.json"
+
+
+def _log_texts(client: MlflowClient, run: StoredRun, texts: Mapping[str, str]) -> None:
+    """Write artifacts of a run, by name."""
+    if database_of(run.store) is not None:
+        # MLflow's own temporary files, where a killed call was writing an artifact
+        for left in run.artifact("").glob(".artifact.uploading.*"):
+            left.unlink()
+    for artifact, text in texts.items():
+        client.log_text(run.run_id, text, artifact)
 
 
 def _aliases_and_former(client: MlflowClient, name: str) -> tuple[dict[str, str], list[str]]:

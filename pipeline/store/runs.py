@@ -50,6 +50,14 @@ class StoredRun:
         sha256 = json.loads(self.tags.get(HASHES, "{}")).get(name)
         return check_file(path, sha256) if sha256 else path
 
+    def has(self, artifact: str) -> bool:
+        """Whether there is an artifact of that name, as it was logged."""
+        try:
+            self.artifact(artifact)
+        except PipelineError:
+            return False
+        return True
+
     def check(self, artifacts: Iterable[str]) -> None:
         """PipelineError: the model or one of the artifacts is missing, or not what was logged. Those of a server are
         believed, as all would have to be fetched.
