@@ -80,6 +80,21 @@ def test_page_needs_no_network_and_escapes_names_from_data(compared: Path) -> No
     assert "<th scope=" in page
 
 
+def test_a_run_that_cannot_be_used_is_named_with_its_command(
+    compared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(shutil.copytree(compared, tmp_path / "project"))
+    for lost in Path("mlruns").rglob("feature_importance_error.json"):
+        lost.unlink()
+    assert compare_results.main([]) == 2
+    [error] = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    for command in (
+        "train.py --dataset houses --model linear",
+        "tune_hyperparameters.py --dataset customers --model forest",
+    ):
+        assert f"cannot be used; make it with `python {command}` (" in error
+
+
 def test_csv_and_markdown(compared: Path) -> None:
     rows = list(csv.DictReader((compared / "reports/comparison.csv").open()))
     assert len(rows) == 4 * len(metrics_of("regression")) + 4 * len(metrics_of("binary"))

@@ -23,8 +23,10 @@ import generate_data
 import train
 import tune_hyperparameters as tune
 import validate
+from pipeline.files import file_sha256
 from pipeline.search import trials
 from pipeline.store.connect import open_store
+from pipeline.store.runs import HASHES
 from pipeline.training import assess as assessment
 
 MODELS = [*PARAMS["models"]]
@@ -205,6 +207,23 @@ def test_a_damaged_run_is_made_again(trained: bytes, monkeypatch: pytest.MonkeyP
         assert len(done) == fits
         assert TRAINED.read_bytes() == trained
     assert sum(runs_of("customers").values()) == len(MODELS) + 1
+
+
+def test_a_run_whose_tables_have_other_columns_is_made_again(
+    trained: bytes, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As runs of an earlier version, which are whole but cannot be read."""
+    client = open_store()
+    path = next(iter(Path("mlruns").rglob("predictions.csv")))
+    path.write_text(path.read_text().replace("predicted", "was_predicted", 1))
+    run = client.get_run(path.parts[path.parts.index("artifacts", 2) - 1])
+    hashes = json.loads(run.data.tags[HASHES]) | {path.name: file_sha256(path)}
+    client.set_tag(run.info.run_id, HASHES, json.dumps(hashes))
+    for fits in (1, 0):
+        with watched(monkeypatch) as done:
+            assert train.main(["--dataset", "customers"]) == 0
+        assert len(done) == fits
+        assert TRAINED.read_bytes() == trained
 
 
 def test_a_search_is_not_repeated_where_another_model_changed(
