@@ -33,7 +33,7 @@ def calibration(task: str, judged: Predictions, units: np.ndarray | None, seed: 
     Holm's correction decides.
     """
     if task != "binary" or judged.score is None:
-        return Finding(None, "Not applicable: only models of two classes predict a probability here.")
+        return Finding(None, "Not applicable: only probabilities of two classes are judged.")
     rng = np.random.default_rng(seed)
     rows = sampled(len(judged.actual), rng)
     y, score, n = (judged.actual[rows] == 1).astype(float), judged.score[rows], len(rows)
