@@ -272,6 +272,27 @@ def coverage_table() -> str:
     return "\n".join([_table([*head, "of single rows, %", "times as wide as that"], rows), "", words])
 
 
+def selection_table() -> str:
+    """How much too good the best of many trials looks, by the folds that it is judged on."""
+    found = _read("benchmarks/results/selection_bias.json")
+
+    def signed(value: Sequence[float]) -> str:
+        return f"{value[0]:+.4f} {_interval(value[1:], '+.4f')}"
+
+    rows = [
+        [
+            f"{row['dataset']}, {row['rows']:,} rows, {_label(row['metric'])}",
+            row["way"],
+            *(signed(row[part]) for part in ("too_good", "baseline_too_good", "lead_too_good")),
+            f"{row['taken']}, {row['taken_and_worse']}",
+        ]
+        for row in found["rows"]
+    ]
+    head = ["tables", "judged on", "best trial too good by", "baseline", "lead", "best trial taken, of these worse"]
+    words = f"{found['tables']} tables each, {found['trials']} trials a table, the baseline among them."
+    return "\n".join([_table(head, rows), "", words])
+
+
 def promotion_table() -> str:
     """How often the champion moved among equal models, before and now, and how often a better one was found."""
     found = _read("benchmarks/results/promotion.json")

@@ -8,7 +8,7 @@ import pytest
 from pipeline.console import PipelineError
 from pipeline.settings import load_config
 from pipeline.tables.columns import normalise_types
-from pipeline.tables.split import features_and_target, fold_indices, load_dataset, split
+from pipeline.tables.split import features_and_target, fold_indices, load_dataset, rows_of, sample_rows, split
 
 
 def test_types_are_numbers_or_objects() -> None:
@@ -36,6 +36,20 @@ def test_folds_cover_each_row_once(project: Path) -> None:
     folds = fold_indices(X, y, dataset, config)
     assert sorted(np.concatenate([validation for _, validation in folds])) == list(range(len(y)))
     assert set(y) == {0, 1}
+
+
+@pytest.mark.parametrize("limit", [150, 1000])
+def test_a_search_has_folds_of_its_own(project: Path, limit: int) -> None:
+    config = load_config()
+    dataset = config.dataset("customers")
+    rows = rows_of(load_dataset(dataset), dataset, config)
+    searched = sample_rows(rows, dataset, config, limit)
+    assert len(searched.y) == min(limit, len(rows.y))
+    own, other = ([set(part.X.index[fold]) for _, fold in part.folds] for part in (rows, searched))
+    # a fold of one is spread over all folds of the other
+    assert all(mine & theirs and mine - theirs for mine in own for theirs in other)
+    # a seed has only so many digits
+    sample_rows(rows, dataset, dataclasses.replace(config, seed=2**32 - 1), limit)
 
 
 def test_a_class_smaller_than_the_folds_is_refused(project: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from pipeline.tables.columns import value_text
 from pipeline.tables.read import read_table
 
 WHOLE = re.compile(r"-?\d+")
+# Added to the seed for the folds of a search.
+SEARCH_SEED = 1
 
 
 @dataclass(frozen=True)
@@ -91,17 +93,21 @@ def belonging_of(frame: pd.DataFrame, dataset: Dataset) -> dict[str, np.ndarray]
 
 
 def sample_rows(rows: Rows, dataset: Dataset, config: Config, limit: int) -> Rows:
-    """At most `limit` rows: the last ones in order of time, else a sample, stratified for classes; with new folds."""
+    """At most `limit` rows: the last ones in order of time, else a sample, stratified for classes. Their folds are
+    drawn with another seed, so that the best of many trials on them is judged on others; in time, none are drawn.
+    """
     from sklearn.utils import resample
 
-    if len(rows.y) <= limit:
-        return rows
-    if dataset.time:
-        X, y = rows.X.tail(limit), rows.y[-limit:]
+    X, y = rows.X, rows.y
+    if len(y) <= limit:
+        pass
+    elif dataset.time:
+        X, y = X.tail(limit), y[-limit:]
     else:
         classes = None if dataset.task == "regression" else rows.y
         X, y = resample(rows.X, rows.y, replace=False, n_samples=limit, random_state=config.seed, stratify=classes)
-    return Rows(X, y, fold_indices(X, y, dataset, config), belonging_of(X, dataset))
+    other = replace(config, seed=(config.seed + SEARCH_SEED) % 2**32)
+    return Rows(X, y, fold_indices(X, y, dataset, other), belonging_of(X, dataset))
 
 
 def load_dataset(dataset: Dataset) -> pd.DataFrame:
