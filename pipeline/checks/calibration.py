@@ -33,7 +33,7 @@ def calibration(task: str, judged: Predictions, units: np.ndarray | None, in_ord
     Holm's correction decides. Without a verdict in order of time (`in_order`), which leaves too few independent blocks.
     """
     if task != "binary" or judged.score is None:
-        return Finding(None, "Not applicable: only models of two classes predict a probability here.")
+        return Finding(None, "Not applicable: only probabilities of two classes are judged.")
     if in_order:
         return Finding(None, "Not judged in order of time: errors of one time hang together.")
     rng = np.random.default_rng(seed)
