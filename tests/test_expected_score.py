@@ -14,8 +14,9 @@ REGRESSION, BINARY = metrics_of("regression"), metrics_of("binary")
 
 
 def houses(rng: np.random.Generator, x: np.ndarray) -> Predictions:
-    """A model that errs the more, the larger x (n,) is."""
-    return Predictions(x + rng.normal(0, 0.2 + 0.8 * (x > 0.5), len(x)), x + rng.normal(0, 0.01, len(x)))
+    """A model that errs the more, the larger x (n,) is, of a target far above 0, as errors are shares of it too."""
+    price = 10 + x
+    return Predictions(price + rng.normal(0, 0.2 + 0.8 * (x > 0.5), len(x)), price + rng.normal(0, 0.01, len(x)))
 
 
 def customers(rng: np.random.Generator, x: np.ndarray) -> Predictions:
