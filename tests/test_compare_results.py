@@ -95,6 +95,22 @@ def test_a_run_that_cannot_be_used_is_named_with_its_command(
         assert f"cannot be used; make it with `python {command}` (" in error
 
 
+def test_without_the_table_of_a_dataset_its_checks_are_kept(
+    compared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(shutil.copytree(compared, tmp_path / "project"))
+    known = Path("metrics/checks.json").read_text()
+    Path("data/houses.csv").unlink()
+    assert compare_results.main([]) == 0
+    assert "note: data/houses.csv is not there" in capsys.readouterr().err
+    assert Path("metrics/checks.json").read_text() == known
+    Path("metrics/checks.json").unlink()
+    assert compare_results.main([]) == 0
+    found = json.loads(Path("metrics/checks.json").read_text())
+    assert not any(found["houses"].values())
+    assert all(found["customers"].values())
+
+
 def test_csv_and_markdown(compared: Path) -> None:
     rows = list(csv.DictReader((compared / "reports/comparison.csv").open()))
     assert len(rows) == 4 * len(metrics_of("regression")) + 4 * len(metrics_of("binary"))
