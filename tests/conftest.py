@@ -18,6 +18,7 @@ import pytest
 import yaml
 from matplotlib.figure import Figure
 
+from pipeline.metrics import Predictions
 from pipeline.plots import study
 from pipeline.store import connect
 
@@ -85,6 +86,14 @@ def make_customers(rows: int = 240, seed: int = 0) -> pd.DataFrame:
     chance = 1 / (1 + np.exp(-(2.0 * (frame["plan"] == "month") - frame["tenure"] / 20)))
     frame["left"] = np.where(rng.random(rows) < chance, "Yes", "No")
     return frame
+
+
+@pytest.fixture
+def binary() -> Predictions:
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 300)
+    score = np.round(np.clip(0.3 * y + rng.random(300) * 0.7, 0, 1), 1)  # rounded: many ties
+    return Predictions(y, (score >= 0.5).astype(int), score)
 
 
 @pytest.fixture

@@ -30,14 +30,6 @@ from pipeline.tables.split import load_parts
 from pipeline.training.assess import naive_predictions
 
 
-@pytest.fixture
-def binary() -> Predictions:
-    rng = np.random.default_rng(0)
-    y = rng.integers(0, 2, 300)
-    score = np.round(np.clip(0.3 * y + rng.random(300) * 0.7, 0, 1), 1)  # rounded: many ties
-    return Predictions(y, (score >= 0.5).astype(int), score)
-
-
 def grouped(count: int, size: int, seed: int) -> Predictions:
     """Groups of rows, most of which are right or wrong together: a third of the variance is that between groups."""
     rng = np.random.default_rng(seed)

@@ -28,14 +28,6 @@ from pipeline.training.record import columns_of_source
 from pipeline.training.threshold import best_f1_threshold, capacity_threshold, least_cost_threshold, worth
 
 
-@pytest.fixture
-def binary() -> Predictions:
-    rng = np.random.default_rng(0)
-    y = rng.integers(0, 2, 300)
-    score = np.round(np.clip(0.3 * y + rng.random(300) * 0.7, 0, 1), 1)  # rounded: many ties
-    return Predictions(y, (score >= 0.5).astype(int), score)
-
-
 def test_binary_metrics_agree_with_scikit_learn(binary: Predictions) -> None:
     found = scores("binary", binary)
     assert found["accuracy"] == pytest.approx(metrics.accuracy_score(binary.actual, binary.predicted))
