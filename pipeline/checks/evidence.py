@@ -95,8 +95,8 @@ class Evidence:
 
 
 def read_table_of(dataset: Dataset, config: Config, naive: float | None, data_sha256: str) -> Table:
-    """PipelineError: as load_parts, or the table is another than the metrics tell of."""
-    if Path(dataset.file).exists() and file_sha256(Path(dataset.file)) != data_sha256:
+    """Of a table that is there. PipelineError: as load_parts, or it is another than the metrics tell of."""
+    if file_sha256(Path(dataset.file)) != data_sha256:
         mend = f"make it with `python generate_data.py --dataset {dataset.name}`"
         raise PipelineError(f"{dataset.file}: is not the table that metrics/ tell of; {mend}")
     parts = load_parts(dataset, config)
