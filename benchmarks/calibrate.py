@@ -25,7 +25,8 @@ from pipeline.settings import load_config
 from pipeline.tables.columns import normalise_types
 from pipeline.tables.split import rows_of
 from pipeline.training.build import build_model, resolve_recipe
-from pipeline.training.fit import out_of_fold
+from pipeline.training.calibration import by_other_folds
+from pipeline.training.fit import out_of_fold, validating_fold
 from pipeline.training.threshold import threshold_choice
 
 PUBLISHED = {
@@ -57,7 +58,8 @@ def figures(name: str, seed: int) -> dict[tuple[str, str, str], float]:
         if model not in PUBLISHED[name, metrics[0]]:
             continue
         fresh = build_model(resolve_recipe(dataset, config, model), rows.X)
-        predictions = out_of_fold(fresh, rows, dataset.task, choose=threshold_choice(dataset.threshold, len(rows.y)))
+        choose, fold = threshold_choice(dataset.threshold, len(rows.y)), validating_fold(rows.folds)
+        predictions = by_other_folds(out_of_fold(fresh, rows, dataset.task), fold, False, choose)
         found.update({(name, metric, model): metric_value(metric, predictions) for metric in metrics})
     return found
 

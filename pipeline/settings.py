@@ -75,6 +75,7 @@ WORDS = {
     "too_short": "is empty; give a value, or take the line out",
     "greater_than_equal": "{found} is out of range; give a number of at least {ge}",
     "greater_than": "{found} is out of range; give a number above {gt}",
+    "less_than": "{found} is out of range; give a number below {lt}",
     "less_than_equal": "{found} is out of range; give a number of at most {le}",
     **dict.fromkeys(("dataclass_type", "dict_type", "mapping_type"), "expected `name: value` lines, found {found}"),
 }
@@ -262,6 +263,12 @@ class Dataset(_Section):
     )
     threshold: Threshold = Field(
         default=0.5, description="probability to predict the positive class from, or how to choose it"
+    )
+    calibrate: Switch = Field(
+        default=False, description="recalibrate probabilities, where that lowers the log loss beyond chance"
+    )
+    prediction_interval: Annotated[Number, Field(gt=0, lt=1)] | Absent = Field(
+        default=None, description="share of rows whose value lies within the bounds that are predicted with it"
     )
     types: Types = Field(default_factory=dict, description="of columns, where the inferred type is wrong")
     drop: tuple[Annotated[str, BeforeValidator(str)], ...] = Field(default=(), description="columns to leave out")
@@ -484,9 +491,15 @@ class Config(_Section):
             )
         except (StopIteration, TypeError, ValidationError):
             raise PipelineError(f"{path}: names no known task, or no types; make it with `{command}`") from None
-        if isinstance(whole.threshold, Decision) and whole.task != "binary":
-            words = f"costs and capacities go with two classes, not with {whole.task}; take the line out"
-            raise PipelineError(f"{PARAMS_FILE}: datasets.{name}.threshold: {words}")
+        regression, bounded = task == "regression", whole.prediction_interval is not None
+        for key, unfit, words in (
+            ("threshold", isinstance(whole.threshold, Decision) and task != "binary", "a choice goes with two classes"),
+            ("calibrate", whole.calibrate and regression, "it goes with classes"),
+            ("prediction_interval", bounded and not regression, "it goes with regression"),
+        ):
+            if unfit:
+                where = f"{PARAMS_FILE}: datasets.{name}.{key}"
+                raise PipelineError(f"{where}: {words}, not with {task}; take the line out")
         if whole.task == "binary" and whole.positive is None:
             raise PipelineError(f"{path}: names no positive class; make it with `{command}`")
         return whole

@@ -23,7 +23,8 @@ from pipeline.settings import Cost, Decision, load_config
 from pipeline.tables.split import Rows, load_parts
 from pipeline.training.assess import assess, naive_predictions
 from pipeline.training.build import resolve_recipe
-from pipeline.training.fit import out_of_fold, predict
+from pipeline.training.calibration import by_other_folds
+from pipeline.training.fit import out_of_fold, predict, validating_fold
 from pipeline.training.record import columns_of_source
 from pipeline.training.threshold import best_f1_threshold, capacity_threshold, least_cost_threshold, worth
 
@@ -271,7 +272,7 @@ def test_the_threshold_of_a_fold_comes_from_the_other_folds() -> None:
     rows = Rows(X, y, folds)
     model = make_pipeline(StandardScaler(), FixedThresholdClassifier(LogisticRegression(), threshold=0.5))
     plain = out_of_fold(model, rows, "binary")
-    tuned = out_of_fold(model, rows, "binary", choose=best_f1_threshold)
+    tuned = by_other_folds(plain, validating_fold(folds), False, best_f1_threshold)
     assert plain.score is not None
     assert tuned.score is not None
     assert np.array_equal(plain.score, tuned.score)

@@ -14,7 +14,6 @@ import math
 import warnings
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -26,11 +25,11 @@ from threadpoolctl import threadpool_limits
 
 from pipeline.metrics import Predictions, joined, lead, metric_value
 from pipeline.search.space import at_least
-from pipeline.serving.model import is_positive
 from pipeline.tables.split import Rows
 from pipeline.training.build import Recipe, build_estimator, build_preprocessing
+from pipeline.training.calibration import by_other_folds
 from pipeline.training.fit import empty_columns_as_zero, predict_preprocessed
-from pipeline.training.threshold import labels_by_other_folds, threshold_choice
+from pipeline.training.threshold import threshold_choice
 
 # A tree of a search draws half the rows, at most so many; 61 of 100 trees then leave a row out.
 TREE_SHARE, TREE_ROWS = 0.5, 4000
@@ -220,13 +219,8 @@ def pooled_value(recipe: Recipe, judged: Predictions, fold: np.ndarray) -> float
     search of it.
     """
     if judged.score is not None:
-        if choose := threshold_choice(recipe.threshold, recipe.judged_rows):
-            parts = np.arange(len(fold)) % 2 if (fold == fold[0]).all() else fold
-            labels = labels_by_other_folds(judged.actual, judged.score, parts, choose)
-        else:
-            assert isinstance(recipe.threshold, int | float)
-            labels = is_positive(judged.score, recipe.threshold).astype(int)
-        judged = replace(judged, predicted=labels)
+        parts = np.arange(len(fold)) % 2 if (fold == fold[0]).all() else fold
+        judged = by_other_folds(judged, parts, False, threshold_choice(recipe.threshold, recipe.judged_rows))
     return float(f"{metric_value(recipe.metric, judged):.10g}")
 
 

@@ -12,6 +12,7 @@ from sklearn.base import is_classifier
 from sklearn.pipeline import Pipeline
 
 from pipeline.console import PipelineError
+from pipeline.serving.uncertainty import Bounded
 
 
 class ServedModel:
@@ -32,15 +33,19 @@ class ServedModel:
 
 
 def predictions(model: Pipeline, rows: pd.DataFrame) -> pd.DataFrame | np.ndarray:
-    """Of numbers the predictions (n,); of classes a frame with the column `prediction`, and `probability_<class>` for
-    each class. PipelineError: a row cannot be read.
+    """Of numbers the predictions (n,), or a frame with the columns `prediction`, `prediction_low` and `prediction_high`
+    where the model gives prediction intervals; of classes a frame with the column `prediction`, and
+    `probability_<class>` for each class. PipelineError: a row cannot be read.
     """
-    if not is_classifier(model):
-        return model.predict(rows)
-    features = model[:-1].transform(rows)
-    answer = {"prediction": model[-1].predict(features)}
-    shares = model[-1].predict_proba(features).T if hasattr(model[-1], "predict_proba") else ()
-    answer |= {f"probability_{word}": share for word, share in zip(model[-1].classes_, shares, strict=False)}
+    features, last = model[:-1].transform(rows), model[-1]
+    answer = {"prediction": last.predict(features)}
+    if isinstance(last, Bounded):
+        answer["prediction_low"], answer["prediction_high"] = last.predict_interval(features)
+    elif not is_classifier(model):
+        return answer["prediction"]
+    elif hasattr(last, "predict_proba"):
+        shares = last.predict_proba(features).T
+        answer |= {f"probability_{word}": share for word, share in zip(last.classes_, shares, strict=True)}
     return pd.DataFrame(answer, index=rows.index)
 
 

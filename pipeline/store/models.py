@@ -32,6 +32,7 @@ SHIPPED = (
     "serving/__init__.py",
     "serving/model.py",
     "serving/pyfunc.py",
+    "serving/uncertainty.py",
     "tables/__init__.py",
     "tables/columns.py",
     "tables/dates.py",

@@ -15,23 +15,32 @@ import pandas as pd
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
-from pipeline.bootstrap import bootstrap_intervals, paired_leads, rough
+from pipeline.bootstrap import bootstrap_intervals, interval_of_mean, paired_leads, rough
 from pipeline.cluster import COMPUTING
 from pipeline.console import Progress
 from pipeline.metrics import Predictions, scores
 from pipeline.tables.split import Parts
 from pipeline.training.build import Recipe, build_model
-from pipeline.training.fit import out_of_fold, predict, timed_fit, validated_rows
-from pipeline.training.threshold import threshold_choice, worth
+from pipeline.training.calibration import (
+    by_other_folds,
+    calibrate_model,
+    calibration_error,
+    calibration_gain,
+    learn_calibration,
+)
+from pipeline.training.conformal import bound_model, bounds_by_other_folds, learn_errors
+from pipeline.training.fit import out_of_fold, predict, timed_fit, validated_rows, validating_fold
+from pipeline.training.threshold import Choice, threshold_choice, worth
 
 
 @dataclass(frozen=True)
 class Assessment:
     """A model fitted on the training part, and what it reached. `predictions` are those that `score` and `interval`
     come from, `rows` the labels of their rows; `pooled` are the out-of-fold predictions of the training part that `cv`
-    comes from, `pooled_rows` the labels of theirs. `naive` are the scores of the naive prediction of the judged rows,
-    `over_naive` the 95 % interval of the lead over it. `params` are the estimator's settings, without its own defaults.
-    `load` gives the model, where need be from a run's file; `plots` are those of the run that all of it was read from.
+    comes from, `pooled_rows` the labels of theirs. `uncertainty` is as classes_came_true or intervals_held has it.
+    `naive` are the scores of the naive prediction of the judged rows, `over_naive` the 95 % interval of the lead over
+    it. `params` are the estimator's settings, without its own defaults. `load` gives the model, where need be from a
+    run's file; `plots` are those of the run that all of it was read from.
     """
 
     recipe: Recipe
@@ -48,6 +57,7 @@ class Assessment:
     rows: pd.Index
     pooled: Predictions
     pooled_rows: pd.Index
+    uncertainty: Mapping[str, Any]
     fit_seconds: float
     plots: Sequence[Path] = ()
 
@@ -69,11 +79,12 @@ class Assessment:
             "score": _rounded(self.score),
             "naive": _rounded(self.naive),
             **{
-                name: {metric: [round(bound, 6) for bound in bounds] for metric, bounds in found.items()}
+                name: {metric: _to_six_digits(bounds) for metric, bounds in found.items()}
                 for name, found in intervals.items()
             },
             "rough": rough(self.recipe.task, self.predictions),
             **({"decision": decision} if (decision := self.decision) else {}),
+            **({"uncertainty": self.uncertainty} if self.uncertainty else {}),
         }
 
 
@@ -89,7 +100,9 @@ def assess(
     the test part or, where the dataset is judged by cross-validation, from pooled out-of-fold predictions over all
     rows. A threshold that is to be chosen (for F1, a cost or a capacity) is chosen on the pooled predictions on the
     training part; in pooled predictions themselves, each fold is labelled by the threshold of the other folds.
-    PipelineError: the estimator refuses its settings or the rows, or fewer rows are judged than the capacity.
+    Probabilities are recalibrated and prediction intervals found likewise.
+    PipelineError: the estimator refuses its settings or the rows, or the rows are too few for the capacity or the
+    prediction intervals.
     """
     task, train, whole = recipe.task, parts.train, parts.whole
     choose = threshold_choice(recipe.threshold, parts.judged_rows)
@@ -97,19 +110,29 @@ def assess(
     own = len(train.folds)
     fits = own + 1 + (len(whole.folds) if whole else 0)
     progress(f"{fits} fits", 0, fits)
-    pooled = out_of_fold(model, train, task, lambda k: progress(f"fold {k} of {own} done", k, fits), choose)
-    if choose is not None and pooled.score is not None:
-        model.set_params(model__threshold=choose(pooled.actual, pooled.score))
+    raw = out_of_fold(model, train, task, lambda k: progress(f"fold {k} of {own} done", k, fits))
+    fold, gives_shares = validating_fold(train.folds), raw.score is not None or raw.shares is not None
+    gain = calibration_gain(raw, fold, recipe.seed) if recipe.calibrate and gives_shares else None
+    calibrate = gain is not None and gain[1][0] > 0
+    pooled = by_other_folds(raw, fold, calibrate, choose)
     model, fit_seconds = timed_fit(model, train.X, train.y)
+    finish(model, recipe, raw, calibrate, choose)
     progress("fitted on the training part", own + 1, fits)
     judged, rows = predict(model, parts.test.X, parts.test.y, task), parts.test.X.index
     judged = replace(judged, **parts.test.belonging)
-    test = scores(task, judged)
+    test, level = scores(task, judged), recipe.prediction_interval
+    bounds = learn_errors(raw, level).of(judged.predicted) if level else None
     if whole:
         words, fresh = f"of {len(whole.folds)} over all rows done", build_model(recipe, whole.X, overrides)
-        judged = out_of_fold(fresh, whole, task, lambda k: progress(f"fold {k} {words}", own + 1 + k, fits), choose)
+        raw = out_of_fold(fresh, whole, task, lambda k: progress(f"fold {k} {words}", own + 1 + k, fits))
+        fold = validating_fold(whole.folds)
+        judged = by_other_folds(raw, fold, calibrate, choose)
+        bounds = bounds_by_other_folds(raw, fold, level) if level else None
         rows = whole.X.index[validated_rows(whole.folds)]
     naive, interval = naive_predictions(task, train.y, judged), bootstrap_intervals(task, judged, recipe.seed)
+    uncertainty = classes_came_true(judged, gain) if gives_shares else {}
+    if level and bounds:
+        uncertainty = intervals_held(judged, *bounds, train.y, level, recipe.seed)
     return Assessment(
         recipe=recipe,
         load=lambda: model,
@@ -125,8 +148,55 @@ def assess(
         rows=rows,
         pooled=pooled,
         pooled_rows=train.X.index[validated_rows(train.folds)],
+        uncertainty=uncertainty,
         fit_seconds=fit_seconds,
     )
+
+
+def finish(model: Pipeline, recipe: Recipe, raw: Predictions, calibrate: bool, choose: Choice) -> None:
+    """Complete a fitted model, in place, with what out-of-fold predictions of its training rows (n,) say: calibration,
+    then the threshold; prediction intervals.
+    """
+    if calibrate:
+        calibration = learn_calibration(raw)
+        calibrate_model(model, calibration)
+        raw = calibration.of(raw)
+    if hasattr(model[-1], "threshold"):
+        assert raw.score is not None
+        model.set_params(model__threshold=choose(raw.actual, raw.score))
+    if recipe.prediction_interval:
+        bound_model(model, learn_errors(raw, recipe.prediction_interval))
+
+
+def classes_came_true(judged: Predictions, gain: tuple[float, list[float]] | None) -> dict[str, Any]:
+    """The calibration error of the judged rows, with its 95 % interval; where recalibration was asked for (`gain`),
+    also by how much it lowers the log loss of the training part, with the interval, and whether it is kept for that.
+    """
+    error, interval = calibration_error(judged)
+    found: dict[str, Any] = {"calibration_error": round(error, 6), "interval": _to_six_digits(interval)}
+    if gain:
+        kept = {"recalibrated": gain[1][0] > 0, "log_loss_gain": round(gain[0], 6)}
+        found |= kept | {"log_loss_gain_interval": _to_six_digits(gain[1])}
+    return found
+
+
+def intervals_held(
+    judged: Predictions, low: np.ndarray, high: np.ndarray, y_train: np.ndarray, level: float, seed: int
+) -> dict[str, Any]:
+    """Which share of the judged rows (n,) lies within their prediction intervals, with the 95 % interval of that share,
+    beside the `level` that is to. `width` is their mean width, beside that of the middle `level` of y_train (m,).
+    """
+    known = ~np.isnan(low)
+    judged, low, high = judged.of(known), low[known], high[known]
+    held = ((low <= judged.actual) & (judged.actual <= high)).astype(float)
+    ends = np.quantile(y_train, [(1 - level) / 2, (1 + level) / 2])
+    return {
+        "level": level,
+        "coverage": round(float(held.mean()), 6),
+        "interval": _to_six_digits(interval_of_mean(held, judged, seed)),
+        "width": round(float((high - low).mean()), 6),
+        "width_of_target": round(float(np.ptp(ends)), 6),
+    }
 
 
 def code_sha256(estimator: type[BaseEstimator]) -> str:
@@ -156,6 +226,10 @@ def naive_predictions(task: str, y_train: np.ndarray, judged: Predictions) -> Pr
     if task == "binary":
         return replace(judged, predicted=majority, score=shares[:, 1])
     return replace(judged, predicted=majority, classes=labels, shares=shares)
+
+
+def _to_six_digits(bounds: Sequence[float]) -> list[float]:
+    return [round(bound, 6) for bound in bounds]
 
 
 def _rounded(values: Mapping[str, float]) -> dict[str, float]:

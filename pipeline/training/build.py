@@ -32,8 +32,8 @@ class Recipe:
     """A model of a dataset, before any row is seen.
 
     `settings` are the baseline's. `types` are the declared types of columns, `reading` what was found of how the source
-    writes them, `unused` those that nothing is learned
-    from. `threshold` is the probability from which a row is labelled positive, "tuned", or what it is chosen for;
+    writes them, `unused` those that nothing is learned from. `threshold` is the probability from which a row is
+    labelled positive, "tuned", or what it is chosen for; `prediction_interval` the share of rows that intervals hold.
     `judged_rows`, of which a capacity is a share, are known once there are rows.
     """
 
@@ -48,6 +48,8 @@ class Recipe:
     reading: Mapping[str, Any]
     unused: frozenset[str]
     seed: int
+    calibrate: bool = False
+    prediction_interval: float | None = None
     judged_rows: int = 0
 
     @property
@@ -71,6 +73,8 @@ def resolve_recipe(dataset: Dataset, config: Config, name: str) -> Recipe:
         task=dataset.task,
         metric=dataset.metric,
         threshold=dataset.threshold,
+        calibrate=dataset.calibrate,
+        prediction_interval=dataset.prediction_interval,
         types=dataset.types,
         reading=dataset.reading,
         unused=dataset.unused,

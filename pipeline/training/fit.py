@@ -18,7 +18,6 @@ from pipeline.console import PipelineError
 from pipeline.metrics import Predictions, joined
 from pipeline.serving.model import is_positive
 from pipeline.tables.split import Rows
-from pipeline.training.threshold import Choice, labels_by_other_folds
 
 
 def fit(model: Pipeline, X: pd.DataFrame, y: np.ndarray) -> Pipeline:
@@ -81,12 +80,10 @@ def out_of_fold(
     rows: Rows,
     task: str,
     fold_ended: Callable[[int], None] = lambda number: None,
-    choose: Choice | None = None,
 ) -> Predictions:
     """Each validated row predicted by a clone fitted on its fold's training rows, in the order of `validated_rows`,
     with what says which rows belong together.
 
-    With `choose` the rows of a fold are labelled at the threshold that it finds for the predictions of the other folds.
     `fold_ended` is told how many folds are done. The folds are fitted side by side and share the cores, which wastes
     less than many cores on one fold; an estimator with `n_jobs: 1` keeps to one core.
     """
@@ -115,11 +112,7 @@ def out_of_fold(
         fold_ended(len(parts))
     order = np.argsort(np.concatenate([validation for _, validation in folds]))
     belonging = {kind: labels[validated_rows(folds)] for kind, labels in rows.belonging.items()}
-    pooled = replace(joined(parts).of(order), **belonging)
-    if choose is not None and pooled.score is not None:
-        fold = np.repeat(np.arange(len(folds)), [len(validation) for _, validation in folds])[order]
-        pooled = replace(pooled, predicted=labels_by_other_folds(pooled.actual, pooled.score, fold, choose))
-    return pooled
+    return replace(joined(parts).of(order), **belonging)
 
 
 def columns_of_other_kind(model: Pipeline, X: pd.DataFrame) -> list[str]:
@@ -131,3 +124,9 @@ def columns_of_other_kind(model: Pipeline, X: pd.DataFrame) -> list[str]:
 def validated_rows(folds: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
     """Positions of the rows that any fold validates: all of them, but for folds in order of time."""
     return np.sort(np.concatenate([validation for _, validation in folds]))
+
+
+def validating_fold(folds: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """The number of the fold, from 0, that validates each of the rows of `validated_rows`."""
+    number = np.repeat(np.arange(len(folds)), [len(validation) for _, validation in folds])
+    return number[np.argsort(np.concatenate([validation for _, validation in folds]))]

@@ -16,7 +16,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import estimator_html_repr
 
 from pipeline.console import PipelineError
-from pipeline.files import write_atomic
+from pipeline.files import read_json, write_atomic
 from pipeline.metrics import metrics_of, scores
 from pipeline.serving.model import example_rows, served
 from pipeline.store.connect import experiment_name
@@ -40,6 +40,7 @@ EXAMPLE_ROWS = 5
 PLOTS = ("feature_importance", "predictions_plot", "diagnostics")
 IMPORTANCE, PREDICTIONS, OUT_OF_FOLD = "feature_importance.json", "predictions.csv", "out_of_fold.csv"
 IMPORTANCE_ERROR = "feature_importance_error.json"
+UNCERTAINTY = "uncertainty.json"
 
 
 def log_run(
@@ -72,6 +73,9 @@ def log_run(
         metrics |= {f"{metric}_low": low, f"{metric}_high": high}
     for metric, (low, high) in fitted.over_naive.items():
         metrics |= {f"{metric}_over_naive_low": low, f"{metric}_over_naive_high": high}
+    for kind in {"calibration_error", "coverage"} & fitted.uncertainty.keys():
+        low, high = fitted.uncertainty["interval"]
+        metrics |= {kind: fitted.uncertainty[kind], f"{kind}_low": low, f"{kind}_high": high}
     params = {**fitted.params, "model_type": recipe.model, "estimator": recipe.label}
     if hasattr(model[-1], "threshold"):
         params["threshold"] = model[-1].threshold
@@ -94,6 +98,7 @@ def log_run(
             IMPORTANCE_ERROR: json.dumps({column: error for column, (_, error) in found.items()}),
             PREDICTIONS: predictions_csv(fitted.predictions, fitted.rows),
             OUT_OF_FOLD: predictions_csv(fitted.pooled, fitted.pooled_rows),
+            UNCERTAINTY: json.dumps(fitted.uncertainty),
         },
         inputs=[
             table_part(tags["dataset"], file, tags["data_sha256"], context, rows.X)
@@ -172,7 +177,7 @@ def logged(
     plots, words = [f"{name}.png" for name in PLOTS], parts.train.y.dtype == object
     kept = "".join(parts.train.belonging)
     try:
-        run.check([*plots, IMPORTANCE, IMPORTANCE_ERROR, PREDICTIONS, OUT_OF_FOLD])
+        run.check([*plots, IMPORTANCE, IMPORTANCE_ERROR, PREDICTIONS, OUT_OF_FOLD, UNCERTAINTY])
         predictions, pooled = run.artifact(PREDICTIONS), run.artifact(OUT_OF_FOLD)
         judged = read_predictions(predictions, recipe.task, words, kept)
         return Assessment(
@@ -190,6 +195,7 @@ def logged(
             rows=read_rows(predictions),
             pooled=read_predictions(pooled, recipe.task, words, kept),
             pooled_rows=read_rows(pooled),
+            uncertainty=read_json(run.artifact(UNCERTAINTY), "train again"),
             fit_seconds=run.metrics["fit_seconds"],
             plots=[run.artifact(name) for name in plots],
         )

@@ -19,14 +19,14 @@ from pipeline.settings import Decision
 Choice = Callable[[np.ndarray, np.ndarray], float]
 
 
-def threshold_choice(threshold: float | str | Decision, judged_rows: int) -> Choice | None:
-    """How a dataset's threshold is chosen; None where it is a number. A capacity is one of the rows that the model is
-    judged on. PipelineError: these are fewer.
+def threshold_choice(threshold: float | str | Decision, judged_rows: int) -> Choice:
+    """How a dataset's threshold is chosen; a number is one whatever the rows are. A capacity is one of the rows that
+    the model is judged on. PipelineError: these are fewer.
     """
-    if threshold == "tuned":
+    if isinstance(threshold, str):
         return best_f1_threshold
     if not isinstance(threshold, Decision):
-        return None
+        return lambda actual, score: threshold
     if threshold.cost is not None:
         return partial(least_cost_threshold, threshold.cost.false_positive, threshold.cost.false_negative)
     assert threshold.capacity is not None
@@ -84,17 +84,6 @@ def _cut(values: np.ndarray, first: int) -> float:
         return float(values[0])
     above = values[first] if first < len(values) else 1.0
     return float(max((values[first - 1] + above) / 2, np.nextafter(values[first - 1], np.inf)))
-
-
-def labels_by_other_folds(actual: np.ndarray, score: np.ndarray, fold: np.ndarray, choose: Choice) -> np.ndarray:
-    """Labels 0 and 1 of rows (n,) from their out-of-fold probabilities: those of each fold at the threshold chosen on
-    the other folds.
-    """
-    labels = np.zeros(len(actual), dtype=int)
-    for number in np.unique(fold):
-        own = fold == number
-        labels[own] = is_positive(score[own], choose(actual[~own], score[~own]))
-    return labels
 
 
 def worth(threshold: float | str | Decision, judged: Predictions, seed: int) -> dict[str, Any] | None:
