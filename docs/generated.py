@@ -259,8 +259,8 @@ def decision_table() -> str:
     chance = 200 * (0.95 * 0.05 / found["tables"]) ** 0.5
     words = (
         f"Means of {found['tables']} tables each; the largest difference is {largest:.1f} standard errors from zero. "
-        f"The intervals hold the true figure in {min(held):.1%} to {max(held):.1%}, in all {sum(held) / len(held):.1%}; "
-        f"by chance alone 95 % moves by {chance:.1f} points (two standard errors)."
+        f"The intervals hold the true figure in {min(held):.1%} to {max(held):.1%}, in all "
+        f"{sum(held) / len(held):.1%}; by chance alone 95 % moves by {chance:.1f} points (two standard errors)."
     )
     head = ["judged", "threshold", "said", "on fresh rows", "difference ± standard error", "intervals that hold it"]
     return "\n".join([_table(head, rows), "", words])
@@ -340,9 +340,8 @@ def choice_table() -> str:
         shares.append(f"{rule}: {sum(kept) / tables / len(kept):.0%} [{low:.0%}, {high:.0%}]")
     head = ["the best trial is taken by", "tables", "baseline kept where no trial is better"]
     head += ["taken, of these worse, left though better", "gained in truth", "of which could be gained"]
-    return "\n".join(
-        [_table(head, rows), "", f"The baseline is kept where no trial is better, by {'; '.join(shares)}."]
-    )
+    words = f"The baseline is kept where no trial is better, by {'; '.join(shares)}."
+    return "\n".join([_table(head, rows), "", words])
 
 
 def promotion_table() -> str:
