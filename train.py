@@ -24,6 +24,7 @@ from pipeline.console import PipelineError, exit_code, progress_lines, reports_e
 from pipeline.files import earlier_models, file_sha256, read_json, remove_others, write_json
 from pipeline.metrics import best_of
 from pipeline.settings import Config, Dataset, load_config, search_sha256, settings_sha256
+from pipeline.worth import decision_words
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -75,7 +76,11 @@ def train_dataset(
 
     def score_of(fitted: Assessment) -> str:
         low, high = fitted.interval[metric]
-        return f"{metric} {fitted.score[metric]:.4f} [{low:.4f}, {high:.4f}]"
+        return f"{metric} {fitted.score[metric]:.4f} [{low:.4f}, {high:.4f}]{dataset.doubt}"
+
+    def say_decision(label: str, entry: Mapping[str, Any]) -> None:
+        if "decision" in entry:
+            print(f"{label}: {decision_words(entry['decision'], dataset.positive_word, dataset.doubt)}", flush=True)
 
     for recipe in [] if force else recipes:
         name = recipe.model
@@ -83,6 +88,7 @@ def train_dataset(
             results[name] = entry_of(known)
             copy_plots(known, folder / name)
             print(f"{labels[name]}: unchanged, {score_of(known)} taken from its run", flush=True)
+            say_decision(labels[name], results[name])
 
     def fit_one(recipe: Recipe) -> tuple[float, Assessment, Curves]:
         started = time.time()
@@ -100,6 +106,7 @@ def train_dataset(
             flush=True,
         )
         results[name] = entry_of(fitted)
+        say_decision(labels[name], results[name])
     runs = f"the MLflow runs in {place()}: {', '.join(f'{one.model}{ending}' for one in changed)}" if changed else ""
     if tuned:
         print(f"wrote plots in {folder}/{runs and f' and {runs}'}")

@@ -24,6 +24,7 @@ from pipeline.cluster import connect, fits_on
 from pipeline.console import exit_code, positive_float, positive_int, progress_lines, reports_errors
 from pipeline.files import earlier_models, file_sha256, hold, remove_others, write_json
 from pipeline.settings import Config, Dataset, kind_of, load_config, search_sha256, settings_sha256
+from pipeline.worth import decision_words
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -127,7 +128,7 @@ def tune_dataset(
         print(f"{label}: unchanged, the winner is taken from its run", flush=True)
     else:
         log_run(client, tuned, parts, f"{model}_tuned", of_winner | tried, folder, started, dataset.file)
-    print("\n".join(result_lines(label, result, baseline, tuned)), flush=True)
+    print("\n".join(result_lines(label, result, baseline, tuned, dataset)), flush=True)
     path = Path("metrics/tune") / f"{dataset.name}.json"
     with store_lock():
         # read and written under one lock: a search of another model may end at the same time
@@ -138,17 +139,22 @@ def tune_dataset(
     return path
 
 
-def result_lines(label: str, result: Mapping[str, Any], baseline: Assessment, winner: Assessment) -> list[str]:
+def result_lines(
+    label: str, result: Mapping[str, Any], baseline: Assessment, winner: Assessment, dataset: Dataset
+) -> list[str]:
     """What a search found, for the terminal."""
     metric, trials = winner.recipe.metric, result["trials"]
     low, high = result["difference_interval"]
+    decision = result.get("decision")
+    worth = decision_words(decision, dataset.positive_word, dataset.doubt) if decision else ""
     return [
         f"{label}: best settings {json.dumps(result['params'])}",
         f"  trials: {trials['complete']} complete, {trials['pruned']} pruned, {trials['failed']} failed; "
         f"pruning saved {result['pruned_work']:.0%} of the search's work",
         f"  cross-validated {metric}: baseline {baseline.cv[metric]:.4f}, tuned {winner.cv[metric]:.4f}",
         f"  {metric}: baseline {baseline.score[metric]:.4f}, tuned {winner.score[metric]:.4f}, "
-        f"difference {result['difference']:+.4f} [{low:+.4f}, {high:+.4f}]",
+        f"difference {result['difference']:+.4f} [{low:+.4f}, {high:+.4f}]{dataset.doubt}",
+        *([f"  {worth}"] if worth else []),
     ]
 
 

@@ -66,7 +66,7 @@ def results_table() -> str:
         best = PUBLISHED_TUNED.get((name, metric))
         models |= {f"{model}_tuned": (facts, best) for model, facts in tuned.items()}
         for model, (facts, other) in models.items():
-            doubt = doubts(facts, dataset)
+            doubt = doubts(facts["rough"], dataset.evaluation)
             score = f"{facts['score'][metric]:.4f} {_interval(facts['interval'][metric])}{doubt}"
             rows.append([name, _label(metric), model, score, "" if other is None else f"{other:.4f}", level])
     return _table(["dataset", "metric", "model", "ours [95 % interval]", "published", "ceiling"], rows)
@@ -235,6 +235,37 @@ def threshold_table() -> str:
     return "\n".join([_table([*head, "difference ± standard error"], rows), "", words])
 
 
+def decision_table() -> str:
+    """What is said of labels at chosen thresholds with its interval, and what is true on fresh rows."""
+    found = _read("benchmarks/results/decisions.json")
+    rows = []
+    for row in found["rows"]:
+        unit = "hits" if "followed" in row else "per 1,000 rows"
+        followed = f", {row['followed']:.2f} of the capacity followed up" if "followed" in row else ""
+        rows.append(
+            [
+                f"{row['dataset']}, {row['rows']:,} rows, {row['model']}, {row['evaluation']}",
+                f"{row['threshold']} ({unit})",
+                f"{row['said']:,.1f}",
+                f"{row['true']:,.1f}{followed}",
+                f"{row['difference']:+.1f} ± {row['standard_error']:.1f}",
+                f"{row['held']:.1%}",
+            ]
+        )
+    held, largest = (
+        [row["held"] for row in found["rows"]],
+        max(abs(row["difference"]) / row["standard_error"] for row in found["rows"]),
+    )
+    chance = 200 * (0.95 * 0.05 / found["tables"]) ** 0.5
+    words = (
+        f"Means of {found['tables']} tables each; the largest difference is {largest:.1f} standard errors from zero. "
+        f"The intervals hold the true figure in {min(held):.1%} to {max(held):.1%}, in all "
+        f"{sum(held) / len(held):.1%}; by chance alone 95 % moves by {chance:.1f} points (two standard errors)."
+    )
+    head = ["judged", "threshold", "said", "on fresh rows", "difference ± standard error", "intervals that hold it"]
+    return "\n".join([_table(head, rows), "", words])
+
+
 def coverage_table() -> str:
     """How often intervals hold the true score of simulated models, and how wide they are."""
     found = _read("benchmarks/results/coverage.json")["rows"]
@@ -273,23 +304,43 @@ def coverage_table() -> str:
 
 
 def selection_table() -> str:
-    """How much too good the best of many trials looks, by the folds that it is judged on."""
+    """How much too good the best of many trials looks, by the rows that it is judged on."""
     found = _read("benchmarks/results/selection_bias.json")
-
-    def signed(value: Sequence[float]) -> str:
-        return f"{value[0]:+.4f} {_interval(value[1:], '+.4f')}"
-
     rows = [
         [
             f"{row['dataset']}, {row['rows']:,} rows, {_label(row['metric'])}",
             row["way"],
-            *(signed(row[part]) for part in ("too_good", "baseline_too_good", "lead_too_good")),
-            f"{row['taken']}, {row['taken_and_worse']}",
+            *(_signed(row[part]) for part in ("too_good", "baseline_too_good", "lead_too_good")),
         ]
         for row in found["rows"]
     ]
-    head = ["tables", "judged on", "best trial too good by", "baseline", "lead", "best trial taken, of these worse"]
     words = f"{found['tables']} tables each, {found['trials']} trials a table, the baseline among them."
+    return "\n".join([_table(["tables", "judged on", "best trial too good by", "baseline", "lead"], rows), "", words])
+
+
+def choice_table() -> str:
+    """How often rules keep the baseline where no trial is better, and what they gain where one is."""
+    found = _read("benchmarks/results/selection_bias.json")
+    tables, choices = found["tables"], found["choices"]
+    rows = [
+        [
+            row["rule"],
+            f"{row['dataset']}, {row['rows']:,} rows, {_label(row['metric'])}",
+            f"{row['kept_if_no_better'] / tables:.0%}",
+            f"{row['taken']}, {row['taken_and_worse']}, {row['left_and_better']}",
+            _signed(row["gained"]),
+            _signed(row["best_trial_ahead"]),
+        ]
+        for row in sorted(choices, key=lambda row: [one["rule"] for one in choices].index(row["rule"]))
+    ]
+    shares = []
+    for rule in dict.fromkeys(row["rule"] for row in choices):
+        kept = [row["kept_if_no_better"] for row in choices if row["rule"] == rule]
+        low, high = stats.binomtest(sum(kept), tables * len(kept)).proportion_ci(method="exact")
+        shares.append(f"{rule}: {sum(kept) / tables / len(kept):.0%} [{low:.0%}, {high:.0%}]")
+    head = ["the best trial is taken by", "tables", "baseline kept where no trial is better"]
+    head += ["taken, of these worse, left though better", "gained in truth", "of which could be gained"]
+    words = f"The baseline is kept where no trial is better, by {'; '.join(shares)}."
     return "\n".join([_table(head, rows), "", words])
 
 
@@ -493,6 +544,11 @@ def _label(metric: str) -> str:
 
 def _interval(bounds: Sequence[float], style: str = ".4f") -> str:
     return f"[{bounds[0]:{style}}, {bounds[1]:{style}}]"
+
+
+def _signed(value: Sequence[float]) -> str:
+    """A mean with its interval."""
+    return f"{value[0]:+.4f} {_interval(value[1:], '+.4f')}"
 
 
 def _metrics(stage: str, name: str) -> Any:

@@ -44,6 +44,8 @@ TYPES = ("number", "category", "date", "text", "ignore")
 DRIFTED, EXPECTED = "drifted_columns", "expected_score"
 # What detect_drift.py compares where no file is named: the reference and the current rows.
 PARTS = "train part", "test part"
+# Behind a score of all rows: none was kept that nothing was chosen on.
+NO_ROWS_KEPT = "no untouched rows"
 # What --dataset takes for all of them.
 EVERY = "all"
 # A calibrated table of fewer rows has no fraud to speak of.
@@ -145,6 +147,11 @@ def _check_range(rule: Any, *key: str) -> None:
         raise _mistake(f"{low} has no logarithm; start above 0", *key)
 
 
+def doubt_of(evaluation: str) -> str:
+    """What goes behind a score of models that are judged so; empty where they are on rows that were kept aside."""
+    return f" ({NO_ROWS_KEPT})" if evaluation == "cross_validation" else ""
+
+
 def kind_of(task: str) -> str:
     """Which of KINDS_OF_TASK a task is of."""
     return KINDS_OF_TASK[task != "regression"]
@@ -211,8 +218,10 @@ class _Section:
 
 @dataclass(frozen=True, config={"extra": "forbid"})
 class Cost(_Section):
-    false_positive: Number = Field(gt=0, description="what a row costs that is wrongly predicted positive")
-    false_negative: Number = Field(gt=0, description="what a positive row costs that is not found")
+    false_positive: Number = Field(
+        gt=0, le=MOST_IN_RANGE, description="what a row costs that is wrongly predicted positive"
+    )
+    false_negative: Number = Field(gt=0, le=MOST_IN_RANGE, description="what a positive row costs that is not found")
 
 
 @dataclass(frozen=True, config={"extra": "forbid"})
@@ -222,7 +231,9 @@ class Decision(_Section):
     # not `Cost | Absent`: pydantic would put the type's name between the keys of a mistake
     cost: Cost = Field(default=None, description="the lowest cost of wrong predictions")  # type: ignore[assignment]
     capacity: Annotated[Whole, Field(ge=1)] | Absent = Field(
-        default=None, description="how many of the judged rows can be followed up"
+        default=None,
+        description="how many rows can be followed up of as many as models are judged on (the test part, or all rows "
+        "with cross_validation); other numbers of rows have the same share of them",
     )
 
     def __post_init__(self) -> None:
@@ -303,6 +314,16 @@ class Dataset(_Section):
     def synthetic(self) -> bool:
         """Whether the table comes from a generator."""
         return self.source.endswith(".py")
+
+    @property
+    def positive_word(self) -> str:
+        """The class that is looked for, as the table has it."""
+        return _word(self.positive)
+
+    @property
+    def doubt(self) -> str:
+        """What goes behind every score of its models."""
+        return doubt_of(self.evaluation)
 
     @property
     def kept(self) -> str:

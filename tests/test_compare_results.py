@@ -19,13 +19,14 @@ import train
 import tune_hyperparameters
 from pipeline.comparison.collect import paired_tests
 from pipeline.comparison.entries import Comparison, Entry
-from pipeline.comparison.figures import PLOTS, Plot, dataset_plots
-from pipeline.comparison.page import comparison_page
-from pipeline.comparison.summary import summarise
-from pipeline.comparison.words import advice, decision_words, tuning_words
+from pipeline.comparison.figures import PLOTS, Plot, dataset_plots, score_bars
+from pipeline.comparison.page import comparison_page, summary_markdown
+from pipeline.comparison.summary import comparison_csv, overall_words, summarise
+from pipeline.comparison.words import advice, decision_title, tuning_words
 from pipeline.gates.overview import Standing
 from pipeline.metrics import METRICS, Metric, Predictions, metric_value, metrics_of
 from pipeline.store.connect import open_store
+from pipeline.worth import decision_words
 
 EVIL = "<img src=x onerror=alert(1)>"
 
@@ -275,19 +276,60 @@ def test_paired_tests_and_advice_follow_the_numbers() -> None:
     assert "good scores higher on the judged rows" in " ".join(advice(found))
 
 
+COST = {
+    "cost": 410.2,
+    "per_rows": 1000,
+    "interval": [300, 12345.6],
+    "others": {
+        "half": {"cost": 700.0, "saved": 289.8, "saved_interval": [100.0, 400.0]},
+        "nobody": {"cost": 500.0, "saved": 89.8, "saved_interval": [-100.0, 400.0]},
+        "everybody": {"cost": 300.0, "saved": -110.2, "saved_interval": [-400.0, -100.0]},
+    },
+}
+HITS = {"capacity": 50, "rows": 2400, "positives": 640, "followed": 53, "hits": 40, "interval": [30.2, 49.9]}
+HITS |= {"others": {"half": {"hits": 300, "followed": 1200}, "random": {"hits": 14.1333, "followed": 53}}}
+
+
 def test_what_the_labels_of_the_chosen_model_are_worth_is_said() -> None:
-    cost = {"cost": 0.41, "interval": [0.3, 0.5], "cost_at_half": 0.7, "saved": 0.29}
-    for interval, told in (([0.1, 0.4], "less"), ([-0.1, 0.4], "no difference shown"), ([-0.4, -0.1], "more")):
-        found = decision_words({**cost, "saved_interval": interval}, "Yes")
-        assert found == f"At its threshold wrong predictions cost 0.41 [0.3, 0.5] a row; at 0.5 0.7: {told}."
-    hits = {"capacity": 50, "followed": 53, "hits": 40, "interval": [30.2, 49.9]}
-    hits |= {"followed_at_half": 1200, "hits_at_half": 300}
-    entries = [replace(entry("good", 360, 1.0), decision=hits), entry("bad", 250, 1.0)]
-    assert (
-        "At its threshold 53 rows are to be followed up (capacity 50), and 40 [30, 50] of them are Yes; at 0.5 300 of "
-        "1,200." in advice(comparison(entries, "good", classes=("No", "Yes")))
+    assert decision_words(COST, "Yes") == (
+        "At its threshold wrong predictions cost 410.2 [300, 12,346] per 1,000 rows; at 0.5 700 (more), nobody "
+        "followed up 500 (no difference shown), everybody followed up 300 (less)."
     )
+    entries = [replace(entry("good", 360, 1.0), decision=HITS), entry("bad", 250, 1.0)]
+    good = comparison(entries, "good", classes=("No", "Yes"))
+    assert (
+        "At its threshold 40 [30, 50] of 53 rows that are followed up are Yes (of 2,400 rows, 640 of them Yes; "
+        "capacity 50); at 0.5 300 of 1,200, as many at random 14.13 of 53." in advice(good)
+    )
+    assert decision_title(good).endswith("of 2,400 rows 640 are, and 50 can be followed up")
     assert "threshold" not in " ".join(advice(comparison(entries, "bad", classes=("No", "Yes"))))
+
+
+@pytest.mark.parametrize(("found", "told"), [(COST, "410.2 [300, 12,346]"), (HITS, "40 [30, 50] of 53")])
+def test_what_the_labels_of_every_model_are_worth_is_a_table_of_the_page(found: dict[str, Any], told: str) -> None:
+    entries = [replace(entry(name, 360, 1.0), decision=found) for name in ("good", "bad")]
+    c = comparison(entries, "good", classes=("No", "Yes"), evaluation="cross_validation")
+    page = comparison_page([c], "", "")
+    assert page.count(f'<td class="number">{told} (no untouched rows)</td>') == 2
+    best = summarise([c])
+    assert told in summary_markdown([c], best).replace("\\", "")
+    assert best["datasets"]["d"]["decision"] == found
+
+
+def test_a_score_of_all_rows_says_so_wherever_it_is_shown() -> None:
+    entries = [replace(entry("good", 360, 1.0), rough="3 rows"), entry("bad", 250, 1.0)]
+    for evaluation, times in (("holdout", 0), ("cross_validation", 1)):
+        c = comparison(entries, "good", classes=("No", "Yes"), evaluation=evaluation)
+        summary = summarise([c])
+        # the best model, and every one
+        assert summary_markdown([c], summary).count("no untouched rows") == 3 * times
+        assert summary_markdown([c], summary).count("rough") == 2
+        assert overall_words([c], summary["best_overall"]).count("no untouched rows") == times
+        assert " ".join(advice(c)).count("no untouched rows") == times
+        assert next(score_bars(c)).words.count("no untouched rows") == times
+        # badge, every model, recommendation, figure twice
+        assert comparison_page([c], "", "").count("no untouched rows") == (2 + len(entries) + 2) * times
+        assert {row["evaluation"] for row in csv.DictReader(comparison_csv([c]).splitlines())} == {evaluation}
 
 
 def test_tuning_words_follow_the_difference() -> None:

@@ -26,7 +26,13 @@ from pipeline.training.build import resolve_recipe
 from pipeline.training.calibration import by_other_folds
 from pipeline.training.fit import out_of_fold, predict, validating_fold
 from pipeline.training.record import columns_of_source
-from pipeline.training.threshold import best_f1_threshold, capacity_threshold, least_cost_threshold, worth
+from pipeline.training.threshold import (
+    best_f1_threshold,
+    capacity_threshold,
+    labels_by_other_folds,
+    least_cost_threshold,
+    worth,
+)
 
 
 def test_binary_metrics_agree_with_scikit_learn(binary: Predictions) -> None:
@@ -232,26 +238,37 @@ def test_no_more_rows_than_the_capacity_reach_the_threshold() -> None:
             assert (tied >= max(tied[tied < found], default=0)).sum() > capacity or (tied >= found).all()
 
 
-def test_cost_and_hits_are_those_of_the_labels_beside_those_at_a_half(binary: Predictions) -> None:
+def test_cost_and_hits_are_those_of_the_labels_beside_those_of_other_ways(binary: Predictions) -> None:
     p = replace(binary, predicted=(binary.score >= 0.35).astype(int))
-    false_alarms, missed = metrics.confusion_matrix(p.actual, p.predicted).ravel()[1:3]
+
+    def cost_of(labels: np.ndarray) -> float:
+        false_alarms, missed = metrics.confusion_matrix(p.actual, labels).ravel()[1:3]
+        return 1000 * (false_alarms + 20 * missed) / 300
+
     found = worth(Decision(cost=Cost(1, 20)), p, 0)
-    assert found["cost"] == pytest.approx((false_alarms + 20 * missed) / 300, abs=1e-6)
-    false_alarms, missed = metrics.confusion_matrix(p.actual, p.score >= 0.5).ravel()[1:3]
-    assert found["cost_at_half"] == pytest.approx((false_alarms + 20 * missed) / 300, abs=1e-6)
-    assert found["saved"] == pytest.approx(found["cost_at_half"] - found["cost"], abs=2e-6)
-    for value, interval in (("cost", "interval"), ("saved", "saved_interval")):
-        low, high = found[interval]
-        assert low < found[value] < high
+    assert found["cost"] == pytest.approx(cost_of(p.predicted), rel=1e-5)
+    low, high = found["interval"]
+    assert low < found["cost"] < high
+    others = {"half": p.score >= 0.5, "nobody": np.zeros(300), "everybody": np.ones(300)}
+    assert found["others"].keys() == others.keys()
+    for way, labels in others.items():
+        other = found["others"][way]
+        assert other["cost"] == pytest.approx(cost_of(labels), rel=1e-5)
+        assert other["saved"] == pytest.approx(other["cost"] - found["cost"], rel=1e-3)
+        low, high = other["saved_interval"]
+        assert low < other["saved"] < high
     # a mean's interval is that of the accuracy, where what costs is a mistake
     plain = worth(Decision(cost=Cost(1, 1)), p, 0)
     assert plain["interval"] == pytest.approx(
-        [1 - b for b in bootstrap_intervals("binary", p, 0)["accuracy"]][::-1], abs=1e-5
+        [1000 * (1 - b) for b in bootstrap_intervals("binary", p, 0)["accuracy"]][::-1], rel=0.05
     )
     hits = worth(Decision(capacity=70), p, 0)
-    assert (hits["capacity"], hits["followed"]) == (70, p.predicted.sum())
-    assert hits["hits"] == (p.predicted * p.actual).sum()
-    assert hits["hits_at_half"] == (p.actual * (p.score >= 0.5)).sum()
+    assert (hits["capacity"], hits["rows"], hits["positives"]) == (70, 300, p.actual.sum())
+    assert (hits["followed"], hits["hits"]) == (p.predicted.sum(), (p.predicted * p.actual).sum())
+    half, random = hits["others"]["half"], hits["others"]["random"]
+    assert half == {"hits": (p.actual * (p.score >= 0.5)).sum(), "followed": (p.score >= 0.5).sum()}
+    at_random = pytest.approx(p.predicted.sum() * p.actual.mean(), rel=1e-5)
+    assert random == {"hits": at_random, "followed": p.predicted.sum()}
     assert hits["interval"][0] < hits["hits"] < hits["interval"][1]
     # rows that belong together are drawn together
     grouped = replace(p, group=np.argsort(np.argsort(p.predicted, kind="stable")) // 30)
@@ -259,8 +276,58 @@ def test_cost_and_hits_are_those_of_the_labels_beside_those_at_a_half(binary: Pr
     assert worth("tuned", p, 0) is worth(0.3, p, 0) is None
 
 
+def test_no_mistake_is_no_certainty_of_none() -> None:
+    actual = np.arange(200) % 2
+    p = Predictions(actual, actual, 0.1 + 0.8 * actual)
+    found = worth(Decision(cost=Cost(1, 20)), p, 0)
+    low, high = found["interval"]
+    # the rule of three, at 97.5 %: of mistakes that cost as much as any
+    assert (found["cost"], low) == (0, 0)
+    assert high == pytest.approx(1000 * 20 * 3.689 / 200, rel=1e-3)
+    # the same labels, and perhaps not the same on other rows
+    low, high = found["others"]["half"]["saved_interval"]
+    assert low < 0 < high
+    assert found["others"]["nobody"]["saved_interval"][0] > 0
+    missed = worth(Decision(capacity=5), replace(p, predicted=np.zeros(200, dtype=int)), 0)
+    assert (missed["hits"], missed["followed"]) == (0, 0)
+    assert missed["interval"] == pytest.approx([0, 3.689], rel=1e-3)
+    groups = worth(Decision(cost=Cost(1, 20)), replace(p, group=np.arange(200) // 10), 0)
+    assert groups["interval"][1] == pytest.approx(10 * 1000 * 20 * 3.689 / 200, rel=1e-3)
+
+
+def test_the_interval_of_a_cost_holds_the_true_one_where_few_mistakes_are_dear() -> None:
+    rng, holds = np.random.default_rng(0), 0
+    for _ in range(200):
+        # one in a hundred is missed, at twenty times the cost of a false alarm
+        kind = rng.choice(3, 200, p=[0.79, 0.2, 0.01])
+        p = Predictions((kind == 2).astype(int), (kind == 1).astype(int), np.zeros(200))
+        low, high = worth(Decision(cost=Cost(1, 20)), p, 0)["interval"]
+        holds += low <= 1000 * (0.2 + 20 * 0.01) <= high
+    assert holds >= 190
+
+
+def test_costs_in_any_unit_keep_their_digits(binary: Predictions) -> None:
+    plain, small = (worth(Decision(cost=Cost(unit, 20 * unit)), binary, 0) for unit in (1, 1e-9))
+    assert small["cost"] == pytest.approx(1e-9 * plain["cost"], rel=1e-5)
+    assert small["interval"] == pytest.approx([1e-9 * bound for bound in plain["interval"]], rel=1e-5)
+
+
 def test_equal_scores_have_no_threshold_but_the_half() -> None:
     assert best_f1_threshold(np.array([0, 1, 1]), np.full(3, 0.2)) == 0.5
+
+
+def test_rows_without_a_positive_one_tell_no_best_threshold() -> None:
+    # as in the other folds of a group that holds all of them
+    assert best_f1_threshold(np.zeros(3, dtype=int), np.array([0.1, 0.2, 0.3])) == 0.5
+    actual, score, fold = np.array([0, 0, 1, 1]), np.array([0.2, 0.6, 0.4, 0.7]), np.array([0, 0, 1, 1])
+    assert [*labels_by_other_folds(actual, score, fold, best_f1_threshold)][2:] == [0, 1]
+
+
+def test_the_best_threshold_lies_above_a_score_that_is_not_to_reach_it() -> None:
+    # no number lies between two that are next to each other, and their mean is rounded to the even one
+    for lower in (0.5, np.nextafter(0.5, 1)):
+        score = np.array([lower, np.nextafter(lower, 1)])
+        assert [*(score >= best_f1_threshold(np.array([0, 1]), score))] == [False, True]
 
 
 def test_the_threshold_of_a_fold_comes_from_the_other_folds() -> None:

@@ -8,7 +8,7 @@ import pytest
 from pipeline.gates.judge import difference, judge
 from pipeline.gates.results import DriftVerdict, DriftVerdicts, Expected, Results, read_results, select_model
 from pipeline.metrics import metrics_of
-from pipeline.settings import Gate, load_config, settings_sha256
+from pipeline.settings import DRIFTED, Gate, load_config, settings_sha256
 
 
 def model(cv: float, score: float, low: float, high: float) -> dict[str, Any]:
@@ -250,3 +250,16 @@ def test_only_what_is_stale_is_called_so_all_at_once_and_in_order() -> None:
     path.write_text(path.read_text().replace('"linear"', '"former"'))
     [problem, *_] = read_results(dataset, config).problems
     assert problem.endswith("former is no model of params.yaml; run `python train.py --dataset customers`")
+
+
+def test_a_score_of_all_rows_is_called_so_in_its_verdict_and_drift_is_not() -> None:
+    config = load_config()
+    dataset = dataclasses.replace(config.dataset("customers"), evaluation="cross_validation")
+    gates = [Gate("accuracy", above=0.7), Gate("accuracy", above=0.1, over="naive"), Gate(DRIFTED, below=1)]
+    config = dataclasses.replace(config, gates={"customers": tuple(gates)})
+    results = Results("customers", "d", MODELS, {}, drift=NO_DRIFT, champion=None, problems=())
+    alone, over, drift = (verdict.line() for verdict in judge(dataset, config, results))
+    assert "accuracy 0.7800 [0.7400, 0.8200] (no untouched rows), needed above 0.7" in alone
+    assert "[+0.1400, +0.2200] (no untouched rows) over the naive's 0.6000" in over
+    assert "untouched" not in drift
+    assert "untouched" not in outcome(gates[0]).line()

@@ -105,8 +105,9 @@ def test_help_and_usage_errors_import_nothing_heavy(script: str, words: list[str
     assert done.stdout.splitlines()[-1] == f"{0 if words == ['--help'] else 2} []"
 
 
-# What is no part of a figure: arguments, errors, files and locks, the store, pictures. Settings are params of a stage.
-NO_DEPENDENCIES = {"console", "files", "settings", "store", "cluster", "plots"}
+# What is no part of a figure: arguments, errors, files and locks, the store, pictures, words. Settings are params of a
+# stage.
+NO_DEPENDENCIES = {"console", "files", "settings", "store", "cluster", "plots", "worth"}
 
 
 @pytest.mark.parametrize(

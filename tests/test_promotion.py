@@ -21,13 +21,14 @@ import generate_data
 import train
 import validate
 from benchmarks.promotion import Situation, moves_of
-from pipeline.gates.card import CARD, write_card
+from pipeline.gates.card import CARD, card_of, write_card
 from pipeline.gates.promotion import level_of
 from pipeline.html import plain_markdown
 from pipeline.metrics import METRICS, Predictions
 from pipeline.settings import load_config
 from pipeline.store.connect import open_store
 from pipeline.store.registry import run_with_alias, set_champion
+from pipeline.store.runs import StoredRun
 from pipeline.store.source import current_commit
 from pipeline.tables.split import load_parts
 from pipeline.training.fit import predict
@@ -379,13 +380,39 @@ def test_out_of_fold_predictions_decide_where_a_dataset_is_judged_by_them(
     out = capsys.readouterr().out
     assert "linear is challenger (version 2): accuracy +0.0000 [+0.0000, +0.0000] on 60 rows" in out
     # where the score is shown it is said that all rows are judged
-    for text in out, Path("reports/index.html").read_text(), Path("reports/comparison_report.html").read_text():
+    places = "reports/index.html", "reports/comparison_report.html", "reports/summary.md", "logs/validation.log"
+    for text in out, *registered("2"), *(Path(place).read_text() for place in places):
         assert "no untouched rows" in text
     set_champion(open_store(), "customers", "2")
     results_of("gradient_boosting")
     capsys.readouterr()
     assert validate.main(["--promote"]) == 0
     assert "on 240 rows against version 2" in capsys.readouterr().out
+
+
+def registered(version: str) -> tuple[str, str]:
+    """What a version says of itself, and its card."""
+    client = open_store()
+    found = client.get_model_version("customers", version)
+    return found.description, card_of(StoredRun(client, client.get_run(found.run_id)))
+
+
+def test_what_a_threshold_brings_is_told_of_a_version(promoted: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    params = yaml.safe_load(Path("params.yaml").read_text())
+    params["datasets"]["customers"]["threshold"] = {"capacity": 5}
+    params["gates"] = {"customers": [{"metric": "roc_auc", "above": 0.5}]}
+    Path("params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    assert generate_data.main([]) == 0
+    results_of("linear")
+    capsys.readouterr()
+    assert validate.main(["--promote"]) == 0
+    description, card = registered("2")
+    places = "reports/index.html", "reports/comparison_report.html", "reports/summary.md"
+    for text in capsys.readouterr().out, description, card, *(Path(place).read_text() for place in places):
+        assert "rows that are followed up are Yes (of 60 rows" in text
+        assert "capacity 5)" in text
+    assert "## Threshold" in card
+    assert "of other rows like these about 8.33% reach it" in card
 
 
 def test_a_failing_gate_is_not_promoted(promoted: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -33,6 +33,7 @@ from pipeline.training.build import resolve_recipe
 from pipeline.training.fit import out_of_fold
 from pipeline.training.record import logged, pickled_bytes
 from pipeline.training.threshold import best_f1_threshold
+from pipeline.worth import decision_words
 
 
 @pytest.mark.pictures
@@ -226,21 +227,35 @@ def test_what_labels_are_worth_is_in_the_metrics(
     judged = pd.read_csv(
         run_of(open_store(), "customers", "linear", found["data_sha256"], sha256).artifact("predictions.csv")
     )
+    said = capsys.readouterr().out
+    note = " (no untouched rows)" if evaluation == "cross_validation" else ""
+    run = run_of(open_store(), "customers", "linear", found["data_sha256"], sha256)
+    half = decision["others"]["half"]
     if "cost" in threshold:
         # missing a row is dear, so that fewer are missed than at a half
-        assert decision["cost"] < decision["cost_at_half"]
-        low, high = decision["saved_interval"]
-        assert low < decision["saved"] < high
+        assert decision["cost"] < half["cost"]
+        low, high = half["saved_interval"]
+        assert low < half["saved"] < high
+        assert f"per 1,000 rows{note}; at 0.5 " in said
+        assert run.metrics["cost_per_1000"] == decision["cost"]
+        assert run.metrics["cost_per_1000_nobody"] == decision["others"]["nobody"]["cost"]
     else:
         # of the 60 rows of the test part, or of all 240
         assert decision["followed"] == judged["predicted"].sum()
         assert 0 < decision["followed"] < 20
-        assert decision["followed_at_half"] == (judged["score"] >= 0.5).sum()
+        assert half["followed"] == (judged["score"] >= 0.5).sum()
         assert decision["hits"] <= decision["followed"]
+        assert f"capacity 10){note}; at 0.5 " in said
+        assert (run.metrics["hits"], run.metrics["hits_high"]) == (decision["hits"], decision["interval"][1])
+    assert decision_words(decision, "Yes") in run.tags["mlflow.note.content"]
+    assert ("no untouched rows" in run.tags["mlflow.note.content"]) == (evaluation == "cross_validation")
+    assert re.search(rf"accuracy 0.\d+ \[0.\d+, [01].\d+\]{re.escape(note)}, cross-validated", said)
     # and the same where the model is taken from its run
     capsys.readouterr()
     assert train.main(["--dataset", "customers", "--model", "linear"]) == 0
-    assert "unchanged" in capsys.readouterr().out
+    again = capsys.readouterr().out
+    assert "unchanged" in again
+    assert decision_words(decision, "Yes", note) in again
     assert Path("metrics/train/customers.json").read_text() == first
 
 

@@ -18,7 +18,8 @@ from conftest import PARAMS, ROOT, make_customers, make_houses
 import train
 import tune_hyperparameters as tune
 from pipeline.files import hold
-from pipeline.search import queue
+from pipeline.metrics import Predictions
+from pipeline.search import queue, winner
 from pipeline.search.trials import score_trial
 from pipeline.store.connect import open_store
 
@@ -200,10 +201,31 @@ def test_a_weighted_forest_is_searched_on_folds_not_out_of_bag(project: Path) ->
     assert list(baseline.intermediate_values) == [6, 13, 20]
 
 
-def test_the_baseline_stays_where_the_winner_is_no_better(project: Path) -> None:
-    assert tune.main(["--dataset", "customers", "--n-trials", "12"]) == 0
-    found = json.loads(Path("metrics/tune/customers.json").read_text())["models"]["forest"]
-    assert found["cv"]["accuracy"] >= found["baseline_cv"]
+def test_the_baseline_stays_where_the_winner_is_not_ahead(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for level, stays in ((winner.AHEAD, False), (1 - 1e-12, True)):
+        monkeypatch.setattr(winner.is_ahead, "__defaults__", (level,))
+        assert tune.main(["--dataset", "customers", "--n-trials", "12"]) == 0
+        found = json.loads(Path("metrics/tune/customers.json").read_text())["models"]["forest"]
+        assert ("the baseline stays" in capsys.readouterr().out) == stays
+        assert (found["cv"]["accuracy"] == found["baseline_cv"]) == stays
+        assert found["cv"]["accuracy"] >= found["baseline_cv"]
+
+
+def test_a_lead_that_luck_gives_is_not_ahead() -> None:
+    rng = np.random.default_rng(0)
+    actual = rng.integers(0, 2, 1000)
+    baseline = Predictions(actual, np.where(rng.random(1000) < 0.8, actual, 1 - actual))
+    # right where the other is wrong so many times, and wrong where it is right so many
+    wrong, right = (np.flatnonzero((baseline.predicted == actual) == same) for same in (False, True))
+    for gained, lost, ahead in ((30, 0, True), (30, 30, False), (30, 26, False), (30, 15, True), (0, 0, False)):
+        predicted = baseline.predicted.copy()
+        turned = [*wrong[:gained], *right[:lost]]
+        predicted[turned] = 1 - predicted[turned]
+        found = winner.is_ahead("accuracy", Predictions(actual, predicted), baseline, 0)
+        # a standard error of the number is the root of all that differ
+        assert found == ahead == (gained - lost > np.sqrt(gained + lost))
 
 
 def test_changed_settings_start_a_new_study_and_say_so(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

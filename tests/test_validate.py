@@ -269,6 +269,35 @@ def test_github_annotations_and_summary(
     assert validate.main([]) == 1
 
 
+HITS = {"capacity": 5, "rows": 60, "positives": 30, "followed": 6, "hits": 4, "interval": [1.2, 9.0]}
+HITS |= {"others": {"half": {"hits": 20, "followed": 30}, "random": {"hits": 3, "followed": 6}}}
+COST = {"cost": 400.0, "per_rows": 1000, "interval": [300.0, 500.0]}
+COST |= {"others": {"half": {"cost": 700.0, "saved": 300.0, "saved_interval": [100.0, 400.0]}}}
+
+
+@pytest.mark.parametrize(
+    ("found", "told"), [(HITS, "4 [1, 9] of 6 rows"), (COST, "400 [300, 500] per 1,000 rows; at 0.5 700 (more).")]
+)
+def test_what_labels_are_worth_is_shown_and_cannot_be_broken_unseen(
+    project: Path, capsys: pytest.CaptureFixture[str], found: dict[str, Any], told: str
+) -> None:
+    write_results()
+    path = "metrics/train/customers.json"
+    change(path, lambda value: value["models"]["forest"].update(decision=found))
+    assert validate.main([]) == 0
+    assert told in capsys.readouterr().out
+    assert told in Path("reports/index.html").read_text()
+    for at in places(found):
+        broken = json.loads(json.dumps(found))
+        holder = broken
+        for key in at[:-1]:
+            holder = holder[key]
+        holder[at[-1]] = "x"
+        change(path, lambda value, broken=broken: value["models"]["forest"].update(decision=broken))
+        assert validate.main([]) == (0 if at[-1] == "saved" else 1), at
+        assert at[-1] == "saved" or "forest has no number as decision" in capsys.readouterr().out
+
+
 def test_log_that_cannot_be_written_is_an_error(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_results()
     Path("logs").write_text("no folder")

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.checks.finding import Finding
-from pipeline.gates.overview import Standing
+from pipeline.gates.overview import Standing, doubts
 from pipeline.metrics import METRICS, Metric, Predictions
 from pipeline.plots import curves
+from pipeline.settings import doubt_of
 
 # Columns that the summary names.
 LISTED = 5
@@ -94,6 +95,20 @@ class Comparison:
     drift: Mapping[str, Any] | None
     standing: Standing
     links: Mapping[str, str]
+
+    @property
+    def doubt(self) -> str:
+        """What goes behind every score."""
+        return doubt_of(self.evaluation)
+
+    def doubts(self, entry: Entry) -> str:
+        """What goes behind a score with its interval."""
+        return doubts(entry.rough, self.evaluation)
+
+    @property
+    def decisions(self) -> list[Entry]:
+        """The models whose labels come to a cost or to hits."""
+        return [entry for entry in self.entries if entry.decision]
 
     @property
     def main(self) -> Metric:

@@ -59,7 +59,7 @@ def score_bars(c: Comparison) -> Iterator[Plot]:
     ]
     words = (
         f"{c.main.label} of {len(values)} models with 95 % intervals; chosen by cross-validation: {c.chosen} with "
-        f"{c.best.metrics[c.metric]:.3f}. Hatched bars are tuned."
+        f"{c.best.metrics[c.metric]:.3f}{c.doubt}. Hatched bars are tuned."
     )
     layout = _rows(150 + 50 * len(labels), _axis(c))
     yield Plot(f"{c.main.label} of every model", words, [bars, *lines], layout)

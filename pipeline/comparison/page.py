@@ -14,10 +14,11 @@ from plotly.offline import get_plotlyjs
 from pipeline.checks.check import CHECKS, measured
 from pipeline.comparison.entries import Comparison
 from pipeline.comparison.figures import dataset_plots
-from pipeline.comparison.words import advice
+from pipeline.comparison.words import advice, decision_title
 from pipeline.gates.judge import told
 from pipeline.html import render
 from pipeline.store.source import current_commit
+from pipeline.worth import WAYS, decision_words, others_of, threshold_words
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -29,6 +30,10 @@ def comparison_page(comparisons: Sequence[Comparison], overall: str, settings: s
     return render(
         TEMPLATES / "page.html",
         sections=[(c, advice(c), group) for c, group in zip(comparisons, plots, strict=True)],
+        ways=WAYS,
+        decision_title=decision_title,
+        threshold_words=threshold_words,
+        others_of=others_of,
         checks=CHECKS,
         measured=measured(),
         overall=overall,
@@ -44,7 +49,7 @@ def comparison_page(comparisons: Sequence[Comparison], overall: str, settings: s
 
 
 def summary_markdown(comparisons: Sequence[Comparison], summary: Mapping[str, Any]) -> str:
-    return render(TEMPLATES / "summary.md", comparisons=comparisons, summary=summary)
+    return render(TEMPLATES / "summary.md", comparisons=comparisons, summary=summary, decision_words=decision_words)
 
 
 def _five_digits(values: np.ndarray) -> Any:

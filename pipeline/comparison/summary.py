@@ -9,10 +9,10 @@ from statistics import fmean
 from typing import Any
 
 from pipeline.comparison.entries import Comparison
-from pipeline.gates.overview import NO_ROWS_KEPT
 from pipeline.metrics import relative_gain
 
-COLUMNS = ("dataset", "model", "estimator", "metric", "value", "low", "high", "fit_seconds", "model_bytes")
+INTERVAL = ("value", "low", "high")
+COLUMNS = ("dataset", "model", "estimator", "metric", *INTERVAL, "fit_seconds", "model_bytes", "evaluation")
 
 
 def all_scores(comparisons: Sequence[Comparison]) -> dict[str, dict[str, dict[str, float]]]:
@@ -53,6 +53,7 @@ def summarise(comparisons: Sequence[Comparison]) -> dict[str, Any]:
             "rough": best.rough,
             "ceiling": c.ceiling,
             "evaluation": c.evaluation,
+            **({"decision": best.decision} if best.decision else {}),
             "gain_of_tuning": {
                 tuned.model: relative_gain(metric, tuned.metrics[metric], base.metrics[metric])
                 for tuned, base in c.tuned_pairs
@@ -73,7 +74,7 @@ def comparison_csv(comparisons: Sequence[Comparison]) -> str:
         for entry in c.entries:
             for metric, value in entry.metrics.items():
                 row = [c.dataset, entry.name, entry.estimator, metric, value, *entry.intervals[metric]]
-                writer.writerow([*row, entry.fit_seconds, entry.model_bytes])
+                writer.writerow([*row, entry.fit_seconds, entry.model_bytes, c.evaluation])
     return text.getvalue()
 
 
@@ -81,8 +82,7 @@ def overall_words(comparisons: Sequence[Comparison], best: Mapping[str, Any]) ->
     """`best` over all, and the chosen model of each dataset, in two sentences."""
     parts = []
     for c in comparisons:
-        doubt = f", {NO_ROWS_KEPT}" if c.evaluation == "cross_validation" else ""
-        parts.append(f"{c.dataset}: {c.chosen} ({c.main.label} {c.best.metrics[c.metric]:.3f}{doubt})")
+        parts.append(f"{c.dataset}: {c.chosen} with {c.main.label} {c.best.metrics[c.metric]:.3f}{c.doubt}")
     return (
         f"Best over all is {best['model']}, tuned or not, chosen on {best['datasets_won']} of {len(parts)} datasets "
         f"(mean rank {best['mean_rank']:.2f}). {'; '.join(parts)}."

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from pipeline.comparison.entries import Comparison, Entry, Lead
 from pipeline.metrics import METRICS, lead
+from pipeline.worth import decision_words
 
 # An interval is wide from this share of the score on, or this much for scores below 1.
 WIDE = 0.1
@@ -18,10 +16,10 @@ def advice(c: Comparison) -> list[str]:
     value, (low, high) = best.metrics[metric], best.intervals[metric]
     lines = [
         f"Use {best.name}: cross-validation ranks it first ({best.cv:.4f}), and it reaches {c.main.label} "
-        f"{value:.4f} [{low:.4f}, {high:.4f}]."
+        f"{value:.4f} [{low:.4f}, {high:.4f}]{c.doubt}."
     ]
     if best.decision:
-        lines.append(decision_words(best.decision, c.classes[-1]))
+        lines.append(decision_words(best.decision, c.classes[-1], c.doubt))
     shown = {entry.name: c.tests[entry.name].words for entry in c.entries if entry.name in c.tests}
     equals = [entry for entry in c.entries if shown.get(entry.name) == "no difference shown"]
     cheapest = min(equals, key=lambda entry: entry.fit_seconds, default=best)
@@ -54,20 +52,15 @@ def advice(c: Comparison) -> list[str]:
     return lines
 
 
-def decision_words(found: Mapping[str, Any], positive: str) -> str:
-    """What the labels at the chosen threshold are worth, beside those at 0.5."""
-    low, high = found["interval"]
+def decision_title(c: Comparison) -> str:
+    """What the figures of the models' labels are, where thresholds are chosen for a cost or a capacity."""
+    found, positive = c.decisions[0].decision, c.classes[-1]
+    assert found is not None
     if "cost" in found:
-        saved = Lead(found["saved"], *found["saved_interval"])
-        told = {"better": "less", "worse": "more"}.get(saved.words, saved.words)
-        return (
-            f"At its threshold wrong predictions cost {found['cost']:.4g} [{low:.4g}, {high:.4g}] a row; at 0.5 "
-            f"{found['cost_at_half']:.4g}: {told}."
-        )
+        return f"Cost of wrong predictions per {found['per_rows']:,} rows, and whether others cost more or less"
     return (
-        f"At its threshold {found['followed']:,} rows are to be followed up (capacity {found['capacity']:,}), and "
-        f"{found['hits']:,} [{low:.0f}, {high:.0f}] of them are {positive}; at 0.5 {found['hits_at_half']:,} of "
-        f"{found['followed_at_half']:,}."
+        f"How many of the rows that are followed up are {positive}: of {found['rows']:,} rows {found['positives']:,} "
+        f"are, and {found['capacity']:,} can be followed up"
     )
 
 

@@ -23,6 +23,7 @@ from pipeline.settings import Config, Dataset
 from pipeline.store.connect import database_of
 from pipeline.store.runs import StoredRun
 from pipeline.tables.columns import value_text
+from pipeline.worth import decision_words
 
 
 class FoundCheck(TypedDict):
@@ -74,6 +75,8 @@ def model_card(
     add("Data", plain_markdown(data_words(dataset, config, facts)))
     rough = f"; they are rough, of {model['rough']}" if model["rough"] else ""
     add("Metrics", f"{judged_words(dataset)} With 95 % intervals{rough}.", **scores_of(model))
+    if "decision" in model:
+        add("Threshold", plain_markdown(threshold_text(dataset, model["decision"], run)))
     add(
         "Gates",
         "What the model had to pass to be registered.",
@@ -128,7 +131,21 @@ def lead_words(dataset: Dataset, model: Mapping[str, Any], run: StoredRun) -> st
     return (
         f"{run.params['estimator']} that predicts {dataset.target} ({dataset.task}). It has the best cross-validated "
         f"{label} of all models that were trained, {model['cv'][dataset.metric]:.4f}, and reaches "
-        f"{model['score'][dataset.metric]:.4f} [{low:.4f}, {high:.4f}]{rough} on the rows that it is judged on."
+        f"{model['score'][dataset.metric]:.4f} [{low:.4f}, {high:.4f}]{rough} on the rows that it is judged "
+        f"on{dataset.doubt}."
+    )
+
+
+def threshold_text(dataset: Dataset, found: Mapping[str, Any], run: StoredRun) -> str:
+    """What the threshold brings, and what it does to rows that come."""
+    words = decision_words(found, dataset.positive_word, dataset.doubt)
+    words += f" The threshold is {run.params['threshold']}."
+    if "cost" in found:
+        return words
+    share = found["capacity"] / found["rows"]
+    return (
+        f"{words} It is fixed: of other rows like these about {share:.2%} reach it, however many come at once. To "
+        "follow up so many of a batch and no other number, take those with the highest probability."
     )
 
 

@@ -22,7 +22,7 @@ class Verdict:
     """One gate's outcome. `uncertain`: the interval straddles the bound. `reason` is empty where a number decided.
 
     Where `over` says so, in words, `value` is the difference to another score, and `interval` that of the difference on
-    the same rows, where it is known.
+    the same rows, where it is known. `doubt` goes behind a score, as Dataset has it.
     """
 
     dataset: str
@@ -35,6 +35,7 @@ class Verdict:
     uncertain: bool
     reason: str = ""
     over: str = ""
+    doubt: str = ""
 
     def word(self) -> str:
         return ("PASS" if self.passed else "FAIL") + (" (uncertain)" if self.uncertain else "")
@@ -50,7 +51,7 @@ class Verdict:
         style = "+.4f" if self.over else "g" if self.metric == DRIFTED else ".4f"
         interval = f" [{self.interval[0]:{style}}, {self.interval[1]:{style}}]" if self.interval else ""
         subject, over = (f"{self.model} " if self.model else ""), (f" {self.over}" if self.over else "")
-        return f"{subject}{self.metric} {self.value:{style}}{interval}{over}, needed {self.bound}"
+        return f"{subject}{self.metric} {self.value:{style}}{interval}{self.doubt}{over}, needed {self.bound}"
 
 
 VERDICTS = TypeAdapter(list[Verdict])
@@ -138,11 +139,12 @@ def judge_gate(
             state = f"is not reliable: {expected.reason}" if expected else f"is not known; {mend}"
             return replace(undecided, reason=f"the expected score {state}")
         metric, figure, interval = dataset.metric, expected.value, expected.interval
+        decided = replace(undecided, value=figure)
     elif metric not in model["score"]:
         return replace(undecided, reason=f"{name} has no {metric}, which is of another task")
     else:
         figure, interval = model["score"][metric], tuple(model["interval"][metric])
-    decided = replace(undecided, value=figure)
+        decided = replace(undecided, value=figure, doubt=dataset.doubt)
     bounds: tuple[float, float] | None = interval
     if gate.over == "champion" and results.champion is None:
         return replace(decided, passed=True, reason="no champion yet to compare with")
@@ -160,7 +162,9 @@ def judge_gate(
         figure, bounds = difference(metric, figure - found, paired)
         decided = replace(decided, value=figure, over=f"over the {gate.over}'s {found:.4f}")
         if confident and isinstance(paired, str):
-            words = f"{name} {metric} {figure:+.4f} {decided.over}, whose interval is not known: {paired}"
+            words = (
+                f"{name} {metric} {figure:+.4f}{decided.doubt} {decided.over}, whose interval is not known: {paired}"
+            )
             return replace(decided, passed=False, reason=words)
     if bounds is None:
         return replace(decided, passed=_holds(gate, figure))

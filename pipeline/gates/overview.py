@@ -6,7 +6,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pipeline.console import PipelineError
 from pipeline.files import write_text
@@ -14,19 +13,18 @@ from pipeline.gates.judge import Verdict, told
 from pipeline.gates.results import Results, read_results, select_model
 from pipeline.html import render
 from pipeline.metrics import METRICS
-from pipeline.settings import Config, Dataset
+from pipeline.settings import NO_ROWS_KEPT, Config, Dataset
+from pipeline.worth import decision_words
 
 REPORTS = Path("reports")
 COMPARISON, INDEX = REPORTS / "comparison_report.html", REPORTS / "index.html"
-# Behind a score of all rows: none was kept that nothing was chosen on.
-NO_ROWS_KEPT = "no untouched rows"
 TITLES = ("dataset", "chosen model", "score [95 % interval]", "ceiling", "drift", "gates")
 
 
 @dataclass(frozen=True)
 class Standing:
-    """A dataset's chosen model, its score, what was found of drift, the score to expect on rows without labels, and its
-    gates; empty where it is not known.
+    """A dataset's chosen model, its score, what was found of drift, the score to expect on rows without labels, its
+    gates, and what its labels come to where the threshold is chosen for that; empty where it is not known.
     """
 
     dataset: str
@@ -36,6 +34,7 @@ class Standing:
     drift: str
     expected: str
     verdicts: tuple[Verdict, ...]
+    decision: str = ""
 
     @property
     def gates(self) -> str:
@@ -82,11 +81,14 @@ def standings_of(config: Config, verdicts: Sequence[Verdict]) -> list[Standing]:
 def standing(results: Results, dataset: Dataset, verdicts: tuple[Verdict, ...]) -> Standing:
     """How the dataset of these results stands."""
     metric = dataset.metric
-    model, score = select_model(results.models, metric) or "", ""
+    model, score, decision = select_model(results.models, metric) or "", "", ""
     if model:
         facts = results.models[model]
         low, high = facts["interval"][metric]
-        score = f"{METRICS[metric].label} {facts['score'][metric]:.4f} [{low:.4f}, {high:.4f}]{doubts(facts, dataset)}"
+        doubt = doubts(facts["rough"], dataset.evaluation)
+        score = f"{METRICS[metric].label} {facts['score'][metric]:.4f} [{low:.4f}, {high:.4f}]{doubt}"
+        if found := facts.get("decision"):
+            decision = f"{model}: {decision_words(found, dataset.positive_word, dataset.doubt)}"
     ceiling = f"{results.ceiling[metric]:.4f}" if metric in results.ceiling else ""
     if results.drift is None:
         drift = "not tested"
@@ -98,20 +100,25 @@ def standing(results: Results, dataset: Dataset, verdicts: tuple[Verdict, ...]) 
     if results.drift and (told := results.drift.expected_score):
         doubt = "" if told.reliable else " (not reliable)"
         expected = f"{METRICS[metric].label} {told.value:.4f} [{told.interval[0]:.4f}, {told.interval[1]:.4f}]{doubt}"
-    return Standing(results.dataset, model, score, ceiling, drift, expected, verdicts)
+    return Standing(results.dataset, model, score, ceiling, drift, expected, verdicts, decision)
 
 
-def doubts(facts: Mapping[str, Any], dataset: Dataset) -> str:
-    """What goes behind a score of a model whose part of the metrics is `facts`; empty where nothing does."""
-    said = ["rough"] * bool(facts["rough"]) + [NO_ROWS_KEPT] * (dataset.evaluation == "cross_validation")
+def doubts(rough: str, evaluation: str) -> str:
+    """What goes behind a score with its interval, by why that is rough and how models are judged; empty where nothing
+    does.
+    """
+    said = ["rough"] * bool(rough) + [NO_ROWS_KEPT] * (evaluation == "cross_validation")
     return f" {', '.join(said)}" if said else ""
 
 
 def table_lines(standings: Sequence[Standing]) -> list[str]:
-    """A line a dataset below a line of titles, in columns."""
+    """A line a dataset below a line of titles, in columns; then what labels come to, where thresholds are chosen for
+    that.
+    """
     rows = [TITLES, *(one.cells for one in standings)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines = ["  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return lines + [f"{one.dataset} {one.decision}" for one in standings if one.decision]
 
 
 def write_index(standings: Sequence[Standing], verdicts: Sequence[Verdict], commit: str) -> None:

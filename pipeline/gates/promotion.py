@@ -34,6 +34,7 @@ from pipeline.store.registry import (
 from pipeline.store.runs import StoredRun, run_of
 from pipeline.tables.split import Parts, belonging_of, load_parts
 from pipeline.training.fit import columns_of_other_kind, predict, validated_rows
+from pipeline.worth import decision_words
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -77,7 +78,7 @@ def promote(name: str, config: Config, commit: str, verdicts: Sequence[Verdict])
         # a version keeps the card that it was registered with
         card = card_of(run) or model_card(dataset, config, results, chosen, run, verdicts, commit)
         texts = {TRAINING_ROWS: rows, CARD: card}
-        registered = register(client, name, run, tags, texts, description(chosen, facts, tags, run))
+        registered = register(client, name, run, tags, texts, description(dataset, chosen, facts, tags, run))
         version, champion = str(registered.version), run_with_alias(client, name, "champion")
         if champion is not None and champion[0] == version:
             mirror_champion(name, chosen, run.metrics, card)
@@ -95,12 +96,14 @@ def promote(name: str, config: Config, commit: str, verdicts: Sequence[Verdict])
     return f"{name}: {chosen} is {'champion' if wins else 'challenger'} (version {version}): {words}"
 
 
-def description(name: str, facts: Mapping[str, Any], tags: Mapping[str, str], run: StoredRun) -> str:
+def description(dataset: Dataset, name: str, facts: Mapping[str, Any], tags: Mapping[str, str], run: StoredRun) -> str:
     """What a version is, in Markdown: its model, each metric with its 95 % interval, and where it comes from."""
-    lines = [f"{name} ({run.params['estimator']}), judged with 95 % intervals:", ""]
+    lines = [f"{name} ({run.params['estimator']}), judged with 95 % intervals{dataset.doubt}:", ""]
     for metric, value in facts["score"].items():
         low, high = facts["interval"][metric]
         lines.append(f"- {METRICS[metric].label}: {value:.4f} [{low:.4f}, {high:.4f}]")
+    if "decision" in facts:
+        lines.append(f"- {decision_words(facts['decision'], dataset.positive_word, dataset.doubt)}")
     lines += ["", f"Run {run.run_id}, data SHA-256 {tags['data_sha256']}, commit {tags['git_commit']}."]
     return "\n".join(lines)
 

@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, StrictBool, StrictStr, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
@@ -20,7 +20,43 @@ METRICS_DIR = Path("metrics")
 SAME = 1e-5
 STALE_DATA, STALE_SETTINGS = "is stale (of other data)", "is stale (of other settings)"
 Scores = dict[str, Number]
+Way = Literal["half", "nobody", "everybody", "random"]
 Intervals = dict[str, tuple[Number, Number]]
+
+
+@dataclass(frozen=True)
+class OtherCost:
+    cost: Number
+    saved_interval: tuple[Number, Number]
+
+
+@dataclass(frozen=True)
+class CostFigures:
+    """What the labels at a threshold cost, and what those of other ways would: see pipeline/worth.py."""
+
+    cost: Number
+    per_rows: int
+    interval: tuple[Number, Number]
+    others: dict[Way, OtherCost]
+
+
+@dataclass(frozen=True)
+class OtherHits:
+    hits: Number
+    followed: Number
+
+
+@dataclass(frozen=True)
+class HitsFigures:
+    """Likewise what they find."""
+
+    capacity: Number
+    rows: Number
+    positives: Number
+    followed: Number
+    hits: Number
+    interval: tuple[Number, Number]
+    others: dict[Way, OtherHits]
 
 
 @dataclass(frozen=True)
@@ -28,7 +64,8 @@ class ModelFigures:
     """A model's part of metrics/train/ and metrics/tune/, by metric.
 
     `naive`: the scores of the naive prediction, `over_naive`: the interval of the lead over it, on the same rows.
-    `rough`: what of the judged rows is too little for an interval that holds; empty where nothing is.
+    `rough`: what of the judged rows is too little for an interval that holds; empty where nothing is. `decision`: what
+    the labels come to, where the threshold is chosen for a cost or a capacity.
     """
 
     cv: Scores
@@ -37,6 +74,7 @@ class ModelFigures:
     naive: Scores
     over_naive: Intervals
     rough: StrictStr
+    decision: CostFigures | HitsFigures | None = None
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,16 @@ from typing import Any
 
 import optuna
 
-from pipeline.bootstrap import paired_differences
+from pipeline.bootstrap import paired_differences, paired_t_interval
 from pipeline.console import PipelineError
-from pipeline.metrics import lead, relative_gain
+from pipeline.metrics import Predictions, relative_gain
 from pipeline.search.study import slot_of
 from pipeline.store.connect import experiment_name
 from pipeline.store.write import NOTE, RunRecord
 from pipeline.training.assess import Assessment
 
+# The level of an interval that reaches a standard error to either side.
+AHEAD = 0.6827
 STATUS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
 
 
@@ -31,16 +33,25 @@ def best_settings(study: optuna.Study, label: str) -> dict[str, Any]:
 def choose(
     baseline: Assessment, best: Mapping[str, Any], space: Mapping[str, Any], refit: Callable[[], Assessment], label: str
 ) -> tuple[Assessment, dict[str, Any]]:
-    """The best trial's model, refitted, and its settings; the baseline and its own where cross-validation finds it no
-    worse, or where a refit is the baseline, as an earlier call found so.
+    """The best trial's model, refitted, and its settings; the baseline and its own where cross-validation does not find
+    it ahead, or where a refit is the baseline, as an earlier call found so.
     """
     own = {name: baseline.params[name] for name in space if name in baseline.params}
-    metric = baseline.recipe.metric
-    winner = baseline if best == own else refit()
-    if winner.params != baseline.params and lead(metric, winner.cv[metric], baseline.cv[metric]) >= 0:
-        return winner, dict(best)
-    print(f"{label}: the search found nothing better than the baseline, which stays")
+    recipe, winner = baseline.recipe, baseline if best == own else refit()
+    if winner.params != baseline.params:
+        pair = winner.pooled, baseline.pooled
+        if is_ahead(recipe.metric, *pair, recipe.seed):
+            return winner, dict(best)
+    print(f"{label}: the search found nothing that is ahead of the baseline by a standard error; the baseline stays")
     return baseline, own
+
+
+def is_ahead(metric: str, winner: Predictions, baseline: Predictions, seed: int, level: float = AHEAD) -> bool:
+    """Whether a model leads another on the same rows (n,) by more than the interval of that level reaches; by default
+    a standard error (Breiman et al. 1984, Classification and Regression Trees).
+    """
+    _, (low, _) = paired_t_interval(metric, winner, baseline, seed, level)
+    return low > 0
 
 
 def summarise(study: optuna.Study, best: Mapping[str, Any], baseline: Assessment, winner: Assessment) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from pipeline.console import PipelineError
 from pipeline.files import read_json, write_atomic
 from pipeline.metrics import metrics_of, scores
 from pipeline.serving.model import example_rows, served
+from pipeline.settings import NO_ROWS_KEPT
 from pipeline.store.connect import experiment_name
 from pipeline.store.models import shipped_sha256
 from pipeline.store.predictions import predictions_csv, read_predictions, read_rows
@@ -31,6 +32,7 @@ from pipeline.training.assess import Assessment, code_sha256, naive_predictions
 from pipeline.training.build import Recipe, columns_by_kind
 from pipeline.training.fit import validated_rows
 from pipeline.training.importance import importances
+from pipeline.worth import decision_words, run_figures
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -79,13 +81,15 @@ def log_run(
     params = {**fitted.params, "model_type": recipe.model, "estimator": recipe.label}
     if hasattr(model[-1], "threshold"):
         params["threshold"] = model[-1].threshold
+    decision = fitted.decision
+    metrics |= run_figures(decision) if decision else {}
     record = RunRecord(
         name=name,
         tags={
             **tags,
             "model_type": recipe.model,
             "code_sha256": code_sha256(recipe.estimator),
-            NOTE: description(fitted, parts, tags, folder),
+            NOTE: description(fitted, parts, tags, folder, decision),
         },
         params=params,
         metrics=metrics,
@@ -111,17 +115,26 @@ def log_run(
     write_runs(client, tags["dataset"], [record], model=model, example=example)
 
 
-def description(fitted: Assessment, parts: Parts, tags: Mapping[str, str], folder: Path) -> str:
+def description(
+    fitted: Assessment,
+    parts: Parts,
+    tags: Mapping[str, str],
+    folder: Path,
+    decision: Mapping[str, Any] | None,
+) -> str:
     """What the run is, in Markdown."""
     recipe = fitted.recipe
     low, high = fitted.interval[recipe.metric]
     judged = "cross-validated over all rows" if parts.whole else "on the test part"
+    kept = f", {NO_ROWS_KEPT}" if parts.whole else ""
     trials = experiment_name(tags["dataset"], search=True)
     search = f" Its settings were found in the experiment {trials}." if tags["stage"] == "tuned" else ""
+    worth = f" {decision_words(decision, str(parts.words[-1]))}" if decision else ""
     return (
         f"{recipe.label}, {recipe.metric} **{fitted.score[recipe.metric]:.4f}** [{low:.4f}, {high:.4f}] {judged} "
-        f"({len(fitted.rows):,} rows; 95 % interval), {fitted.cv[recipe.metric]:.4f} cross-validated on the training "
-        f"part. Plots: `{folder.as_posix()}/`, beside all models: `reports/comparison_report.html`.{search}"
+        f"({len(fitted.rows):,} rows{kept}; 95 % interval), {fitted.cv[recipe.metric]:.4f} cross-validated on the "
+        f"training part.{worth} Plots: `{folder.as_posix()}/`, beside all models: "
+        f"`reports/comparison_report.html`.{search}"
     )
 
 

@@ -7,14 +7,15 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import precision_recall_curve
 
-from pipeline.bootstrap import interval_of_mean
+from pipeline.bootstrap import interval_of_amount, interval_of_saving
 from pipeline.console import PipelineError
 from pipeline.metrics import Predictions
 from pipeline.serving.model import is_positive
 from pipeline.settings import Decision
 
+# Costs are told for so many rows.
+PER_ROWS = 1000
 # A threshold from labels 0 and 1 (n,) and probabilities (n,).
 Choice = Callable[[np.ndarray, np.ndarray], float]
 
@@ -39,15 +40,13 @@ def threshold_choice(threshold: float | str | Decision, judged_rows: int) -> Cho
 def best_f1_threshold(actual: np.ndarray, score: np.ndarray) -> float:
     """The threshold of probabilities (n,) with the best F1 for labels 0 and 1 (n,), half-way down to the next score.
 
-    Where every row has the same score there is nothing to choose: 0.5.
+    Where every row has the same score, or none is positive, there is nothing to choose: 0.5.
     """
-    precision, recall, thresholds = precision_recall_curve(actual, score)
-    if len(thresholds) == 1:
+    values, hits, alarms = _labelled_from(actual, score)
+    if len(values) == 1 or not hits[0]:
         return 0.5
-    total = precision + recall
-    f1 = np.divide(2 * precision * recall, total, out=np.zeros_like(total), where=total > 0)
-    best = int(f1[:-1].argmax())
-    return float(thresholds[max(best - 1, 0) : best + 1].mean())
+    # twice the hits by alarms and positives: van Rijsbergen 1979
+    return _cut(values, int((hits / (alarms + hits[0])).argmax()))
 
 
 def least_cost_threshold(false_positive: float, false_negative: float, actual: np.ndarray, score: np.ndarray) -> float:
@@ -87,33 +86,58 @@ def _cut(values: np.ndarray, first: int) -> float:
 
 
 def worth(threshold: float | str | Decision, judged: Predictions, seed: int) -> dict[str, Any] | None:
-    """What the labels of the judged rows come to by what the threshold was chosen for, with the 95 % interval, beside
-    those at 0.5: the `cost` a row, or the `hits` among the `followed` rows, which are all that reach the threshold.
-    None where it was chosen for neither.
+    """What the labels of the judged rows come to by what the threshold was chosen for, with the 95 % interval: the
+    `cost` per PER_ROWS rows, or the `hits` among the `followed` rows, which are all that reach the threshold. None
+    where it was chosen for neither.
+
+    `others` has what other labels of the same rows come to, as pipeline/worth.py names them: at 0.5, of nobody and of
+    everybody; a cost also with what the threshold `saved` beside them, hits also those of as many rows drawn at random.
     """
     if not isinstance(threshold, Decision) or judged.score is None:
         return None
-    actual = judged.actual == 1
-    chosen, half = judged.predicted == 1, is_positive(judged.score, 0.5)
+    actual, chosen = judged.actual == 1, judged.predicted == 1
+    n, half = len(actual), is_positive(judged.score, 0.5)
     if threshold.cost is None:
-        n, hits = len(actual), (chosen & actual).astype(float)
-        interval = [n * bound for bound in interval_of_mean(hits, judged, seed)]
+        hits = chosen & actual
+        interval = interval_of_amount(hits.astype(float), 1.0, judged, seed)
+        at_random = chosen.sum() * actual.mean()
         return {
             "capacity": threshold.capacity,
+            "rows": n,
+            "positives": int(actual.sum()),
             "followed": int(chosen.sum()),
             "hits": int(hits.sum()),
-            "interval": [round(bound, 6) for bound in interval],
-            "followed_at_half": int(half.sum()),
-            "hits_at_half": int((half & actual).sum()),
+            "interval": [_six_digits(n * bound) for bound in interval],
+            "others": {
+                "half": {"hits": int((half & actual).sum()), "followed": int(half.sum())},
+                "random": {"hits": _six_digits(at_random), "followed": int(chosen.sum())},
+            },
         }
-    unit = threshold.cost
-    costs, at_half = (
-        unit.false_positive * (labels & ~actual) + unit.false_negative * (actual & ~labels) for labels in (chosen, half)
-    )
+    cost = threshold.cost
+    most = max(cost.false_positive, cost.false_negative)
+
+    def costs_of(labels: np.ndarray) -> np.ndarray:
+        return cost.false_positive * (labels & ~actual) + cost.false_negative * (actual & ~labels)
+
+    costs, others = costs_of(chosen), dict[str, dict[str, Any]]()
+    labels_of = {"half": half, "nobody": np.zeros(n, dtype=bool), "everybody": np.ones(n, dtype=bool)}
+    for way, labels in labels_of.items():
+        before = costs_of(labels)
+        others[way] = {
+            "cost": _six_digits(PER_ROWS * before.mean()),
+            "saved": _six_digits(PER_ROWS * (before - costs).mean()),
+            "saved_interval": [
+                _six_digits(PER_ROWS * bound) for bound in interval_of_saving(before, costs, most, judged, seed)
+            ],
+        }
     return {
-        "cost": round(float(costs.mean()), 6),
-        "interval": [round(bound, 6) for bound in interval_of_mean(costs, judged, seed)],
-        "cost_at_half": round(float(at_half.mean()), 6),
-        "saved": round(float((at_half - costs).mean()), 6),
-        "saved_interval": [round(bound, 6) for bound in interval_of_mean(at_half - costs, judged, seed)],
+        "cost": _six_digits(PER_ROWS * costs.mean()),
+        "per_rows": PER_ROWS,
+        "interval": [_six_digits(PER_ROWS * bound) for bound in interval_of_amount(costs, most, judged, seed)],
+        "others": others,
     }
+
+
+def _six_digits(value: float) -> float:
+    """Rounded to six digits, as costs may be in any unit."""
+    return float(f"{value:.6g}")
