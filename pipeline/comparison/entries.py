@@ -35,7 +35,7 @@ class Entry:
     """One trained or tuned model. `gain_interval`: 95 % interval of a tuned model's lead over its baseline, or None.
     `plots`: addresses of its pictures by what they show.
     `checks`: what each check found, by its name.
-    `rough`: why its intervals are rough; empty where they are not.
+    `rough`: why its intervals are rough; empty where they are not. `doubts`: what goes behind its score.
     `decision`: what its labels are worth, where the threshold is chosen for a cost or a capacity.
     """
 
@@ -55,6 +55,7 @@ class Entry:
     plots: Mapping[str, str] = field(default_factory=dict)
     checks: Mapping[str, Finding] = field(default_factory=dict)
     rough: str = ""
+    doubts: str = ""
     decision: Mapping[str, Any] | None = None
 
     @property

@@ -15,6 +15,7 @@ from pipeline.checks.check import CHECKS, measured
 from pipeline.comparison.entries import Comparison
 from pipeline.comparison.figures import dataset_plots
 from pipeline.comparison.words import advice
+from pipeline.gates.calibrated import origin_words
 from pipeline.gates.judge import told
 from pipeline.html import render
 from pipeline.store.source import current_commit
@@ -32,6 +33,7 @@ def comparison_page(comparisons: Sequence[Comparison], overall: str, settings: s
         checks=CHECKS,
         measured=measured(),
         overall=overall,
+        origin=_origin(comparisons),
         verdict=told([verdict for c in comparisons for verdict in c.standing.verdicts]),
         settings=settings,
         commit=current_commit()[:9],
@@ -44,7 +46,11 @@ def comparison_page(comparisons: Sequence[Comparison], overall: str, settings: s
 
 
 def summary_markdown(comparisons: Sequence[Comparison], summary: Mapping[str, Any]) -> str:
-    return render(TEMPLATES / "summary.md", comparisons=comparisons, summary=summary)
+    return render(TEMPLATES / "summary.md", comparisons=comparisons, summary=summary, origin=_origin(comparisons))
+
+
+def _origin(comparisons: Sequence[Comparison]) -> str:
+    return origin_words([c.dataset for c in comparisons if c.synthetic])
 
 
 def _five_digits(values: np.ndarray) -> Any:

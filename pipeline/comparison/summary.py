@@ -9,7 +9,6 @@ from statistics import fmean
 from typing import Any
 
 from pipeline.comparison.entries import Comparison
-from pipeline.gates.overview import NO_ROWS_KEPT
 from pipeline.metrics import relative_gain
 
 COLUMNS = ("dataset", "model", "estimator", "metric", "value", "low", "high", "fit_seconds", "model_bytes")
@@ -81,8 +80,7 @@ def overall_words(comparisons: Sequence[Comparison], best: Mapping[str, Any]) ->
     """`best` over all, and the chosen model of each dataset, in two sentences."""
     parts = []
     for c in comparisons:
-        doubt = f", {NO_ROWS_KEPT}" if c.evaluation == "cross_validation" else ""
-        parts.append(f"{c.dataset}: {c.chosen} ({c.main.label} {c.best.metrics[c.metric]:.3f}{doubt})")
+        parts.append(f"{c.dataset}: {c.chosen} ({c.main.label} {c.best.metrics[c.metric]:.3f}{c.best.doubts})")
     return (
         f"Best over all is {best['model']}, tuned or not, chosen on {best['datasets_won']} of {len(parts)} datasets "
         f"(mean rank {best['mean_rank']:.2f}). {'; '.join(parts)}."

@@ -10,6 +10,7 @@ from typing import Any
 
 from pipeline.console import PipelineError
 from pipeline.files import write_text
+from pipeline.gates.calibrated import luck_of, origin_words, seed_words
 from pipeline.gates.judge import Verdict, told
 from pipeline.gates.results import Results, read_results, select_model
 from pipeline.html import render
@@ -20,13 +21,13 @@ REPORTS = Path("reports")
 COMPARISON, INDEX = REPORTS / "comparison_report.html", REPORTS / "index.html"
 # Behind a score of all rows: none was kept that nothing was chosen on.
 NO_ROWS_KEPT = "no untouched rows"
-TITLES = ("dataset", "chosen model", "score [95 % interval]", "ceiling", "drift", "gates")
+TITLES = ("dataset", "chosen model", "score [95 % interval]", "population ceiling", "drift", "gates")
 
 
 @dataclass(frozen=True)
 class Standing:
-    """A dataset's chosen model, its score, what was found of drift, the score to expect on rows without labels, and its
-    gates; empty where it is not known.
+    """A dataset's chosen model, its score, what was found of drift, the score to expect on rows without labels, its
+    gates, and how lucky a draw a calibrated table is; empty where it is not known.
     """
 
     dataset: str
@@ -36,6 +37,7 @@ class Standing:
     drift: str
     expected: str
     verdicts: tuple[Verdict, ...]
+    seed: str = ""
 
     @property
     def gates(self) -> str:
@@ -86,7 +88,8 @@ def standing(results: Results, dataset: Dataset, verdicts: tuple[Verdict, ...]) 
     if model:
         facts = results.models[model]
         low, high = facts["interval"][metric]
-        score = f"{METRICS[metric].label} {facts['score'][metric]:.4f} [{low:.4f}, {high:.4f}]{doubts(facts, dataset)}"
+        score = f"{METRICS[metric].label} {facts['score'][metric]:.4f} [{low:.4f}, {high:.4f}]"
+        score += doubts(dataset, results.models, model, metric)
     ceiling = f"{results.ceiling[metric]:.4f}" if metric in results.ceiling else ""
     if results.drift is None:
         drift = "not tested"
@@ -98,12 +101,14 @@ def standing(results: Results, dataset: Dataset, verdicts: tuple[Verdict, ...]) 
     if results.drift and (told := results.drift.expected_score):
         doubt = "" if told.reliable else " (not reliable)"
         expected = f"{METRICS[metric].label} {told.value:.4f} [{told.interval[0]:.4f}, {told.interval[1]:.4f}]{doubt}"
-    return Standing(results.dataset, model, score, ceiling, drift, expected, verdicts)
+    seed = seed_words(dataset, results.models)
+    return Standing(results.dataset, model, score, ceiling, drift, expected, verdicts, seed)
 
 
-def doubts(facts: Mapping[str, Any], dataset: Dataset) -> str:
-    """What goes behind a score of a model whose part of the metrics is `facts`; empty where nothing does."""
-    said = ["rough"] * bool(facts["rough"]) + [NO_ROWS_KEPT] * (dataset.evaluation == "cross_validation")
+def doubts(dataset: Dataset, models: Mapping[str, Mapping[str, Any]], name: str, metric: str) -> str:
+    """What goes behind a model's score; empty where nothing does. `models`: parts of the metrics by their names."""
+    said = ["rough"] * bool(models[name]["rough"]) + [NO_ROWS_KEPT] * (dataset.evaluation == "cross_validation")
+    said += filter(None, [luck_of(dataset, models, name, metric)])
     return f" {', '.join(said)}" if said else ""
 
 
@@ -114,13 +119,14 @@ def table_lines(standings: Sequence[Standing]) -> list[str]:
     return ["  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
-def write_index(standings: Sequence[Standing], verdicts: Sequence[Verdict], commit: str) -> None:
+def write_index(standings: Sequence[Standing], verdicts: Sequence[Verdict], commit: str, config: Config) -> None:
     """Write reports/index.html: the verdict, what failed, the datasets and the pages that there are."""
     page = render(
         Path(__file__).parent / "templates/index.html",
         titles=TITLES,
         sections=[(one, page_links(one.dataset)) for one in standings],
         verdict=told(verdicts),
+        origin=origin_words([name for name, dataset in config.datasets.items() if dataset.synthetic]),
         not_judged=[one.dataset for one in standings if not one.verdicts],
         failed=[verdict for verdict in verdicts if not verdict.passed],
         comparison=COMPARISON.name if COMPARISON.exists() else "",
