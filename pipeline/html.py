@@ -34,7 +34,10 @@ TERMS = {
         "The training part is cut into folds; each is predicted by a model fitted on the others, and the score is that "
         "of all these predictions together."
     ),
-    "drift": "Current rows are spread otherwise than those that the model was trained on, by more than chance gives.",
+    "drift": (
+        "Current rows are spread otherwise than those that the model was trained on, by a test and by enough to "
+        "matter; `alpha` and `min_change` in params.yaml say how sure and how much."
+    ),
     "expected score": "The score on current rows as it can be told without their labels, from the model's own errors.",
     "gate": "A bound in params.yaml that the chosen model has to pass.",
     "lucky seed": (
@@ -48,11 +51,14 @@ TERMS = {
     ),
     "no untouched rows": (
         "The score is of all rows, each predicted by a model that had not seen it; but the model and its settings were "
-        "chosen on most of these rows, so that it is a little too good."
+        "chosen on most of these rows, so that it is likely to be too good."
     ),
     "permutation importance": "By how much the score gets worse when the values of one column are shuffled.",
-    "pruned": "A trial that was stopped before its last fold, as it was clearly worse than the others.",
-    "rough": "Said of an interval that few rows or groups decide: it holds the true score less often than it should.",
+    "pruned": "A trial that was stopped before its last step, as it was worse than others so far.",
+    "rough": (
+        "Said of an interval that few rows or groups decide: how often such intervals hold the true score was counted "
+        "on simulated tables (docs/training.md), and is not always 95 times in 100."
+    ),
     "test part": "Rows that are kept aside: no model learns from them, and no choice is made on them.",
     "trial": "One combination of settings that the search has tried.",
     "tuned": "Fitted with the best settings of a search, and judged like any other model.",

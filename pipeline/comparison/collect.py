@@ -167,6 +167,7 @@ def read_entry(name: str, run: StoredRun, dataset: Dataset, models: Mapping[str,
         gain_interval=facts.get("difference_interval"),
         plots=plot_links(run.tags["dataset"], name),
         rough=facts["rough"],
+        over_naive=tuple(facts["over_naive"][dataset.metric]),
         doubts=doubts(dataset, models, name, dataset.metric),
         decision=facts.get("decision"),
     )

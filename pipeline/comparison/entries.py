@@ -32,7 +32,8 @@ class Lead:
 
 @dataclass(frozen=True)
 class Entry:
-    """One trained or tuned model. `gain_interval`: 95 % interval of a tuned model's lead over its baseline, or None.
+    """One trained or tuned model. `gain_interval`: 95 % interval of a tuned model's lead over its baseline, or None;
+    `over_naive`: that of a model's lead over the naive prediction.
     `plots`: addresses of its pictures by what they show.
     `checks`: what each check found, by its name.
     `rough`: why its intervals are rough; empty where they are not. `doubts`: what goes behind its score.
@@ -56,6 +57,7 @@ class Entry:
     checks: Mapping[str, Finding] = field(default_factory=dict)
     rough: str = ""
     doubts: str = ""
+    over_naive: tuple[float, float] | None = None
     decision: Mapping[str, Any] | None = None
 
     @property

@@ -39,7 +39,8 @@ def choose(
     winner = baseline if best == own else refit()
     if winner.params != baseline.params and lead(metric, winner.cv[metric], baseline.cv[metric]) >= 0:
         return winner, dict(best)
-    print(f"{label}: the search found nothing better than the baseline, which stays")
+    beside = "" if winner is baseline else f"; the best trial's settings reach {winner.cv[metric]:.4f} on second folds"
+    print(f"{label}: the baseline stays, cross-validated {baseline.cv[metric]:.4f}{beside}")
     return baseline, own
 
 
