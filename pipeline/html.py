@@ -59,7 +59,10 @@ TERMS = {
         "Said of an interval that few rows or groups decide: how often such intervals hold the true score was counted "
         "on simulated tables (docs/training.md), and is not always 95 times in 100."
     ),
-    "test part": "Rows that are kept aside: no model learns from them, and no choice is made on them.",
+    "test part": (
+        "Rows that are kept aside: no model learns from them, and neither models nor settings are chosen on them. "
+        "Promotion compares with the champion on them, and counts how often."
+    ),
     "trial": "One combination of settings that the search has tried.",
     "tuned": "Fitted with the best settings of a search, and judged like any other model.",
 }

@@ -36,8 +36,8 @@ def test_a_score_beyond_all_seeds_is_said_beside_it_and_in_words() -> None:
     assert doubts(dataset(), found, "forest", "roc_auc") == " no untouched rows, lucky seed"
     assert doubts(dataset(), found, "forest_tuned", "roc_auc") == " no untouched rows, lucky seed"
     assert calibrated.seed_words(dataset(), found) == (
-        "ROC-AUC 0.9998 of forest is above those of all 20 seeds of the calibration (0.9300 to 0.9900, median 0.9700). "
-        "Of a table of another seed expect about the median."
+        "On this draw of the generator ROC-AUC 0.9998 of forest, cross-validated, is above those of all 20 seeds of "
+        "the calibration (0.9300 to 0.9900, median 0.9700). Of another seed expect about the median."
     )
     assert doubts(dataset(), models(0.9), "forest", "roc_auc").endswith("unlucky seed")
 
@@ -49,7 +49,9 @@ def test_nothing_is_said_within_the_range_of_another_size_of_the_test_part_or_of
     assert calibrated.seed_words(dataset(source="x.csv"), models(0.9998)) == ""
     # a score of the test part is of other rows than those of the calibration; what was cross-validated is told in words
     assert doubts(dataset("holdout"), models(0.9998, cv=0.995), "forest", "roc_auc") == ""
-    assert "0.9950 of forest is above" in calibrated.seed_words(dataset("holdout"), models(0.9998, cv=0.995))
+    assert "0.9950 of forest, cross-validated on the training part, is above" in calibrated.seed_words(
+        dataset("holdout"), models(0.9998, cv=0.995)
+    )
 
 
 def test_without_a_calibration_nothing_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

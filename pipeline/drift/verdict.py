@@ -109,7 +109,7 @@ def recommend(
     if drift:
         return True, f"{first}The model should be retrained on rows like the current ones.{unseen}"
     if labelled:
-        return False, "No drift was found that asks for retraining; what the model scores on these rows is not known."
+        return False, "No drift was found; what the model scores on these rows was not looked at here."
     return False, f"Whether to retrain is not known before some of these rows have labels.{unseen}"
 
 

@@ -32,6 +32,7 @@ class Place:
     median: float
     high: float
     seeds: int
+    of_training_part: bool
 
     @property
     def luck(self) -> str:
@@ -44,9 +45,10 @@ class Place:
     @property
     def words(self) -> str:
         side = "above" if self.value > self.high else "below"
+        rows = " on the training part" if self.of_training_part else ""
         return (
-            f"{METRICS[self.metric].label} {self.value:.4f} of {self.model} is {side} those of all {self.seeds} seeds "
-            f"of the calibration ({self.low:.4f} to {self.high:.4f}, median {self.median:.4f})"
+            f"{METRICS[self.metric].label} {self.value:.4f} of {self.model}, cross-validated{rows}, is {side} those of "
+            f"all {self.seeds} seeds of the calibration ({self.low:.4f} to {self.high:.4f}, median {self.median:.4f})"
         )
 
 
@@ -69,13 +71,14 @@ def places(dataset: Dataset, models: Mapping[str, Mapping[str, Any]]) -> Iterato
         if row["dataset"] == dataset.name and row["model"] in models:
             value = models[row["model"]][part][row["metric"]]
             bounds = row["low"], row["median"], row["high"]
-            yield Place(row["model"], row["metric"], value, *bounds, found["seeds"])
+            yield Place(row["model"], row["metric"], value, *bounds, found["seeds"], part == "cv")
 
 
 def seed_words(dataset: Dataset, models: Mapping[str, Mapping[str, Any]]) -> str:
     """Which baselines the seed puts outside the range of the calibration's seeds; empty where it puts none."""
     words = [place.words for place in places(dataset, models) if place.luck]
-    return f"{'; '.join(words)}. Of a table of another seed expect about the median." if words else ""
+    told = f"On this draw of the generator {'; '.join(words)}. Of another seed expect about the median."
+    return told if words else ""
 
 
 def luck_of(dataset: Dataset, models: Mapping[str, Mapping[str, Any]], name: str, metric: str) -> str:

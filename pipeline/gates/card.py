@@ -190,7 +190,7 @@ def judged_words(dataset: Dataset) -> str:
     """What the scores are of."""
     if dataset.evaluation == "cross_validation":
         return "Of pooled out-of-fold predictions over all rows."
-    return "On the test part, which no model learns from and no choice is made on."
+    return "On the test part, which no model learns from, and neither models nor settings are chosen on."
 
 
 def scores_of(model: Mapping[str, Any]) -> dict[str, list[str]]:
