@@ -24,6 +24,7 @@ from pipeline.console import PipelineError, exit_code, progress_lines, reports_e
 from pipeline.files import earlier_models, file_sha256, read_json, remove_others, write_json
 from pipeline.metrics import best_of
 from pipeline.settings import Config, Dataset, load_config, search_sha256, settings_sha256
+from pipeline.uncertainty import uncertainty_words
 from pipeline.worth import decision_words
 
 if TYPE_CHECKING:
@@ -78,9 +79,11 @@ def train_dataset(
         low, high = fitted.interval[metric]
         return f"{metric} {fitted.score[metric]:.4f} [{low:.4f}, {high:.4f}]{dataset.doubt}"
 
-    def say_decision(label: str, entry: Mapping[str, Any]) -> None:
+    def say_more(label: str, entry: Mapping[str, Any]) -> None:
         if "decision" in entry:
             print(f"{label}: {decision_words(entry['decision'], dataset.positive_word, dataset.doubt)}", flush=True)
+        if dataset.calibrate or dataset.prediction_interval:
+            print(f"{label}: {uncertainty_words(entry['uncertainty'])}", flush=True)
 
     for recipe in [] if force else recipes:
         name = recipe.model
@@ -88,7 +91,7 @@ def train_dataset(
             results[name] = entry_of(known)
             copy_plots(known, folder / name)
             print(f"{labels[name]}: unchanged, {score_of(known)} taken from its run", flush=True)
-            say_decision(labels[name], results[name])
+            say_more(labels[name], results[name])
 
     def fit_one(recipe: Recipe) -> tuple[float, Assessment, Curves]:
         started = time.time()
@@ -106,7 +109,7 @@ def train_dataset(
             flush=True,
         )
         results[name] = entry_of(fitted)
-        say_decision(labels[name], results[name])
+        say_more(labels[name], results[name])
     runs = f"the MLflow runs in {place()}: {', '.join(f'{one.model}{ending}' for one in changed)}" if changed else ""
     if tuned:
         print(f"wrote plots in {folder}/{runs and f' and {runs}'}")

@@ -106,7 +106,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         all_passed = passed and all(verdict.passed for verdict in others)
         write_json(output, {"passed": all_passed, "gates": [asdict(verdict) for verdict in every]})
         standings = standings_of(config, every)
-        write_index(standings, every, commit)
+        write_index(standings, every, commit, config)
     for verdict in verdicts:
         print(verdict.line())
     if os.environ.get("GITHUB_ACTIONS") == "true":
@@ -121,7 +121,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             done = f"{name}: not promoted, it fails" if fails else promote(name, config, commit, own)
             print(done, flush=True)
         # a champion brings its card
-        write_index(standings, every, commit)
+        write_index(standings, every, commit, config)
     print("\n".join(["", *table_lines([one for one in standings if one.dataset in names]), "", told(verdicts)]))
     print(f"wrote {LOG}, {output} and {INDEX}, which leads to every page; `make ui` shows the runs")
     if passed and not args.promote:

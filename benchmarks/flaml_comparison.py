@@ -5,8 +5,8 @@
 
 Ours is the whole command `tune_hyperparameters.py --model gradient_boosting`, with imports, reports and tracking; FLAML
 then gets as many seconds for its search alone. Both see the same training rows, and are scored on the same test rows
-(R², or ROC-AUC for two classes). Without --table the project's three tables are compared. Writes
-benchmarks/results/flaml.json.
+(R², or ROC-AUC for two classes). Without --table the project's three tables are compared. The differences of a table's
+splits have a t interval, corrected for training rows that overlap. Writes benchmarks/results/flaml.json.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from benchmarks.paired import paired_interval
 from pipeline.files import write_json
 from pipeline.settings import load_config
 from pipeline.tables.split import load_parts
@@ -130,14 +131,22 @@ def compare(path: Path, facts: dict[str, Any], folder: Path, python: str, budget
             f"FLAML {theirs['score']:.4f} ({theirs['estimator']}, {theirs['seconds']:.0f} s)",
             flush=True,
         )
-    differences = np.array([row["ours"]["score"] - row["flaml"]["score"] for row in rows])
     return {
         "metric": facts["metric"],
-        "ours": float(np.mean([row["ours"]["score"] for row in rows])),
-        "flaml": float(np.mean([row["flaml"]["score"] for row in rows])),
-        "difference": float(differences.mean()),
-        "standard_error": float(differences.std(ddof=1) / np.sqrt(len(rows))) if len(rows) > 1 else None,
+        **summary(rows, load_config().test_size),
         "splits": rows,
+    }
+
+
+def summary(rows: Sequence[dict[str, Any]], test_share: float) -> dict[str, Any]:
+    """Mean scores of both sides over the splits, and their difference with its interval; None of a single split."""
+    scores = np.array([[row[side]["score"] for side in ("ours", "flaml")] for row in rows])
+    differences = scores[:, 0] - scores[:, 1]
+    return {
+        "ours": float(scores[:, 0].mean()),
+        "flaml": float(scores[:, 1].mean()),
+        "difference": float(differences.mean()),
+        "interval": [*paired_interval(differences, test_share)] if len(rows) > 1 else None,
     }
 
 
@@ -158,10 +167,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, (path, facts) in tables(args.table).items():
         print(name, flush=True)
         row = compare(path, facts, args.folder / name, args.flaml_python, args.seconds, args.splits)
-        error = "" if row["standard_error"] is None else f", standard error {row['standard_error']:.4f}"
         print(
             f"  {row['metric']}: ours {row['ours']:.4f}, FLAML {row['flaml']:.4f}, "
-            f"difference {row['difference']:+.4f}{error}",
+            f"difference {row['difference']:+.4f} {row['interval'] or ''}",
             flush=True,
         )
         results["tables"][name] = row

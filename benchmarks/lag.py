@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import t
 
 from benchmarks.own_tables import dataset_of
+from benchmarks.paired import paired_interval
 from pipeline.files import write_json
 from pipeline.ingest.infer import take_in_file
 from pipeline.metrics import lead
@@ -77,12 +77,10 @@ def summary(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
     facts = {}
     for lag in LAGS:
         less = pooled[1] - pooled[lag]
-        half = float(t.ppf(0.975, len(less) - 1) * less.std(ddof=1) / len(less) ** 0.5)
-        loss = float(less.mean())
         facts[str(lag)] = {
             "share": round(float(pooled[lag].mean()), 4),
-            "loss": round(loss, 4),
-            "loss_interval": [round(loss - half, 4), round(loss + half, 4)],
+            "loss": round(float(less.mean()), 4),
+            "loss_interval": [round(bound, 4) for bound in paired_interval(less)],
         }
     return facts
 

@@ -1,10 +1,12 @@
 """The plain way to train and tune, which tuning_speed.py compares this project with; its winner beside ours.
 
-    python -m benchmarks.plain_tuning --dataset customer_churn --folder FOLDER
+    python -m benchmarks.plain_tuning --dataset customer_churn --folder FOLDER --space ours
 
-Five-fold cross_val_score, fluent MLflow logging, the specified models as scikit-learn has them (forests on all cores,
-no class weights), a MedianPruner that no report ever reaches. The study stays in the folder: a stopped one goes on. At
-its end the winner is scored beside that of metrics/tune/ on the judged rows: benchmarks/results/winners.json.
+Five-fold cross_val_score, fluent MLflow logging, the specified models as scikit-learn has them (forests on all cores),
+a MedianPruner that no report ever reaches. With `--space specified` the forest has the four settings of the
+specification and no class weights; with `--space ours` it has the search space and the dataset's settings of
+params.yaml, class weights among them. The study stays in the folder: a stopped one goes on. At its end the winner is
+scored beside that of metrics/tune/ on the judged rows of the one split: benchmarks/results/winners.json.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from pipeline.bootstrap import paired_differences
 from pipeline.files import read_json, write_json
 from pipeline.metrics import metric_value
+from pipeline.search.space import suggest
 from pipeline.settings import Config, Dataset, load_config
 from pipeline.tables.split import Parts, load_parts
 from pipeline.training.assess import assess
@@ -38,6 +41,7 @@ from pipeline.training.fit import out_of_fold, predict
 
 OUTPUT = Path("benchmarks/results/winners.json")
 SPACE = {"n_estimators": (50, 300), "max_depth": (10, 50), "min_samples_split": (2, 10), "min_samples_leaf": (1, 5)}
+SPACES = ("specified", "ours")
 BASELINE = {"n_estimators": 100, "max_depth": 20, "min_samples_split": 5}
 
 
@@ -67,17 +71,22 @@ def plain_baseline(dataset: Dataset, config: Config, parts: Parts, name: str) ->
         mlflow.sklearn.log_model(model, name="model", serialization_format="pickle")
 
 
-def plain_trial(study: optuna.Study, dataset: Dataset, config: Config, parts: Parts) -> None:
+def plain_trial(study: optuna.Study, dataset: Dataset, config: Config, parts: Parts, space: str = SPACES[0]) -> None:
     """Ask, cross-validate, log, tell."""
     trial = study.ask()
-    settings = {name: trial.suggest_int(name, low, high) for name, (low, high) in SPACE.items()}
-    model = plain_model(dataset, config, parts, "random_forest", **settings)
+    settings = suggest(trial, SPACE if space == SPACES[0] else config.search_spaces["random_forest"])
+    model = plain_model(dataset, config, parts, "random_forest", **fixed_settings(dataset, config, space) | settings)
     with mlflow.start_run(run_name=f"Trial_{trial.number}"):
         value = float(cross_val_score(model, parts.train.X, parts.train.y, cv=5, scoring=dataset.metric).mean())
         mlflow.log_params(settings)
         mlflow.log_metric(dataset.metric, value)
         mlflow.set_tags({"dataset": dataset.name, "stage": "trial"})
     study.tell(trial, value)
+
+
+def fixed_settings(dataset: Dataset, config: Config, space: str) -> dict[str, Any]:
+    """What the forest has beside the settings that are searched."""
+    return {} if space == SPACES[0] else dict(resolve_recipe(dataset, config, "random_forest").settings)
 
 
 def open_plain_study(dataset: Dataset, config: Config, folder: Path) -> optuna.Study:
@@ -98,11 +107,14 @@ def open_plain_study(dataset: Dataset, config: Config, folder: Path) -> optuna.S
     )
 
 
-def winners(study: optuna.Study, trials: int, dataset: Dataset, config: Config, parts: Parts) -> dict[str, Any]:
+def winners(
+    study: optuna.Study, trials: int, dataset: Dataset, config: Config, parts: Parts, space: str
+) -> dict[str, Any]:
     """Our committed winner minus that of a plain study of so many trials on the judged rows, with its 95 % interval."""
     found = read_json(Path("metrics/tune") / f"{dataset.name}.json", "python tune_hyperparameters.py")
     ours = assess(resolve_recipe(dataset, config, dataset.tune), parts, found["models"][dataset.tune]["params"])
-    model = plain_model(dataset, config, parts, "random_forest", **study.best_params)
+    settings = fixed_settings(dataset, config, space) | study.best_params
+    model = plain_model(dataset, config, parts, "random_forest", **settings)
     if parts.whole is not None:
         plain = out_of_fold(model, parts.whole, dataset.task)
     else:
@@ -122,18 +134,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = load_config()
     parser = argparse.ArgumentParser(description="Run a plain study, and set its winner beside ours.")
     parser.add_argument("--dataset", choices=list(config.datasets), required=True)
+    parser.add_argument("--space", choices=SPACES, default=SPACES[0], help="what the plain study searches")
     parser.add_argument("--trials", type=int, default=100)
     parser.add_argument("--folder", type=Path, required=True)
     args = parser.parse_args(argv)
     dataset = config.dataset(args.dataset)
     parts = load_parts(dataset, config)
-    study = open_plain_study(dataset, config, args.folder)
+    study = open_plain_study(dataset, config, args.folder / args.space)
     while (count := len(study.get_trials(states=[optuna.trial.TrialState.COMPLETE]))) < args.trials:
-        plain_trial(study, dataset, config, parts)
+        plain_trial(study, dataset, config, parts, args.space)
         print(f"{dataset.name}: {count + 1} of {args.trials}, best {study.best_value:.4f}", flush=True)
     table = json.loads(OUTPUT.read_text(encoding="utf-8")) if OUTPUT.exists() else {}
-    table[dataset.name] = winners(study, count, dataset, config, parts)
-    print(f"{dataset.name}: plain winner {study.best_params}; {table[dataset.name]}")
+    row = winners(study, count, dataset, config, parts, args.space)
+    found = table.get(dataset.name, {}) | {args.space: row}
+    table[dataset.name] = {space: found[space] for space in SPACES if space in found}
+    print(f"{dataset.name}: plain winner {study.best_params}; {row}")
     write_json(OUTPUT, {name: table[name] for name in config.datasets if name in table})
     print(f"wrote {OUTPUT}")
     return 0

@@ -4,9 +4,9 @@
 
 Plain trials are timed on some of those that the plain study proposes and scaled to all (--plain-trials 100 runs every
 one: more than an hour), half of them before and half after ours, so that a busy machine slows both; where
-benchmarks/plain_tuning.py has run a whole study in FOLDER/plain, they are taken from it. Run it first: without it they
-are a study's first, drawn at random, which have fewer trees and take less time than those of a whole one. Ours
-is the real command in a fresh copy of the project, imports included. Writes benchmarks/results/tuning_speed.json.
+benchmarks/plain_tuning.py has run a whole study in FOLDER/specified, they are taken from it. Run it first: without it
+they are a study's first, drawn at random, which have fewer trees and take less time than those of a whole one. Ours is
+the real command in a fresh copy of the project, imports included. Writes benchmarks/results/tuning_speed.json.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def stage(folder: Path, name: str, dataset: str) -> dict[str, float]:
 def tuning(dataset: Dataset, config: Config, folder: Path, copy: Path, plain_trials: int) -> dict[str, Any]:
     """Seconds of a dataset's default search, plain and ours."""
     parts = load_parts(dataset, config)
-    proposals = open_plain_study(dataset, config, folder / "plain").trials
+    proposals = open_plain_study(dataset, config, folder / "specified").trials
     study = open_plain_study(dataset, config, folder / "timing")
     if proposals:
         # evenly from first to last, so that they are as large as the study's trials are

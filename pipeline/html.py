@@ -21,7 +21,10 @@ TERMS = {
         "Where the score on all rows of this kind may be: made to hold it 95 times in 100, from 1,000 tables that are "
         "drawn anew from the judged rows, or from groups or times of them (bootstrap)."
     ),
-    "ceiling": "The best score that any model can be expected to reach, known where the table was generated.",
+    "ceiling": (
+        "The best score that any model can be expected to reach on all rows that the generator of a table could draw; "
+        "on few rows chance can pass it."
+    ),
     "champion": "The model that is served: promoted by `validate.py --promote`, until another is shown to beat it.",
     "chosen model": "The model with the best cross-validated score. The test part has no say in it.",
     "corrected p-value": (
@@ -31,18 +34,35 @@ TERMS = {
         "The training part is cut into folds; each is predicted by a model fitted on the others, and the score is that "
         "of all these predictions together."
     ),
-    "drift": "Current rows are spread otherwise than those that the model was trained on, by more than chance gives.",
+    "drift": (
+        "Current rows are spread otherwise than those that the model was trained on, by a test and by enough to "
+        "matter; `alpha` and `min_change` in params.yaml say how sure and how much."
+    ),
     "expected score": "The score on current rows as it can be told without their labels, from the model's own errors.",
     "gate": "A bound in params.yaml that the chosen model has to pass.",
+    "lucky seed": (
+        "A model scores higher on the table of this seed than on those of all seeds that the generator was calibrated "
+        "over, so that other seeds are to be expected to give less; unlucky where it scores lower."
+    ),
     "naive": "The prediction of somebody who looks at no column: the mean, or the most frequent class.",
     "no difference shown": (
         "The interval of the difference holds 0: these rows do not tell the two apart. It does not say that they are "
         "equal."
     ),
+    "no untouched rows": (
+        "The score is of all rows, each predicted by a model that had not seen it; but the model and its settings were "
+        "chosen on most of these rows, so that it is likely to be too good."
+    ),
     "permutation importance": "By how much the score gets worse when the values of one column are shuffled.",
-    "pruned": "A trial that was stopped before its last fold, as it was clearly worse than the others.",
-    "rough": "Said of an interval that few rows or groups decide: it holds the true score less often than it should.",
-    "test part": "Rows that are kept aside: no model learns from them, and no choice is made on them.",
+    "pruned": "A trial that was stopped before its last step, as it was worse than others so far.",
+    "rough": (
+        "Said of an interval that few rows or groups decide: how often such intervals hold the true score was counted "
+        "on simulated tables (docs/training.md), and is not always 95 times in 100."
+    ),
+    "test part": (
+        "Rows that are kept aside: no model learns from them, and neither models nor settings are chosen on them. "
+        "Promotion compares with the champion on them, and counts how often."
+    ),
     "trial": "One combination of settings that the search has tried.",
     "tuned": "Fitted with the best settings of a search, and judged like any other model.",
 }

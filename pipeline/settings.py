@@ -377,7 +377,7 @@ class Drift(_Section):
         le=0.5,
         description="what counts: as much as a share of rows that goes from 50 % to this much more",
     )
-    margin: Number = Field(default=0.02, ge=0, le=1, description="a loss of this part of the score costs nothing yet")
+    margin: Number = Field(default=0.02, ge=0, le=1, description="a loss of this part of the score counts as none")
     moving: Mapping[Name, tuple[Text, ...]] = Field(
         default_factory=dict, description="columns of a dataset that are expected to move in time"
     )

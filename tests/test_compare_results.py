@@ -269,11 +269,11 @@ def test_paired_tests_and_advice_follow_the_numbers() -> None:
     assert "lies within its interval" in words
     drift = {"drift": True, "retrain": True, "verdict": "V", "recommendation": "R"}
     words = " ".join(advice(comparison(entries, "good", ceiling=0.99, drift=drift)))
-    assert "0.0900 are left" in words
+    assert "0.0900 [0.0700, 0.1100] are left" in words
     assert words.endswith("V R")
     found = comparison(entries, "bad")
     assert found.tests["good"].words == "worse"
-    assert "good scores higher on the judged rows" in " ".join(advice(found))
+    assert "good does better on the judged rows, by 0." in " ".join(advice(found))
 
 
 COST = {
@@ -339,9 +339,10 @@ def test_tuning_words_follow_the_difference() -> None:
         return tuning_words(replace(now, name="m_tuned", gain_interval=interval or None), before, "accuracy")
 
     assert words(high, low, 0.01, 0.09) == "Tuning m made accuracy 0.0500 better [+0.0100, +0.0900]: more than chance."
-    assert words(low, high, -0.12, 0.02).endswith("0.0500 worse [-0.1200, +0.0200]: no difference shown.")
+    assert words(low, high, -0.12, 0.02).endswith("m, accuracy: -0.0500 [-0.1200, +0.0200], no difference shown.")
+    assert words(low, high, -0.09, -0.01).endswith("more than chance, so that its baseline is the better one there.")
     assert words(high, low).endswith("better.")
-    assert "changed nothing" in words(low, low)
+    assert "found none with a better cross-validated score than 0.7500" in words(low, low)
 
 
 @pytest.fixture
@@ -365,10 +366,10 @@ def test_a_metric_that_is_better_when_lower_turns_words_ranks_and_figures_round(
     assert best.tests["m"].words == "better"
     words = " ".join(advice(best))
     assert "Tuning m made log loss 0.4394 better [+0.3000, +0.4000]: more than chance." in words
-    assert "0.1152 are left to the achievable ceiling" in words
+    assert "0.1152 [0.0952, 0.1352] are left to the population ceiling" in words
     assert "lies within its interval" in " ".join(advice(replace(best, ceiling=0.2)))
     words = " ".join(advice(comparison([worse, better], "m", metric="log_loss")))
-    assert "m_tuned scores lower, which is better, on the judged rows" in words
+    assert "m_tuned does better on the judged rows, by 0.4394" in words
     assert summarise([best])["datasets"]["d"]["gain_of_tuning"]["m"] > 0
     others = [replace(better, name="n"), worse]
     ranks = summarise([comparison(others, "n", metric="log_loss")])["best_overall"]
@@ -401,7 +402,7 @@ def test_a_dataset_is_compared_by_a_new_metric(project: Path, log_loss: Metric) 
     assert summary["datasets"]["customers"]["best_model"] == best
     assert summary["best_overall"]["model"] == best.removesuffix("_tuned")
     page = Path("reports/comparison_report.html").read_text()
-    assert f"Use {best}: cross-validation ranks it first ({losses[best]:.4f}), and it reaches log loss" in page
+    assert f"by cross-validation it is the first ({losses[best]:.4f}), and it reaches log loss" in page
     assert "<td>log loss (lower is better)</td>" in page
 
 

@@ -36,7 +36,10 @@ def test_quality_counts_missing_outliers_and_duplicates() -> None:
     assert columns == {"a": (0.0, 0.2), "b": (0.2, None)}
     assert "in need of a look: 50.0% duplicate rows, at most 20.0% missing" in words
     assert "find out why b has missing values; remove the duplicate rows" in words
-    assert "good" in quality(pd.DataFrame({"a": np.arange(50.0)}))[1]
+    assert (
+        "within its limits (5% missing in a column, 1% duplicate rows)"
+        in quality(pd.DataFrame({"a": np.arange(50.0)}))[1]
+    )
 
 
 def test_reports_and_metrics(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -62,7 +65,7 @@ def test_reports_and_metrics(project: Path, capsys: pytest.CaptureFixture[str]) 
     assert found["joint"]["drift"] is False
     assert 0 <= found["joint"]["p_value"] <= 1
     assert (
-        "No drift was found; 60 current rows would have shown a share of rows that goes from" in capsys.readouterr().out
+        "No drift was found at a false alarm rate of 5.0 %; 60 current rows would have shown" in capsys.readouterr().out
     )
     assert not Path("logs/drift").exists()
 
@@ -379,7 +382,7 @@ def test_dates_are_cut_into_windows_with_enough_rows() -> None:
             0,
             False,
             False,
-            "No drift was found; 9 current rows would have shown a share of rows that goes from 50",
+            "No drift was found at a false alarm rate of 5.0 %; 9 current rows would have shown a share",
         ),
         (
             9,
@@ -391,13 +394,13 @@ def test_dates_are_cut_into_windows_with_enough_rows() -> None:
         ),
         (9, 0.5, 0, False, None, "No verdict: 9 current rows can show no change of any size."),
         (0, 0.05, 9, True, None, "No verdict: all current rows are rows of the training table."),
-        (9, 0.05, 9, False, False, "No drift was found; 9 current rows would have shown"),
+        (9, 0.05, 9, False, False, "No drift was found at a false alarm rate of 5.0 %; 9 current rows would"),
         (9, 0.46, 4, True, True, "Drift was found in all columns together. 4 more are rows of the training table, and"),
     ],
 )
 def test_what_can_be_said(rows: int, visible: float, copied: int, joint: bool, drift: bool | None, words: str) -> None:
     found = Compared([ColumnDrift("a", "number")], None, visible)
-    verdict, headline, _ = verdict_words(found, Joint(0.6, 0.001, joint), rows, copied)
+    verdict, headline, _ = verdict_words(found, Joint(0.6, 0.001, joint), rows, copied, 0.05)
     assert verdict is drift
     assert headline.startswith(words)
 

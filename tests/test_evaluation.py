@@ -29,7 +29,6 @@ from pipeline.training.record import columns_of_source
 from pipeline.training.threshold import (
     best_f1_threshold,
     capacity_threshold,
-    labels_by_other_folds,
     least_cost_threshold,
     worth,
 )
@@ -320,7 +319,8 @@ def test_rows_without_a_positive_one_tell_no_best_threshold() -> None:
     # as in the other folds of a group that holds all of them
     assert best_f1_threshold(np.zeros(3, dtype=int), np.array([0.1, 0.2, 0.3])) == 0.5
     actual, score, fold = np.array([0, 0, 1, 1]), np.array([0.2, 0.6, 0.4, 0.7]), np.array([0, 0, 1, 1])
-    assert [*labels_by_other_folds(actual, score, fold, best_f1_threshold)][2:] == [0, 1]
+    labelled = by_other_folds(Predictions(actual, actual, score), fold, False, best_f1_threshold)
+    assert [*labelled.predicted][2:] == [0, 1]
 
 
 def test_the_best_threshold_lies_above_a_score_that_is_not_to_reach_it() -> None:

@@ -107,7 +107,7 @@ def test_help_and_usage_errors_import_nothing_heavy(script: str, words: list[str
 
 # What is no part of a figure: arguments, errors, files and locks, the store, pictures, words. Settings are params of a
 # stage.
-NO_DEPENDENCIES = {"console", "files", "settings", "store", "cluster", "plots", "worth"}
+NO_DEPENDENCIES = {"console", "files", "settings", "store", "cluster", "plots", "worth", "uncertainty"}
 
 
 @pytest.mark.parametrize(

@@ -31,15 +31,18 @@ MEASURED = Path(__file__).parents[2] / "benchmarks/results/checks.json"
 
 @dataclass(frozen=True)
 class Check:
-    """A check: its title, what raises the alarm, the test that decides, and the function that reads the evidence.
-    `of_table`: it says the same of every model.
+    """A check: its title, what raises the alarm, the test that decides, what to do about an alarm, and the function
+    that reads the evidence. `of_table`: it says the same of every model. `forbids`: a model with its alarm is not to be
+    used.
     """
 
     title: str
     alarm: str
     test: str
+    todo: str
     find: Callable[[Evidence], Finding]
     of_table: bool = False
+    forbids: bool = False
 
 
 def _overfitting(e: Evidence) -> Finding:
@@ -101,51 +104,61 @@ CHECKS = {
         "a model that fits its training rows less well is better on the judged rows, or the test part gives less than "
         "cross-validation promised",
         "t-test of paired differences (Holm) and permutation test, 0.5 % each",
+        "regularise it, or take a model that fits its training rows less closely",
         _overfitting,
     ),
     "folds": Check(
         "Folds that disagree",
         "the score of a fold is more than 1.25 times as far from their mean as those of folds of rows drawn by chance",
         "permutation test, 1 %",
+        "look at what the rows of that fold have in common",
         _folds,
     ),
     "giveaway": Check(
         "A column that gives the target away",
         "one column alone explains more than 90 % of the target out of fold",
         "z-test (Holm), 1 %",
+        "find out whether that column is known before the target is, and drop it if not",
         _giveaway,
         of_table=True,
+        forbids=True,
     ),
     "same_rows": Check(
         "The same rows in train and test",
         "test rows that share a rare number with a training row equal it in all else, more often than one with the "
         "next number",
         "sign test (Holm), 1 %",
+        "remove the rows that are there twice, and train again",
         _same_rows,
         of_table=True,
+        forbids=True,
     ),
     "edge": Check(
         "Winner at the edge of the search space",
         "a setting of the winner is at an end of its range that can be passed, and trials get better towards it",
         "t-test of the slope (Holm), 1 %",
+        "widen that range in search_spaces, and search again",
         _edge,
     ),
     "simpler": Check(
         "A simpler model as good",
         "a model of at most half the bytes loses less than 2 % of the lead over the naive prediction",
         "non-inferiority t-test (Holm), 1 %",
+        "take the smaller model where that loss does not matter",
         _simpler,
     ),
     "useless": Check(
         "Useless columns",
         "shuffling a column costs less than 1 % of the lead over the naive prediction",
         "z-test (Holm), 1 %",
+        "train without these columns, one at a time, and compare",
         _useless,
     ),
     "calibration": Check(
         "Calibration",
         "probabilities of two classes do not come true: in their mean, in how extreme they are, or over bins",
         "largest of three distances against draws by the probabilities, 1 %",
+        "do not act on its probabilities as they are",
         _calibration,
     ),
     "segment": Check(
@@ -153,6 +166,7 @@ CHECKS = {
         "the error in a range or category, found in one half of the judged rows, is above 1.25 times that of the rest "
         "in the other half",
         "z-test of the log ratio, 1 %",
+        "look at these rows first: more of them, or columns that tell them apart",
         _weakest,
     ),
 }

@@ -17,7 +17,7 @@ from pipeline.comparison.entries import Comparison, Entry, Lead, Trial
 from pipeline.console import PipelineError
 from pipeline.files import read_json
 from pipeline.gates.judge import judge
-from pipeline.gates.overview import page_links, plot_links, standing
+from pipeline.gates.overview import doubts, page_links, plot_links, standing
 from pipeline.gates.results import METRICS_DIR, read_object, read_results, select_model
 from pipeline.metrics import metrics_of
 from pipeline.settings import Config, Dataset
@@ -50,7 +50,7 @@ def compare_dataset(dataset: Dataset, config: Config, stores: Sequence[MlflowCli
     entries, wrong = [], []
     for model, run in runs.items():
         try:
-            entries.append(read_entry(model, run, dataset, results.models[model]))
+            entries.append(read_entry(model, run, dataset, results.models))
             for artifact in EVIDENCE:
                 run.artifact(artifact)
         except PipelineError as error:
@@ -148,9 +148,9 @@ def command_of(dataset: str, name: str) -> str:
     return f"`python {script} --dataset {dataset} --model {model}`"
 
 
-def read_entry(name: str, run: StoredRun, dataset: Dataset, facts: Mapping[str, Any]) -> Entry:
-    """What a run's metrics and artifacts say, and the committed `facts` of the model."""
-    scores, task = run.metrics, dataset.task
+def read_entry(name: str, run: StoredRun, dataset: Dataset, models: Mapping[str, Mapping[str, Any]]) -> Entry:
+    """What a run's metrics and artifacts say, and the committed facts of the model."""
+    scores, task, facts = run.metrics, dataset.task, models[name]
     return Entry(
         name=name,
         estimator=run.params["estimator"],
@@ -167,7 +167,10 @@ def read_entry(name: str, run: StoredRun, dataset: Dataset, facts: Mapping[str, 
         gain_interval=facts.get("difference_interval"),
         plots=plot_links(run.tags["dataset"], name),
         rough=facts["rough"],
+        over_naive=tuple(facts["over_naive"][dataset.metric]),
+        doubts=doubts(dataset, models, name, dataset.metric),
         decision=facts.get("decision"),
+        uncertainty=facts.get("uncertainty"),
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.checks.finding import Finding
-from pipeline.gates.overview import Standing, doubts
+from pipeline.gates.overview import Standing
 from pipeline.metrics import METRICS, Metric, Predictions
 from pipeline.plots import curves
 from pipeline.settings import doubt_of
@@ -33,10 +33,12 @@ class Lead:
 
 @dataclass(frozen=True)
 class Entry:
-    """One trained or tuned model. `gain_interval`: 95 % interval of a tuned model's lead over its baseline, or None.
+    """One trained or tuned model. `gain_interval`: 95 % interval of a tuned model's lead over its baseline, or None;
+    `over_naive`: that of a model's lead over the naive prediction.
     `plots`: addresses of its pictures by what they show.
     `checks`: what each check found, by its name.
-    `rough`: why its intervals are rough; empty where they are not.
+    `rough`: why its intervals are rough; empty where they are not. `doubts`: what goes behind its score.
+    `uncertainty`: what is known of its probabilities or prediction intervals.
     `decision`: what its labels are worth, where the threshold is chosen for a cost or a capacity.
     """
 
@@ -56,7 +58,10 @@ class Entry:
     plots: Mapping[str, str] = field(default_factory=dict)
     checks: Mapping[str, Finding] = field(default_factory=dict)
     rough: str = ""
+    doubts: str = ""
+    over_naive: tuple[float, float] | None = None
     decision: Mapping[str, Any] | None = None
+    uncertainty: Mapping[str, Any] | None = None
 
     @property
     def model(self) -> str:
@@ -100,10 +105,6 @@ class Comparison:
     def doubt(self) -> str:
         """What goes behind every score."""
         return doubt_of(self.evaluation)
-
-    def doubts(self, entry: Entry) -> str:
-        """What goes behind a score with its interval."""
-        return doubts(entry.rough, self.evaluation)
 
     @property
     def decisions(self) -> list[Entry]:

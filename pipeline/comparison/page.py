@@ -15,6 +15,7 @@ from pipeline.checks.check import CHECKS, measured
 from pipeline.comparison.entries import Comparison
 from pipeline.comparison.figures import dataset_plots
 from pipeline.comparison.words import advice, decision_title
+from pipeline.gates.calibrated import origin_words
 from pipeline.gates.judge import told
 from pipeline.html import render
 from pipeline.store.source import current_commit
@@ -37,6 +38,7 @@ def comparison_page(comparisons: Sequence[Comparison], overall: str, settings: s
         checks=CHECKS,
         measured=measured(),
         overall=overall,
+        origin=_origin(comparisons),
         verdict=told([verdict for c in comparisons for verdict in c.standing.verdicts]),
         settings=settings,
         commit=current_commit()[:9],
@@ -49,7 +51,14 @@ def comparison_page(comparisons: Sequence[Comparison], overall: str, settings: s
 
 
 def summary_markdown(comparisons: Sequence[Comparison], summary: Mapping[str, Any]) -> str:
-    return render(TEMPLATES / "summary.md", comparisons=comparisons, summary=summary, decision_words=decision_words)
+    origin = _origin(comparisons)
+    return render(
+        TEMPLATES / "summary.md", comparisons=comparisons, summary=summary, origin=origin, decision_words=decision_words
+    )
+
+
+def _origin(comparisons: Sequence[Comparison]) -> str:
+    return origin_words([c.dataset for c in comparisons if c.synthetic])
 
 
 def _five_digits(values: np.ndarray) -> Any:

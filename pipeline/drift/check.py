@@ -106,7 +106,7 @@ def check(
         if joint.drift:
             columns, segment = who_moved(reference, current, kinds, seed)
             joint = replace(joint, columns=columns, segment=segment)
-    drift, verdict, moved = verdict_words(compared, joint, fresh, copied)
+    drift, verdict, moved = verdict_words(compared, joint, fresh, copied, alpha)
     twice = int(current.duplicated().sum())
     if twice / len(current) > float(reference.duplicated().mean()) + MANY_TWICE:
         verdict += f" {twice:,} of the current rows are there a second time."

@@ -75,6 +75,7 @@ def write_pages(
             library=library,
             sample_rows=SAMPLE_ROWS if max(map(len, sides)) > SAMPLE_ROWS else 0,
             min_change=config.drift.min_change,
+            alpha=config.drift.alpha,
             chart=chart if name == "drift_report" else "",
             history=history,
             percent=percent,

@@ -32,6 +32,8 @@ def quality(frame: pd.DataFrame) -> tuple[dict[str, tuple[float, float | None]],
     words = f"{duplicates:.1%} duplicate rows, at most {missing.max():.1%} missing in a column"
     if len(outliers):
         words += f", at most {outliers.max():.1%} outliers ({outliers.idxmax()})"
-    advice = f"Before training on it: {'; '.join(todo)}." if todo else "Nothing here speaks against training on it."
+    limits = f"{MANY_MISSING:.0%} missing in a column, {MANY_DUPLICATES:.0%} duplicate rows"
+    advice = f"Before training on it: {'; '.join(todo)}." if todo else "Other faults are not looked for here."
     columns = {name: (float(missing[name]), float(outliers[name]) if name in outliers else None) for name in frame}
-    return columns, f"Data quality is {'good' if not todo else 'in need of a look'}: {words}. {advice}"
+    verdict = "is in need of a look" if todo else f"is within its limits ({limits})"
+    return columns, f"Data quality {verdict}: {words}. {advice}"

@@ -52,7 +52,7 @@ def score_on_current(
 
     Args:
         known: the target's values so far.
-        margin: the part of the judged score whose loss costs nothing.
+        margin: the part of the judged score whose loss counts as none.
     """
     target, metric = dataset.target, model.metric
     if target not in current:

@@ -23,12 +23,15 @@ HARDLY_ANY, NOT_FEW = 0.002, 0.05
 UNSEEN = "That the target depends on the columns in another way than before cannot be seen without labels."
 
 
-def verdict_words(found: Compared, joint: Joint, rows: int, copied: int) -> tuple[bool | None, str, list[str]]:
+def verdict_words(
+    found: Compared, joint: Joint, rows: int, copied: int, alpha: float
+) -> tuple[bool | None, str, list[str]]:
     """Whether there is drift, None where that cannot be told; the same in words; and, a line each, which columns
     moved and how, the target first.
 
     Args:
         rows: of the current table that are no rows of the training table; the others, `copied`, were left out.
+        alpha: how often the verdict may be a false alarm.
     """
     moved = sorted((column for column in found.columns if column.drift), key=_strength)
     places = [f"{len(moved)} of {sum(c.note != EXTRA for c in found.columns)} features"] if moved else []
@@ -54,7 +57,7 @@ def verdict_words(found: Compared, joint: Joint, rows: int, copied: int) -> tupl
     if found.visible > BLIND:
         return None, f"No verdict: {count} can show at best a share of rows that goes {best}.{left_out}", []
     words = f"{count} would have shown a share of rows that goes {best}, nine times in ten"
-    return False, f"No drift was found; {words}.{left_out}", []
+    return False, f"No drift was found at a false alarm rate of {percent(alpha)}; {words}.{left_out}", []
 
 
 def _and(places: Sequence[str]) -> str:
@@ -80,30 +83,34 @@ def recommend(
 
     Args:
         moved: the columns that drifted.
-        margin: the part of the judged score whose loss costs nothing.
+        margin: the part of the judged score whose loss counts as none.
         labelled: whether the current rows have the target.
     """
     unseen = "" if labelled else f" {UNSEEN}"
     faults = [column.column for column in moved if is_odd(column)]
-    source = (
-        f" First find out why {listed(faults)} came that way: a fault of the source is to be mended, not learned."
+    first = (
+        f"First find out why {listed(faults)} came that way: a fault of the source is to be mended, not learned. "
         if faults
         else ""
     )
     if score is not None:
-        return _by_labels(bool(drift), score, source)
+        retrain, words = _by_labels(bool(drift), score)
+        return retrain, first + words
     if drift is None:
         return False, "Nothing can be said of retraining: bring more rows, or others."
     if expected is not None and model is not None and expected.reliable:
         margin *= abs(model.before)
         _, (low, high) = loss_of(model.metric, model.before, model.before_interval, expected.value, expected.interval)
         if low > margin:
-            return True, f"The model should be retrained: a loss of {low:.4f} or more is expected.{source}{unseen}"
+            return True, f"{first}The model should be retrained: a loss of {low:.4f} or more is expected.{unseen}"
         if drift and high <= margin:
-            return False, f"No need to retrain now: a loss above {high:.4f} is not expected.{source}{unseen}"
+            loss = f"By the columns alone the loss is at most {high:.4f}, and up to {margin:.4f} counts as none"
+            return False, f"{first}{loss}: retraining can wait for labels.{unseen}"
     if drift:
-        return True, f"The model should be retrained on rows like the current ones.{source}{unseen}"
-    return False, f"Nothing that was seen speaks for retraining.{unseen}"
+        return True, f"{first}The model should be retrained on rows like the current ones.{unseen}"
+    if labelled:
+        return False, "No drift was found; what the model scores on these rows was not looked at here."
+    return False, f"Whether to retrain is not known before some of these rows have labels.{unseen}"
 
 
 def is_odd(column: ColumnDrift) -> bool:
@@ -143,10 +150,10 @@ def model_words(model: Model | None, score: Score | None, expected: ExpectedScor
     return f"{true}; without labels {without} was expected."
 
 
-def _by_labels(drift: bool, score: Score, source: str) -> tuple[bool, str]:
+def _by_labels(drift: bool, score: Score) -> tuple[bool, str]:
     low, high = score.loss_interval
     before = f"{score.metric} {score.before:.4f} on rows of the training table that it had not seen"
-    words = f" The loss is {score.loss:.4f} [{low:.4f}, {high:.4f}], from {before}.{source}"
+    words = f" The loss is {score.loss:.4f} [{low:.4f}, {high:.4f}], from {before}."
     if score.verdict == "shown":
         because = "" if drift else " No drift was found: the target may depend on the columns in another way."
         return True, f"Retrain the model on rows like the current ones: it has lost score.{because}{words}"
@@ -174,7 +181,7 @@ def target_words(sides: tuple[pd.DataFrame, pd.DataFrame], name: str, target: Ma
     verdict = "has drifted" if target["drift"] else "shows no drift"
     if target["note"] or not target["findings"]:
         because = f": {target['note']}" if target["note"] else ""
-        return f"The target {name} {verdict}{because}."
+        return f"The target {name} {verdict if target['drift'] else 'could not be tested'}{because}."
     found = target["findings"][0]
     words = f"The target {name} {verdict} (p = {found['p_value']:.3g}, corrected {found['p_corrected']:.3g})"
     old, new = (side[name] for side in sides)

@@ -14,8 +14,9 @@ from typing_extensions import TypedDict
 
 from pipeline.console import without_passwords
 from pipeline.files import write_text
+from pipeline.gates.calibrated import origin_words, seed_words
 from pipeline.gates.judge import Verdict
-from pipeline.gates.overview import REPORTS, standing
+from pipeline.gates.overview import REPORTS, doubts, standing
 from pipeline.gates.results import METRICS_DIR, Results, read_object
 from pipeline.html import plain_markdown, render
 from pipeline.metrics import METRICS
@@ -23,6 +24,7 @@ from pipeline.settings import Config, Dataset
 from pipeline.store.connect import database_of
 from pipeline.store.runs import StoredRun
 from pipeline.tables.columns import value_text
+from pipeline.uncertainty import uncertainty_words
 from pipeline.worth import decision_words
 
 
@@ -67,7 +69,7 @@ def model_card(
             card.add(**{f"{top}/{title}": text})
 
     checks = checks_of(dataset.name, name)
-    card.add(**{top: plain_markdown(lead_words(dataset, model, run))})
+    card.add(**{top: plain_markdown(lead_words(dataset, results.models, name, run))})
     add(
         "Intended use and limits",
         "\n".join(f"- {plain_markdown(line)}" for line in limits(dataset, facts, results, checks)),
@@ -75,6 +77,8 @@ def model_card(
     add("Data", plain_markdown(data_words(dataset, config, facts)))
     rough = f"; they are rough, of {model['rough']}" if model["rough"] else ""
     add("Metrics", f"{judged_words(dataset)} With 95 % intervals{rough}.", **scores_of(model))
+    if "uncertainty" in model:
+        add("Uncertainty", plain_markdown(uncertainty_words(model["uncertainty"])))
     if "decision" in model:
         add("Threshold", plain_markdown(threshold_text(dataset, model["decision"], run)))
     add(
@@ -124,15 +128,17 @@ def front_matter(dataset: Dataset, name: str, model: Mapping[str, Any]) -> str:
     return text.getvalue()
 
 
-def lead_words(dataset: Dataset, model: Mapping[str, Any], run: StoredRun) -> str:
-    """What it is, and how good."""
+def lead_words(dataset: Dataset, models: Mapping[str, Mapping[str, Any]], name: str, run: StoredRun) -> str:
+    """What it is, of what kind of table, and how good."""
+    model = models[name]
     label, (low, high) = METRICS[dataset.metric].label, model["interval"][dataset.metric]
-    rough = " (rough)" if model["rough"] else ""
+    said = doubts(dataset, models, name, dataset.metric).strip()
+    doubt = f" ({said})" if said else ""
+    origin = f" {origin_words([dataset.name])}" if dataset.synthetic else ""
     return (
         f"{run.params['estimator']} that predicts {dataset.target} ({dataset.task}). It has the best cross-validated "
         f"{label} of all models that were trained, {model['cv'][dataset.metric]:.4f}, and reaches "
-        f"{model['score'][dataset.metric]:.4f} [{low:.4f}, {high:.4f}]{rough} on the rows that it is judged "
-        f"on{dataset.doubt}."
+        f"{model['score'][dataset.metric]:.4f} [{low:.4f}, {high:.4f}]{doubt} on the rows that it is judged on.{origin}"
     )
 
 
@@ -158,7 +164,7 @@ def limits(
         f"{dataset.name} --current FILE tells whether others are."
     ]
     if dataset.synthetic:
-        lines.append("The table is synthetic: the figures say nothing of the real world that it resembles.")
+        lines += filter(None, [seed_words(dataset, results.models)])
     if dataset.evaluation == "cross_validation":
         lines.append("No untouched rows: scores are those of out-of-fold predictions over all rows.")
     if results.drift is None:
@@ -168,7 +174,10 @@ def limits(
         lines.append(f"Drift, when the card was written: {found}.")
     ceiling = results.ceiling.get(dataset.metric)
     if ceiling is not None:
-        lines.append(f"No model can be expected to reach more than {METRICS[dataset.metric].label} {ceiling:.4f}.")
+        lines.append(
+            f"On all rows that the generator could draw no model can be expected to do better than "
+            f"{METRICS[dataset.metric].label} {ceiling:.4f}; on few rows chance can pass that."
+        )
     lines += [f"Warning of the table: {warning}" for warning in facts.get("warnings", ())]
     rows = zip(*checks.values(), strict=True)
     return lines + [found for _, verdict, found in rows if verdict == "alarm"]
@@ -200,7 +209,7 @@ def judged_words(dataset: Dataset) -> str:
     """What the scores are of."""
     if dataset.evaluation == "cross_validation":
         return "Of pooled out-of-fold predictions over all rows."
-    return "On the test part, which no model learns from and no choice is made on."
+    return "On the test part, which no model learns from, and neither models nor settings are chosen on."
 
 
 def scores_of(model: Mapping[str, Any]) -> dict[str, list[str]]:

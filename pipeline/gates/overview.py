@@ -6,9 +6,11 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pipeline.console import PipelineError
 from pipeline.files import write_text
+from pipeline.gates.calibrated import luck_of, origin_words, seed_words
 from pipeline.gates.judge import Verdict, told
 from pipeline.gates.results import Results, read_results, select_model
 from pipeline.html import render
@@ -18,13 +20,14 @@ from pipeline.worth import decision_words
 
 REPORTS = Path("reports")
 COMPARISON, INDEX = REPORTS / "comparison_report.html", REPORTS / "index.html"
-TITLES = ("dataset", "chosen model", "score [95 % interval]", "ceiling", "drift", "gates")
+TITLES = ("dataset", "chosen model", "score [95 % interval]", "population ceiling", "drift", "gates")
 
 
 @dataclass(frozen=True)
 class Standing:
     """A dataset's chosen model, its score, what was found of drift, the score to expect on rows without labels, its
-    gates, and what its labels come to where the threshold is chosen for that; empty where it is not known.
+    gates, what its labels come to where the threshold is chosen for that, and how lucky a draw a calibrated table is;
+    empty where it is not known.
     """
 
     dataset: str
@@ -35,6 +38,7 @@ class Standing:
     expected: str
     verdicts: tuple[Verdict, ...]
     decision: str = ""
+    seed: str = ""
 
     @property
     def gates(self) -> str:
@@ -85,8 +89,8 @@ def standing(results: Results, dataset: Dataset, verdicts: tuple[Verdict, ...]) 
     if model:
         facts = results.models[model]
         low, high = facts["interval"][metric]
-        doubt = doubts(facts["rough"], dataset.evaluation)
-        score = f"{METRICS[metric].label} {facts['score'][metric]:.4f} [{low:.4f}, {high:.4f}]{doubt}"
+        score = f"{METRICS[metric].label} {facts['score'][metric]:.4f} [{low:.4f}, {high:.4f}]"
+        score += doubts(dataset, results.models, model, metric)
         if found := facts.get("decision"):
             decision = f"{model}: {decision_words(found, dataset.positive_word, dataset.doubt)}"
     ceiling = f"{results.ceiling[metric]:.4f}" if metric in results.ceiling else ""
@@ -100,14 +104,14 @@ def standing(results: Results, dataset: Dataset, verdicts: tuple[Verdict, ...]) 
     if results.drift and (told := results.drift.expected_score):
         doubt = "" if told.reliable else " (not reliable)"
         expected = f"{METRICS[metric].label} {told.value:.4f} [{told.interval[0]:.4f}, {told.interval[1]:.4f}]{doubt}"
-    return Standing(results.dataset, model, score, ceiling, drift, expected, verdicts, decision)
+    seed = seed_words(dataset, results.models)
+    return Standing(results.dataset, model, score, ceiling, drift, expected, verdicts, decision, seed)
 
 
-def doubts(rough: str, evaluation: str) -> str:
-    """What goes behind a score with its interval, by why that is rough and how models are judged; empty where nothing
-    does.
-    """
-    said = ["rough"] * bool(rough) + [NO_ROWS_KEPT] * (evaluation == "cross_validation")
+def doubts(dataset: Dataset, models: Mapping[str, Mapping[str, Any]], name: str, metric: str) -> str:
+    """What goes behind a model's score; empty where nothing does. `models`: parts of the metrics by their names."""
+    said = ["rough"] * bool(models[name]["rough"]) + [NO_ROWS_KEPT] * (dataset.evaluation == "cross_validation")
+    said += filter(None, [luck_of(dataset, models, name, metric)])
     return f" {', '.join(said)}" if said else ""
 
 
@@ -121,13 +125,14 @@ def table_lines(standings: Sequence[Standing]) -> list[str]:
     return lines + [f"{one.dataset} {one.decision}" for one in standings if one.decision]
 
 
-def write_index(standings: Sequence[Standing], verdicts: Sequence[Verdict], commit: str) -> None:
+def write_index(standings: Sequence[Standing], verdicts: Sequence[Verdict], commit: str, config: Config) -> None:
     """Write reports/index.html: the verdict, what failed, the datasets and the pages that there are."""
     page = render(
         Path(__file__).parent / "templates/index.html",
         titles=TITLES,
         sections=[(one, page_links(one.dataset)) for one in standings],
         verdict=told(verdicts),
+        origin=origin_words([name for name, dataset in config.datasets.items() if dataset.synthetic]),
         not_judged=[one.dataset for one in standings if not one.verdicts],
         failed=[verdict for verdict in verdicts if not verdict.passed],
         comparison=COMPARISON.name if COMPARISON.exists() else "",

@@ -85,7 +85,8 @@ def facts_words(facts: Mapping[str, Any]) -> str:
         positive = f", positive class {value_text(facts.get('positive'))}" if task == "binary" else ""
         words += f" {facts['target']} is predicted ({task}{positive})"
         words += f"; models are compared by {metric.label} {OVER[facts['evaluation']]}." if metric else "."
-    return words
+    # known of generated tables alone
+    return f"{words} Synthetic: drawn from a generator." if facts.get("ceiling") else words
 
 
 def reading_words(facts: Mapping[str, Any]) -> str:

@@ -38,11 +38,12 @@ def choose(
     """
     own = {name: baseline.params[name] for name in space if name in baseline.params}
     recipe, winner = baseline.recipe, baseline if best == own else refit()
-    if winner.params != baseline.params:
-        pair = winner.pooled, baseline.pooled
-        if is_ahead(recipe.metric, *pair, recipe.seed):
-            return winner, dict(best)
-    print(f"{label}: the search found nothing that is ahead of the baseline by a standard error; the baseline stays")
+    metric, seed = recipe.metric, recipe.seed
+    if winner.params != baseline.params and is_ahead(metric, winner.pooled, baseline.pooled, seed):
+        return winner, dict(best)
+    reached = f"; the best trial's settings reach {winner.cv[metric]:.4f} there, not ahead by a standard error"
+    words = f"{label}: the baseline stays, cross-validated {baseline.cv[metric]:.4f} on second folds"
+    print(f"{words}{'' if winner is baseline else reached}")
     return baseline, own
 
 

@@ -15,7 +15,7 @@ import pandas as pd
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
-from pipeline.bootstrap import bootstrap_intervals, interval_of_mean, paired_leads, rough
+from pipeline.bootstrap import bootstrap_intervals, interval_of_amount, paired_leads, rough
 from pipeline.cluster import COMPUTING
 from pipeline.console import Progress
 from pipeline.metrics import Predictions, scores
@@ -193,7 +193,7 @@ def intervals_held(
     return {
         "level": level,
         "coverage": round(float(held.mean()), 6),
-        "interval": _to_six_digits(interval_of_mean(held, judged, seed)),
+        "interval": _to_six_digits(interval_of_amount(held, 1.0, judged, seed)),
         "width": round(float((high - low).mean()), 6),
         "width_of_target": round(float(np.ptp(ends)), 6),
     }
