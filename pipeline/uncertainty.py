@@ -13,7 +13,7 @@ def uncertainty_words(found: Mapping[str, Any]) -> str:
         asked = found["level"]
         beside = "" if low <= asked <= high else f", {'fewer' if high < asked else 'more'} than asked for"
         return (
-            f"Its {asked:.4g} prediction intervals hold {found['coverage']:.1%} [{low:.1%}, {high:.1%}] of the judged "
+            f"Its {100 * asked:.4g} % prediction intervals hold {found['coverage']:.1%} [{low:.1%}, {high:.1%}] of the judged "
             f"rows{beside}; they are {found['width']:.4g} wide on average, and {found['width_of_target']:.4g} without "
             "a model."
         )
@@ -25,9 +25,6 @@ def uncertainty_words(found: Mapping[str, Any]) -> str:
         return words
     least, most = found["log_loss_gain_interval"]
     gain = f"lowers the log loss of the training part by {found['log_loss_gain']:.4f} [{least:.4f}, {most:.4f}]"
-    kept = (
-        f"Recalibration {gain}"
-        if found["recalibrated"]
-        else f"Recalibration is not kept: that it helps is not shown, as it {gain}"
-    )
-    return f"{words} {kept}."
+    if found["recalibrated"]:
+        return f"{words} Recalibration {gain}."
+    return f"{words} Recalibration is not kept, as it is not shown to help: it {gain}."

@@ -60,12 +60,35 @@ class HitsFigures:
 
 
 @dataclass(frozen=True)
+class CalibrationFigures:
+    """How far probabilities are from true, and what recalibration changes: see pipeline/training/assess.py."""
+
+    calibration_error: Number
+    interval: tuple[Number, Number]
+    recalibrated: StrictBool | None = None
+    log_loss_gain: Number | None = None
+    log_loss_gain_interval: tuple[Number, Number] | None = None
+
+
+@dataclass(frozen=True)
+class CoverageFigures:
+    """Likewise which share of rows prediction intervals hold."""
+
+    level: Number
+    coverage: Number
+    interval: tuple[Number, Number]
+    width: Number
+    width_of_target: Number
+
+
+@dataclass(frozen=True)
 class ModelFigures:
     """A model's part of metrics/train/ and metrics/tune/, by metric.
 
     `naive`: the scores of the naive prediction, `over_naive`: the interval of the lead over it, on the same rows.
     `rough`: what of the judged rows is too little for an interval that holds; empty where nothing is. `decision`: what
-    the labels come to, where the threshold is chosen for a cost or a capacity.
+    the labels come to, where the threshold is chosen for a cost or a capacity. `uncertainty`: of probabilities, or of
+    prediction intervals.
     """
 
     cv: Scores
@@ -75,6 +98,7 @@ class ModelFigures:
     over_naive: Intervals
     rough: StrictStr
     decision: CostFigures | HitsFigures | None = None
+    uncertainty: CalibrationFigures | CoverageFigures | None = None
 
 
 @dataclass(frozen=True)
