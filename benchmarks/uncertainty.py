@@ -28,7 +28,7 @@ from pipeline.training.calibration import by_other_folds, calibration_error, cal
 from pipeline.training.conformal import learn_errors
 
 OUTPUT = Path("benchmarks/results/uncertainty.json")
-TABLES, FRESH_ROWS, FOLDS, LEVEL = 400, 20_000, 5, 0.9
+TABLES, FRESH_ROWS, FOLDS, LEVEL = 200, 20_000, 5, 0.9
 # The log-odds that a model gives, as slope and intercept of the true ones: true, too extreme as of boosting on few
 # rows, too high as of class weights.
 FAULTS = {"true": (1.0, 0.0), "too extreme": (2.0, 0.0), "too high": (1.0, 1.0)}

@@ -273,6 +273,45 @@ def decision_table() -> str:
     return "\n".join([_table(head, rows), "", words])
 
 
+def recalibration_table() -> str:
+    """How calibration errors and recalibration do on simulated tables."""
+    found = _read("benchmarks/results/uncertainty.json")
+    rows = [
+        [
+            f"{row['fault']}, {row['rows']:,} {_kind(row['kind'])}",
+            f"{row['true']:.3f}",
+            f"{row['error']:.3f}",
+            f"{row['held']:.1%}",
+            f"{row['kept']:.1%}",
+            f"{row['before']:.4f}",
+            f"{row['after']:.4f}",
+        ]
+        for row in found["classes"]
+    ]
+    head = ["model", "true error", "found", "intervals that hold it", "recalibration kept", "log loss of fresh rows"]
+    words = f"Means of {found['tables']} tables each. A true model is recalibrated by mistake where it is kept."
+    return "\n".join([_table([*head, "recalibrated"], rows), "", words])
+
+
+def prediction_interval_table() -> str:
+    """Which share of fresh rows prediction intervals hold on simulated tables."""
+    found = _read("benchmarks/results/uncertainty.json")
+    rows = [
+        [
+            f"{row['rows']:,} {_kind(row['kind'])}",
+            f"{row['held']:.1%} ± {2 * row['held_error']:.1%}",
+            f"{row['held_lowest']:.1%}",
+            f"{row['held_highest']:.1%}",
+        ]
+        for row in found["numbers"]
+    ]
+    return _table(["learned from", "held, ± two standard errors", "in the lowest tenth", "in the highest tenth"], rows)
+
+
+def _kind(kind: str) -> str:
+    return {"rows": "rows", "groups": "rows in groups of 20", "time": "rows in time"}[kind]
+
+
 def coverage_table() -> str:
     """How often intervals hold the true score of simulated models, and how wide they are."""
     found = _read("benchmarks/results/coverage.json")["rows"]

@@ -13,9 +13,10 @@ def uncertainty_words(found: Mapping[str, Any]) -> str:
         asked = found["level"]
         beside = "" if low <= asked <= high else f", {'fewer' if high < asked else 'more'} than asked for"
         return (
-            f"Its {100 * asked:.4g} % prediction intervals hold {found['coverage']:.1%} [{low:.1%}, {high:.1%}] of the judged "
-            f"rows{beside}; they are {found['width']:.4g} wide on average, and {found['width_of_target']:.4g} without "
-            "a model."
+            f"Its {100 * asked:.4g} % prediction intervals hold {found['coverage']:.1%} [{low:.1%}, {high:.1%}] of the "
+            f"judged rows{beside}; they are {found['width']:.4g} wide on average, and would be "
+            f"{found['width_of_target']:.4g} without a model (pinball loss {found['pinball']:.4g} and "
+            f"{found['pinball_of_target']:.4g})."
         )
     words = (
         f"Its probabilities are {found['calibration_error']:.1%} [{low:.1%}, {high:.1%}] off (calibration error: root "

@@ -31,6 +31,7 @@ from pipeline.training.calibration import by_other_folds, calibration_error, cal
 from pipeline.training.conformal import bounds_by_other_folds, learn_errors
 from pipeline.training.fit import validating_fold
 from pipeline.training.record import columns_of_source, logged
+from pipeline.uncertainty import uncertainty_words
 
 
 def classes(rows: int, slope: float = 1.0, intercept: float = 0.0, seed: int = 0) -> Predictions:
@@ -218,6 +219,7 @@ def test_a_model_of_numbers_gives_intervals_whose_coverage_is_shown(project: Pat
     assert low < facts["coverage"] < high
     assert 0.65 < facts["coverage"] < 0.92
     assert 0 < facts["width"] < facts["width_of_target"]
+    assert 0 < facts["pinball"] < facts["pinball_of_target"]
     recipe = replace(found.recipe)
     answer = predictions(served(found.model, columns_of_source(recipe, parts), ()), parts.test.X)
     assert [*answer] == ["prediction", "prediction_low", "prediction_high"]
@@ -247,6 +249,24 @@ def test_what_was_found_is_written_and_taken_from_the_run(project: Path) -> None
         tags |= {"dataset": name, "stage": "baseline"}
         known = logged(open_store(), resolve_recipe(dataset, config, "linear"), load_parts(dataset, config), tags)
         assert known.uncertainty == found
+
+
+def test_what_is_known_of_uncertainty_is_said() -> None:
+    held = {"level": 0.9, "coverage": 0.85, "width": 2.0, "width_of_target": 5.0, "pinball": 0.1}
+    held["pinball_of_target"] = 0.25
+    for bounds, words in (([0.8, 0.95], "judged rows; they"), ([0.8, 0.89], "judged rows, fewer than asked for; they")):
+        assert words in uncertainty_words({**held, "interval": bounds})
+    off = {
+        "calibration_error": 0.021,
+        "interval": [0.01, 0.03],
+        "log_loss_gain": 0.1,
+        "log_loss_gain_interval": [0, 0.2],
+    }
+    assert "are 2.1% [1.0%, 3.0%] off" in uncertainty_words(off)
+    assert "Recalibration lowers the log loss of the training part by 0.1" in uncertainty_words(
+        off | {"recalibrated": True}
+    )
+    assert "is not kept, as it is not shown to help" in uncertainty_words(off | {"recalibrated": False})
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,8 @@ class CoverageFigures:
     interval: tuple[Number, Number]
     width: Number
     width_of_target: Number
+    pinball: Number
+    pinball_of_target: Number
 
 
 @dataclass(frozen=True)

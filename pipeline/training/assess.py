@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator
+from sklearn.metrics import mean_pinball_loss
 from sklearn.pipeline import Pipeline
 
 from pipeline.bootstrap import bootstrap_intervals, interval_of_amount, paired_leads, rough
@@ -184,18 +185,27 @@ def intervals_held(
     judged: Predictions, low: np.ndarray, high: np.ndarray, y_train: np.ndarray, level: float, seed: int
 ) -> dict[str, Any]:
     """Which share of the judged rows (n,) lies within their prediction intervals, with the 95 % interval of that share,
-    beside the `level` that is to. `width` is their mean width, beside that of the middle `level` of y_train (m,).
+    beside the `level` that is to. `width` is their mean width and `pinball` the mean loss of both bounds as quantiles
+    (Koenker & Bassett 1978), in the target's unit, beside those of the same quantiles of y_train (m,).
     """
     known = ~np.isnan(low)
     judged, low, high = judged.of(known), low[known], high[known]
     held = ((low <= judged.actual) & (judged.actual <= high)).astype(float)
-    ends = np.quantile(y_train, [(1 - level) / 2, (1 + level) / 2])
+    tails = (1 - level) / 2, (1 + level) / 2
+    ends = np.quantile(y_train, tails)
+
+    def pinball(*quantiles: np.ndarray) -> float:
+        pairs = zip(quantiles, tails, strict=True)
+        return float(np.mean([mean_pinball_loss(judged.actual, values, alpha=tail) for values, tail in pairs]))
+
     return {
         "level": level,
         "coverage": round(float(held.mean()), 6),
         "interval": _to_six_digits(interval_of_amount(held, 1.0, judged, seed)),
         "width": round(float((high - low).mean()), 6),
         "width_of_target": round(float(np.ptp(ends)), 6),
+        "pinball": round(pinball(low, high), 6),
+        "pinball_of_target": round(pinball(*(np.full(len(held), end) for end in ends)), 6),
     }
 
 
