@@ -27,8 +27,8 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import Pipeline, make_pipeline
 
-from pipeline.bootstrap import paired_differences
 from pipeline.files import read_json, write_json
+from pipeline.intervals import paired_differences
 from pipeline.metrics import metric_value
 from pipeline.settings import Config, Dataset, load_config
 from pipeline.tables.split import Parts, load_parts

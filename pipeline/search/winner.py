@@ -9,8 +9,8 @@ from typing import Any
 
 import optuna
 
-from pipeline.bootstrap import paired_differences
 from pipeline.console import PipelineError
+from pipeline.intervals import paired_differences
 from pipeline.metrics import lead, relative_gain
 from pipeline.search.study import slot_of
 from pipeline.store.connect import experiment_name

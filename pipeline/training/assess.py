@@ -15,9 +15,9 @@ import pandas as pd
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
-from pipeline.bootstrap import bootstrap_intervals, paired_leads, rough
 from pipeline.cluster import COMPUTING
 from pipeline.console import Progress
+from pipeline.intervals import paired_leads, rough, score_intervals
 from pipeline.metrics import Predictions, scores
 from pipeline.tables.split import Parts
 from pipeline.training.build import Recipe, build_model
@@ -109,7 +109,7 @@ def assess(
         words, fresh = f"of {len(whole.folds)} over all rows done", build_model(recipe, whole.X, overrides)
         judged = out_of_fold(fresh, whole, task, lambda k: progress(f"fold {k} {words}", own + 1 + k, fits), choose)
         rows = whole.X.index[validated_rows(whole.folds)]
-    naive, interval = naive_predictions(task, train.y, judged), bootstrap_intervals(task, judged, recipe.seed)
+    naive, interval = naive_predictions(task, train.y, judged), score_intervals(task, judged, recipe.seed)
     return Assessment(
         recipe=recipe,
         load=lambda: model,
@@ -130,7 +130,7 @@ def assess(
 
 
 def code_sha256(estimator: type[BaseEstimator]) -> str:
-    """Hash of what decides an assessment: the rooms training and tables, metrics, bootstrap, the versions of the
+    """Hash of what decides an assessment: the rooms training and tables, metrics, intervals, the versions of the
     libraries that compute, and the module and library of the estimator.
     """
     module = sys.modules[estimator.__module__]
@@ -138,7 +138,7 @@ def code_sha256(estimator: type[BaseEstimator]) -> str:
     versions = [*map(version, COMPUTING), getattr(library, "__version__", "")]
     digest = hashlib.sha256(" ".join(versions).encode())
     root = Path(__file__).parent.parent
-    files = [*root.glob("training/*.py"), *root.glob("tables/*.py"), root / "metrics.py", root / "bootstrap.py"]
+    files = [*root.glob("training/*.py"), *root.glob("tables/*.py"), root / "metrics.py", root / "intervals.py"]
     for file in [*sorted(files), *([Path(module.__file__)] if module.__file__ else [])]:
         digest.update(file.read_bytes())
     return digest.hexdigest()

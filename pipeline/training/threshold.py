@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import precision_recall_curve
 
-from pipeline.bootstrap import interval_of_mean
 from pipeline.console import PipelineError
+from pipeline.intervals import interval_of_mean
 from pipeline.metrics import Predictions
 from pipeline.serving.model import is_positive
 from pipeline.settings import Decision
