@@ -3,9 +3,10 @@
     python -m benchmarks.coverage
 
 A model is simulated by its predictions, so that its true score is that of millions of rows. Rows of a group share a
-third of the variance of what they are and of the model's errors; rows in time follow an autoregression. A second model
-errs partly like the first, and the interval of their difference is judged too. Beside them stands the percentile
-interval of single rows, as if none belonged together. Writes benchmarks/results/coverage.json.
+third of the variance of what they are and of the model's errors; rows in time follow an autoregression. Each row by
+itself is drawn alike in all three, so that the truth is that of single rows. A second model errs partly like the first,
+and the interval of their difference is judged too. Beside them stands the percentile interval of single rows, as if
+none belonged together. Writes benchmarks/results/coverage.json.
 """
 
 from __future__ import annotations
@@ -21,25 +22,29 @@ from typing import Any
 
 import numpy as np
 from scipy.signal import lfilter
+from scipy.special import expit, logit
 from scipy.stats import norm
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from pipeline.bootstrap import bootstrap_intervals, paired_leads, resamples, units
 from pipeline.files import write_json
+from pipeline.intervals import paired_leads, resamples, score_intervals, units
 from pipeline.metrics import METRICS, Predictions, lead, metrics_of, scores
 
 OUTPUT = Path("benchmarks/results/coverage.json")
 TABLES = 1000
-# From so many rows on only the intervals of scores are judged, and on fewer tables where they are very many.
+# From so many rows on only the intervals of scores are judged, and of single ones on fewer tables where they are very
+# many, as the bootstrap of metrics that are not smooth takes its time.
 MANY_ROWS, VERY_MANY_ROWS, TABLES_OF_VERY_MANY = 2000, 10_000, 200
-POPULATION_ROWS, POPULATIONS = 400_000, 5
+POPULATION_ROWS, POPULATIONS = 400_000, 10
 # Of the variance, between groups.
 SHARED = 1 / 3
 # From a row to the next, unless a situation says otherwise.
 AUTOCORRELATION = 0.5
 # Below this share of the rarer class a model is thought of that finds it by a threshold of its own.
 RARE = 0.1
+# Of the numbers that are predicted, far from 0, where an error as a share of it says nothing.
+LEVEL = 20
 
 
 @dataclass(frozen=True)
@@ -115,24 +120,42 @@ def two_models(situation: Situation, n: int, seed: int) -> tuple[Predictions, Pr
         name = "group" if situation.kind == "groups" else "time"
         belonging[name] = np.arange(n) // (situation.size if name == "group" else 1)
     if situation.task == "regression":
-        pair = [Predictions(2 * number, 2 * number + noise, **belonging) for noise in (errors, others)]
+        actual = LEVEL + 2 * number
+        pair = [Predictions(actual, actual + noise, **belonging) for noise in (errors, others)]
     elif situation.task == "multiclass":
         cuts = norm.ppf([situation.share, 0.5 + situation.share / 2])
-        guesses = [np.digitize(number + noise / 2, cuts) for noise in (errors, others)]
-        pair = [Predictions(np.digitize(number, cuts), guess, **belonging) for guess in guesses]
+        seen = [number + noise / 2 for noise in (errors, others)]
+        pair = [
+            Predictions(
+                np.digitize(number, cuts), np.digitize(one, cuts), **belonging, classes=np.arange(3), shares=shares
+            )
+            for one, shares in zip(seen, (shares_of(one, cuts) for one in seen), strict=True)
+        ]
     else:
         actual, apart = (number >= norm.isf(situation.share)).astype(int), situation.apart
         # about as many are predicted as there are
         threshold = norm.isf(situation.share) if situation.share > RARE else 0.87 * apart
+        odds = logit(situation.share) - apart**2 / 2
         pair = [
-            Predictions(actual, (score >= threshold).astype(int), score, **belonging)
-            for score in (apart * actual + noise for noise in (errors, others))
+            Predictions(actual, (seen >= threshold).astype(int), expit(apart * seen + odds), **belonging)
+            for seen in (apart * actual + noise for noise in (errors, others))
         ]
     return pair[0], pair[1]
 
 
+def shares_of(seen: np.ndarray, cuts: np.ndarray) -> np.ndarray:
+    """The probability of each class (n, 3) where a normal number is seen with an error of variance 1/4 (n,)."""
+    below = norm.cdf((cuts - 0.8 * seen[:, None]) / 0.2**0.5)
+    return np.diff(below, axis=1, prepend=0, append=1)
+
+
+def population_of(situation: Situation) -> Situation:
+    """The rows of a situation each by itself."""
+    return replace(situation, kind="rows", rows=POPULATION_ROWS, size=1, autocorrelation=AUTOCORRELATION)
+
+
 def truth_of(situation: Situation) -> dict[str, tuple[float, float]]:
-    """The true score of the first model by metric, and its lead over the second."""
+    """The true score of the first model of a population by metric, and its lead over the second."""
     found = []
     for number in range(POPULATIONS):
         first, second = (scores(situation.task, p) for p in two_models(situation, POPULATION_ROWS, 10**6 + number))
@@ -146,7 +169,7 @@ def judged(situation: Situation, truth: dict[str, tuple[float, float]], seed: in
     """
     first, second = two_models(situation, situation.rows, seed)
     with threadpool_limits(1):
-        intervals = bootstrap_intervals(situation.task, first, seed)
+        intervals = score_intervals(situation.task, first, seed)
         found = {m: {"score": holds(bounds, truth[m][0])} for m, bounds in intervals.items()}
         if situation.rows < MANY_ROWS:
             leads, alone = paired_leads(situation.task, first, second, seed), of_single_rows(situation, first, seed)
@@ -168,8 +191,9 @@ def of_single_rows(situation: Situation, predictions: Predictions, seed: int) ->
     """The percentile interval of every metric where each row is drawn by itself."""
     metrics = metrics_of(situation.task)
     alone = units(replace(predictions, group=None, time=None))
-    drawn = [[METRICS[metric].compute(predictions, w) for metric in metrics] for w in resamples(alone, seed)]
-    values = np.concatenate(drawn, axis=1)
+    weighted = [METRICS[metric].of(predictions) for metric in metrics]
+    drawn = [[values_of(w) for values_of in weighted] for w in resamples(alone, seed)]
+    values: np.ndarray = np.concatenate(drawn, axis=1)
     return dict(zip(metrics, np.nanpercentile(values, [2.5, 97.5], axis=1).T.tolist(), strict=True))
 
 
@@ -198,9 +222,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     tables = parser.parse_args(argv).tables
     rows, situations = [], [*SITUATIONS, *ROUGH]
     with ProcessPoolExecutor() as processes:
-        truths = [*tqdm(processes.map(truth_of, situations), total=len(situations), desc="true scores")]
-        for situation, truth in zip(situations, truths, strict=True):
-            count = tables if situation.rows < VERY_MANY_ROWS else min(tables, TABLES_OF_VERY_MANY)
+        populations = [*dict.fromkeys(map(population_of, situations))]
+        found = tqdm(processes.map(truth_of, populations), total=len(populations), desc="true scores")
+        truths = dict(zip(populations, found, strict=True))
+        for situation in situations:
+            truth = truths[population_of(situation)]
+            fewer = situation.kind == "rows" and situation.rows >= VERY_MANY_ROWS
+            count = min(tables, TABLES_OF_VERY_MANY) if fewer else tables
             work = processes.map(judged, [situation] * count, [truth] * count, range(count), chunksize=10)
             rows.append(row_of(situation, truth, [*tqdm(work, total=count, desc=situation.words)]))
             print(json.dumps(rows[-1]), flush=True)

@@ -29,8 +29,8 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import Pipeline, make_pipeline
 
-from pipeline.bootstrap import paired_differences
 from pipeline.files import read_json, write_json
+from pipeline.intervals import paired_differences
 from pipeline.metrics import metric_value
 from pipeline.search.space import suggest
 from pipeline.settings import Config, Dataset, load_config

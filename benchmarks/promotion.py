@@ -23,9 +23,9 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from pipeline.bootstrap import paired_t_interval
 from pipeline.files import write_json
 from pipeline.gates.promotion import TRIES, level_of
+from pipeline.intervals import paired_differences
 from pipeline.metrics import Predictions, lead, metric_value
 
 OUTPUT = Path("benchmarks/results/promotion.json")
@@ -100,7 +100,7 @@ def wins(metric: str, challenger: Predictions, champion: Predictions, number: in
     """Whether promotion makes the challenger champion at that try."""
     if lead(metric, metric_value(metric, challenger), metric_value(metric, champion)) <= 0:
         return False
-    _, (low, _) = paired_t_interval(metric, challenger, champion, seed, level_of(number))
+    [(_, (low, _))] = paired_differences(metric, challenger, [champion], seed, level_of(number))
     return low > 0
 
 

@@ -1,20 +1,23 @@
 """What a metric is, in one entry each: its label, its tasks, its direction, and how it is computed.
 
-Every metric is computed under a matrix of row weights, so that 1,000 bootstrap resamples are one matrix product and the
-plain value is the case of weights 1. A new metric is one more entry of METRICS; every stage takes it from there.
+Every metric is computed under a matrix of row weights, so that all resamples are one matrix product and the plain value
+is the case of weights 1. What does not depend on the weights, as the order of the rows, is found once. A new metric is
+one more entry of METRICS; every stage takes it from there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 if TYPE_CHECKING:
     import numpy as np
 
 CLASSES = ("binary", "multiclass")
 Figure = TypeVar("Figure", float, "np.ndarray")
+# The values (b,) for weights (b, n).
+Weighted = Callable[["np.ndarray"], "np.ndarray"]
 
 
 @dataclass(frozen=True)
@@ -65,20 +68,29 @@ def joined(parts: Sequence[Predictions]) -> Predictions:
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric. `compute` takes predictions of n rows and weights (b, n), and returns b values, NaN where the metric
-    is not defined. `meaning` is for the glossary of the pages. `default_of`: the tasks whose models are compared by it
-    where params.yaml names none. `of_pairs` and `of_rows`: it is a share of pairs of rows, or of rows, which decides
-    how its interval is found.
+    """One metric. `of` takes predictions of n rows, and returns what finds its b values for weights (b, n), NaN where
+    the metric is not defined. `meaning` is for the glossary of the pages. `default_of`: the tasks whose models are
+    compared by it where params.yaml names none.
+
+    The rest decides how its interval is found. `scale`: a share is between 0 and 1, a skill at most 1, a loss at least
+    0, and only of that less is better. `of_rows` and `of_pairs`: it is a share of rows, or of pairs of rows. `counts`:
+    it is found from counts of rows. `smooth`: False where leaving out single rows does not tell how rows move it.
     """
 
     label: str
     meaning: str
     tasks: tuple[str, ...]
-    compute: Callable[[Predictions, np.ndarray], np.ndarray]
-    higher_is_better: bool = True
+    of: Callable[[Predictions], Weighted]
     default_of: tuple[str, ...] = ()
-    of_pairs: bool = False
+    scale: Literal["share", "skill", "loss"] = "share"
     of_rows: bool = False
+    of_pairs: bool = False
+    counts: bool = False
+    smooth: bool = True
+
+    @property
+    def higher_is_better(self) -> bool:
+        return self.scale != "loss"
 
     @property
     def sign(self) -> int:
@@ -86,79 +98,115 @@ class Metric:
         return 1 if self.higher_is_better else -1
 
 
-def _r2(p: Predictions, w: np.ndarray) -> np.ndarray:
+def _r2(p: Predictions) -> Weighted:
     import numpy as np
 
-    centred = p.actual - p.actual.mean()
-    spread = w @ centred**2 - (w @ centred) ** 2 / w.sum(axis=1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(spread > 0, 1 - w @ (p.actual - p.predicted) ** 2 / spread, np.nan)
+    centred, losses = p.actual - p.actual.mean(), (p.actual - p.predicted) ** 2
+    squares = centred**2
+
+    def r2(w: np.ndarray) -> np.ndarray:
+        spread = w @ squares - (w @ centred) ** 2 / w.sum(axis=1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(spread > 0, 1 - w @ losses / spread, np.nan)
+
+    return r2
 
 
-def _rmse(p: Predictions, w: np.ndarray) -> np.ndarray:
-    return (w @ (p.actual - p.predicted) ** 2 / w.sum(axis=1)) ** 0.5
+def _mean(losses: np.ndarray) -> Weighted:
+    """The mean of a loss (n,) of each row."""
+    return lambda w: w @ losses / w.sum(axis=1)
 
 
-def _mae(p: Predictions, w: np.ndarray) -> np.ndarray:
-    return w @ abs(p.actual - p.predicted) / w.sum(axis=1)
+def _rmse(p: Predictions) -> Weighted:
+    squared = _mean((p.actual - p.predicted) ** 2)
+    return lambda w: squared(w) ** 0.5
 
 
-def _median_absolute_error(p: Predictions, w: np.ndarray) -> np.ndarray:
+def _mae(p: Predictions) -> Weighted:
+    return _mean(abs(p.actual - p.predicted))
+
+
+def _median_absolute_error(p: Predictions) -> Weighted:
     """The weighted median of the errors: the mean of both where half the weight lies on either side of a gap."""
     import numpy as np
 
     errors = abs(p.actual - p.predicted)
     order = np.argsort(errors, kind="stable")
-    reached = np.cumsum(w[:, order], axis=1)
-    half = reached[:, -1:] / 2
-    lower, upper = (reached < half).sum(axis=1), (reached <= half).sum(axis=1)
-    return errors[order[np.stack([lower, upper]).clip(max=len(order) - 1)]].mean(axis=0)
+    ordered = errors[order]
+
+    def median(w: np.ndarray) -> np.ndarray:
+        reached = np.cumsum(w[:, order], axis=1)
+        half = reached[:, -1:] / 2
+        lower, upper = (reached < half).sum(axis=1), (reached <= half).sum(axis=1)
+        return ordered[np.stack([lower, upper]).clip(max=len(order) - 1)].mean(axis=0)
+
+    return median
 
 
-def _mape(p: Predictions, w: np.ndarray) -> np.ndarray:
+def _mape(p: Predictions) -> Weighted:
     import numpy as np
 
-    some = p.actual != 0
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return w[:, some] @ abs(1 - p.predicted[some] / p.actual[some]) / w[:, some].sum(axis=1)
+    some = np.flatnonzero(p.actual != 0)
+    mean = _mean(abs(1 - p.predicted[some] / p.actual[some]))
+
+    def mape(w: np.ndarray) -> np.ndarray:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return mean(w if len(some) == w.shape[1] else w[:, some])
+
+    return mape
 
 
-def _accuracy(p: Predictions, w: np.ndarray) -> np.ndarray:
-    return w @ (p.actual == p.predicted) / w.sum(axis=1)
+def _accuracy(p: Predictions) -> Weighted:
+    return _mean((p.actual == p.predicted).astype(float))
 
 
-def _balanced_accuracy(p: Predictions, w: np.ndarray) -> np.ndarray:
+def _balanced_accuracy(p: Predictions) -> Weighted:
     """The mean over the classes that have weight."""
     import numpy as np
 
     is_of = p.actual[:, None] == np.unique(p.actual)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.nanmean((w @ (is_of & (p.actual == p.predicted)[:, None])) / (w @ is_of), axis=1)
+    right, every = (is_of & (p.actual == p.predicted)[:, None]).astype(float), is_of.astype(float)
+
+    def balanced(w: np.ndarray) -> np.ndarray:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.nanmean((w @ right) / (w @ every), axis=1)
+
+    return balanced
 
 
-def _f1(p: Predictions, w: np.ndarray) -> np.ndarray:
+def _f1(p: Predictions) -> Weighted:
     """Binary: of the positive class. Multiclass: the mean over the classes (macro)."""
     import numpy as np
 
-    def of_class(label: object) -> np.ndarray:
+    def of_class(label: object) -> Weighted:
         actual, predicted = p.actual == label, p.predicted == label
-        both, either = w @ (actual & predicted), w @ actual + w @ predicted
-        return np.divide(2 * both, either, out=np.zeros_like(both), where=either > 0)
+        both, either = (actual & predicted).astype(float), actual.astype(float) + predicted
 
-    classes = [1] if p.score is not None else list(np.unique(p.actual))
-    return np.mean([of_class(label) for label in classes], axis=0)
+        def f1(w: np.ndarray) -> np.ndarray:
+            hits, rows = w @ both, w @ either
+            return np.divide(2 * hits, rows, out=np.zeros_like(hits), where=rows > 0)
+
+        return f1
+
+    classes = [of_class(label) for label in ([1] if p.score is not None else np.unique(p.actual))]
+    return lambda w: np.mean([f1(w) for f1 in classes], axis=0)
 
 
-def _roc_auc(p: Predictions, w: np.ndarray) -> np.ndarray:
+def _roc_auc(p: Predictions) -> Weighted:
     """Multiclass: the mean over the classes that have weight, each against the rest."""
     import numpy as np
 
     if p.score is not None:
-        return _in_order(p.actual == 1, p.score, w)
-    found = [_in_order(p.actual == label, share, w) for label, share in zip(*_by_class(p), strict=True)]
-    defined = np.isfinite(found)
-    with np.errstate(invalid="ignore"):
-        return np.where(defined, found, 0).sum(axis=0) / defined.sum(axis=0)
+        return _in_order(p.actual == 1, p.score)
+    classes = [_in_order(p.actual == label, share) for label, share in zip(*_by_class(p), strict=True)]
+
+    def mean(w: np.ndarray) -> np.ndarray:
+        found = [in_order(w) for in_order in classes]
+        defined = np.isfinite(found)
+        with np.errstate(invalid="ignore"):
+            return np.where(defined, found, 0).sum(axis=0) / defined.sum(axis=0)
+
+    return mean
 
 
 def _by_class(p: Predictions) -> tuple[np.ndarray, np.ndarray]:
@@ -175,22 +223,26 @@ def _by_class(p: Predictions) -> tuple[np.ndarray, np.ndarray]:
     return labels, found
 
 
-def _in_order(is_positive: np.ndarray, score: np.ndarray, w: np.ndarray) -> np.ndarray:
+def _in_order(is_positive: np.ndarray, score: np.ndarray) -> Weighted:
     """The Mann-Whitney statistic (Hanley & McNeil 1982): share of pairs in order, ties counting half."""
     import numpy as np
 
     positive, negative = np.flatnonzero(is_positive), np.flatnonzero(~is_positive)
     negative = negative[np.argsort(score[negative], kind="stable")]
-    below = np.zeros((len(w), len(negative) + 1))
-    np.cumsum(w[:, negative], axis=1, out=below[:, 1:])
     lower, upper = (np.searchsorted(score[negative], score[positive], side) for side in ("left", "right"))
-    hits = w[:, positive]
-    wins = (hits * (below[:, lower] + below[:, upper])).sum(axis=1) / 2
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return wins / (hits.sum(axis=1) * below[:, -1])
+
+    def share(w: np.ndarray) -> np.ndarray:
+        below = np.zeros((len(w), len(negative) + 1))
+        np.cumsum(w[:, negative], axis=1, out=below[:, 1:])
+        hits = w[:, positive]
+        wins = (hits * (below[:, lower] + below[:, upper])).sum(axis=1) / 2
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return wins / (hits.sum(axis=1) * below[:, -1])
+
+    return share
 
 
-def _average_precision(p: Predictions, w: np.ndarray) -> np.ndarray:
+def _average_precision(p: Predictions) -> Weighted:
     """Mean precision at each step of recall; ties in the score count as one step.
 
     Recall rises only at steps with a positive row, so the rows between two of them are summed up at once.
@@ -202,18 +254,24 @@ def _average_precision(p: Predictions, w: np.ndarray) -> np.ndarray:
     ranked = p.score[order]
     positive = np.flatnonzero(p.actual[order] == 1)
     if not len(positive):
-        return np.full(len(w), np.nan)
+        return lambda w: np.full(len(w), np.nan)
     firsts = np.flatnonzero(np.r_[True, np.diff(ranked[positive]) != 0])
     ends = np.searchsorted(-ranked, -ranked[positive[firsts]], "right")
-    hits = np.add.reduceat(w[:, order[positive]], firsts, axis=1)
-    rows = np.add.reduceat(w[:, order[: ends[-1]]], np.r_[0, ends[:-1]], axis=1)
-    reached = np.cumsum(hits, axis=1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        precision = np.nan_to_num(reached / np.cumsum(rows, axis=1))
-        return (hits * precision).sum(axis=1) / reached[:, -1]
+    positive, steps = order[positive], np.r_[0, ends[:-1]]
+    reached_rows = order[: ends[-1]]
+
+    def precision(w: np.ndarray) -> np.ndarray:
+        hits = np.add.reduceat(w[:, positive], firsts, axis=1)
+        rows = np.add.reduceat(w[:, reached_rows], steps, axis=1)
+        reached = np.cumsum(hits, axis=1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            precision = np.nan_to_num(reached / np.cumsum(rows, axis=1))
+            return (hits * precision).sum(axis=1) / reached[:, -1]
+
+    return precision
 
 
-def _log_loss(p: Predictions, w: np.ndarray) -> np.ndarray:
+def _log_loss(p: Predictions) -> Weighted:
     """Probabilities of 0 count as the smallest step of a float, as in scikit-learn: the loss of a row is 36 at most."""
     import numpy as np
 
@@ -222,13 +280,13 @@ def _log_loss(p: Predictions, w: np.ndarray) -> np.ndarray:
     else:
         labels, shares = _by_class(p)
         likelihood = shares[np.searchsorted(labels, p.actual), np.arange(len(p.actual))]
-    return w @ -np.log(likelihood.clip(np.finfo(float).eps)) / w.sum(axis=1)
+    return _mean(-np.log(likelihood.clip(np.finfo(float).eps)))
 
 
-def _brier(p: Predictions, w: np.ndarray) -> np.ndarray:
+def _brier(p: Predictions) -> Weighted:
     """Brier (1950), of the positive class alone: half of what he has for two classes."""
     assert p.score is not None
-    return w @ (p.score - (p.actual == 1)) ** 2 / w.sum(axis=1)
+    return _mean((p.score - (p.actual == 1)) ** 2)
 
 
 # In the order in which files and pages list them.
@@ -239,27 +297,29 @@ METRICS = {
         ("regression",),
         _r2,
         default_of=("regression",),
+        scale="skill",
     ),
     "rmse": Metric(
         "RMSE",
         "The root of the mean squared error, in the target's unit; large errors count most. Lower is better.",
         ("regression",),
         _rmse,
-        higher_is_better=False,
+        scale="loss",
     ),
     "mae": Metric(
         "MAE",
         "The mean absolute error, in the target's unit. Lower is better.",
         ("regression",),
         _mae,
-        higher_is_better=False,
+        scale="loss",
     ),
     "median_absolute_error": Metric(
         "median absolute error",
         "Half of the rows are predicted closer than this, in the target's unit. Lower is better.",
         ("regression",),
         _median_absolute_error,
-        higher_is_better=False,
+        scale="loss",
+        smooth=False,
     ),
     "mape": Metric(
         "MAPE",
@@ -267,7 +327,7 @@ METRICS = {
         "better.",
         ("regression",),
         _mape,
-        higher_is_better=False,
+        scale="loss",
     ),
     "accuracy": Metric(
         "accuracy",
@@ -276,12 +336,14 @@ METRICS = {
         _accuracy,
         default_of=("multiclass",),
         of_rows=True,
+        counts=True,
     ),
     "balanced_accuracy": Metric(
         "balanced accuracy",
         "The share of a class's rows whose class is predicted, mean over the classes: however rare, each counts alike.",
         CLASSES,
         _balanced_accuracy,
+        counts=True,
     ),
     "f1": Metric(
         "F1",
@@ -289,6 +351,7 @@ METRICS = {
         "are found); of several classes the mean over them.",
         CLASSES,
         _f1,
+        counts=True,
     ),
     "roc_auc": Metric(
         "ROC-AUC",
@@ -304,6 +367,7 @@ METRICS = {
         "The mean precision from the first positive found to the last: the share of positives is chance, 1 is perfect.",
         ("binary",),
         _average_precision,
+        smooth=False,
     ),
     "log_loss": Metric(
         "log loss",
@@ -311,14 +375,14 @@ METRICS = {
         "Lower is better.",
         CLASSES,
         _log_loss,
-        higher_is_better=False,
+        scale="loss",
     ),
     "brier": Metric(
         "Brier score",
         "The mean squared error of the positive class's probability; it asks for true probabilities. Lower is better.",
         ("binary",),
         _brier,
-        higher_is_better=False,
+        scale="loss",
     ),
 }
 
@@ -335,7 +399,7 @@ def default_metric(task: str) -> str:
 def metric_value(metric: str, predictions: Predictions) -> float:
     import numpy as np
 
-    return float(METRICS[metric].compute(predictions, np.ones((1, len(predictions.actual))))[0])
+    return float(METRICS[metric].of(predictions)(np.ones((1, len(predictions.actual))))[0])
 
 
 def scores(task: str, predictions: Predictions) -> dict[str, float]:

@@ -24,7 +24,7 @@ from pipeline.comparison.page import comparison_page, summary_markdown
 from pipeline.comparison.summary import comparison_csv, overall_words, summarise
 from pipeline.comparison.words import advice, decision_title, tuning_words
 from pipeline.gates.overview import Standing
-from pipeline.metrics import METRICS, Metric, Predictions, metric_value, metrics_of
+from pipeline.metrics import METRICS, Metric, Predictions, Weighted, metric_value, metrics_of
 from pipeline.store.connect import open_store
 from pipeline.worth import decision_words
 
@@ -349,11 +349,11 @@ def test_tuning_words_follow_the_difference() -> None:
 def log_loss(monkeypatch: pytest.MonkeyPatch) -> Metric:
     """A metric that is better when lower, known to every stage by this one entry."""
 
-    def compute(p: Predictions, w: np.ndarray) -> np.ndarray:
+    def of(p: Predictions) -> Weighted:
         chance = np.where(p.actual == 1, p.score, 1 - p.score)
-        return w @ -np.log(chance.clip(1e-15)) / w.sum(axis=1)
+        return lambda w: w @ -np.log(chance.clip(1e-15)) / w.sum(axis=1)
 
-    metric = Metric("log loss", "Lower is better.", ("binary",), compute, higher_is_better=False)
+    metric = Metric("log loss", "Lower is better.", ("binary",), of, scale="loss")
     monkeypatch.setitem(METRICS, "log_loss", metric)
     return metric
 

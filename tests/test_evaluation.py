@@ -15,7 +15,7 @@ from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from pipeline.bootstrap import bootstrap_intervals
+from pipeline.intervals import score_intervals
 from pipeline.metrics import METRICS, Predictions, joined, metric_value, metrics_of, scores
 from pipeline.serving.model import TargetWords, served
 from pipeline.serving.pyfunc import predictions
@@ -77,7 +77,7 @@ def test_weights_count_as_in_scikit_learn(binary: Predictions, name: str) -> Non
         y = rng.normal(3, 1, 300)
         p = Predictions(y, found := y + rng.normal(0, 1, 300))
     expected = [WEIGHTED[name](p.actual, found, sample_weight=w) for w in weights]
-    assert METRICS[name].compute(p, weights) == pytest.approx(expected)
+    assert METRICS[name].of(p)(weights) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("rows", [1, 2, 7, 40])
@@ -86,13 +86,13 @@ def test_the_median_error_of_a_resample_is_that_of_its_rows(rows: int) -> None:
     p = Predictions(np.zeros(rows), rng.integers(0, 9, rows).astype(float))
     counts = rng.multinomial(rows, np.full(rows, 1 / rows), 50)
     expected = [np.median(np.repeat(p.predicted, count)) for count in counts]
-    assert METRICS["median_absolute_error"].compute(p, counts.astype(float)) == pytest.approx(expected)
+    assert METRICS["median_absolute_error"].of(p)(counts.astype(float)) == pytest.approx(expected)
 
 
 def test_a_class_without_weight_has_no_part_in_balanced_accuracy() -> None:
     p = Predictions(np.array(["a", "a", "b", "c"]), np.array(["a", "b", "b", "a"]))
     weights = np.array([[1, 1, 1, 1], [1, 1, 1, 0], [0, 0, 0, 2]], dtype=float)
-    assert METRICS["balanced_accuracy"].compute(p, weights) == pytest.approx([0.5, 0.75, 0])
+    assert METRICS["balanced_accuracy"].of(p)(weights) == pytest.approx([0.5, 0.75, 0])
 
 
 def test_certainty_that_was_wrong_costs_as_much_as_in_scikit_learn() -> None:
@@ -138,7 +138,7 @@ def test_multiclass_metrics_agree_with_scikit_learn(three: Predictions) -> None:
     y, labels = three.actual, three.predicted
     weights = np.vstack([np.ones(300), np.random.default_rng(1).exponential(size=(3, 300))])
     for row in weights:
-        found = {name: METRICS[name].compute(three, row[None])[0] for name in metrics_of("multiclass")}
+        found = {name: METRICS[name].of(three)(row[None])[0] for name in metrics_of("multiclass")}
         assert found == pytest.approx(
             {
                 "accuracy": metrics.accuracy_score(y, labels, sample_weight=row),
@@ -162,7 +162,7 @@ def test_a_class_without_a_row_or_weight_has_no_part_in_roc_auc(three: Predictio
         [metrics.roc_auc_score(three.actual[some] == label, three.shares[some, i]) for i, label in enumerate("ab")]
     )
     assert metric_value("roc_auc", three.of(some)) == pytest.approx(expected)
-    assert METRICS["roc_auc"].compute(three, some[None].astype(float))[0] == pytest.approx(expected)
+    assert METRICS["roc_auc"].of(three)(some[None].astype(float))[0] == pytest.approx(expected)
     assert np.isnan(metric_value("roc_auc", three.of(three.actual == "a")))
 
 
@@ -259,7 +259,7 @@ def test_cost_and_hits_are_those_of_the_labels_beside_those_of_other_ways(binary
     # a mean's interval is that of the accuracy, where what costs is a mistake
     plain = worth(Decision(cost=Cost(1, 1)), p, 0)
     assert plain["interval"] == pytest.approx(
-        [1000 * (1 - b) for b in bootstrap_intervals("binary", p, 0)["accuracy"]][::-1], rel=0.05
+        [1000 * (1 - b) for b in score_intervals("binary", p, 0)["accuracy"]][::-1], rel=0.05
     )
     hits = worth(Decision(capacity=70), p, 0)
     assert (hits["capacity"], hits["rows"], hits["positives"]) == (70, 300, p.actual.sum())

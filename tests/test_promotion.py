@@ -264,7 +264,7 @@ def test_tries_on_the_same_rows_are_counted_and_charged_for(
     results_of("gradient_boosting")
     rig(monkeypatch, loser="HistGradientBoostingClassifier")
     with monkeypatch.context() as patch:
-        patch.setattr("pipeline.gates.promotion.paired_t_interval", killed)
+        patch.setattr("pipeline.gates.promotion.paired_differences", killed)
         with pytest.raises(KeyboardInterrupt):
             validate.main(["--promote"])
     # a call that was killed, and the same version again, are one try

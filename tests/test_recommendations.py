@@ -133,7 +133,7 @@ def promote(*, difference: tuple[float, float, float], tries: int) -> str:
         patch.setattr(promotion, "tries_of", lambda *_: known)
         patch.setattr(promotion, "record_try", lambda *_: None)
         patch.setattr(promotion, "side_by_side", lambda *_: ([same, same], rows, ""))
-        patch.setattr(promotion, "paired_t_interval", lambda *_: (difference[0], difference[1:]))
+        patch.setattr(promotion, "paired_differences", lambda *_: [(difference[0], difference[1:])])
         wins, words = promotion.contest(nothing, dataset, nothing, ("99", nothing), ("1", nothing), 0)
     return f"{'CHAMPION' if wins else 'CHALLENGER'}: {words}"
 

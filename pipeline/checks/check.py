@@ -53,7 +53,7 @@ def _overfitting(e: Evidence) -> Finding:
 
 def _folds(e: Evidence) -> Finding:
     t = e.table
-    return folds_disagree(t.task, t.metric, e.pooled, e.fold, t.units is not None, t.in_order, t.seed)
+    return folds_disagree(t.task, t.metric, e.pooled, e.fold, t.belonging is not None, t.in_order, t.seed)
 
 
 def _giveaway(e: Evidence) -> Finding:
@@ -84,7 +84,8 @@ def _useless(e: Evidence) -> Finding:
         len(rows if of is None else np.unique(of)) for rows, of in ((e.rows, judged), (t.parts.test.X, test))
     )
     unseen = unseen_error(e.own.without, units, min(measured, IMPORTANCE_ROWS))
-    return useless_columns(t.task, t.metric, e.importance, e.own.value, t.naive, t.parts.test.y, unseen)
+    freedom = np.inf if test is None else min(measured, IMPORTANCE_ROWS) - 1
+    return useless_columns(t.task, t.metric, e.importance, e.own.value, t.naive, t.parts.test.y, unseen, freedom)
 
 
 def _calibration(e: Evidence) -> Finding:

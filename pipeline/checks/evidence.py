@@ -16,22 +16,19 @@ from pipeline.checks.levels import without_each_group
 from pipeline.checks.rivals import Rival
 from pipeline.console import PipelineError
 from pipeline.files import file_sha256
+from pipeline.intervals import units
 from pipeline.metrics import METRICS, Predictions
 from pipeline.settings import Config, Dataset, kind_of, space_of
 from pipeline.store.predictions import read_predictions, read_rows
 from pipeline.store.runs import StoredRun
-from pipeline.tables.split import Parts, Rows, group_labels, load_parts
+from pipeline.tables.split import Parts, Rows, belonging_of, load_parts
 from pipeline.training.build import resolve_recipe
-
-# Rows in order of time are taken together in so many blocks.
-BLOCKS = 50
 
 
 @dataclass(frozen=True)
 class Table:
     """A dataset's parts, and how its rows belong together. `columns`: those that are learned from, of which `dates` are
-    text in order of time; `units`: by a row's label, the number of its group, or of its block in time; None where each
-    row stands for itself.
+    text in order of time; `belonging`: the group or the time of each row, by its label.
     """
 
     task: str
@@ -41,8 +38,7 @@ class Table:
     parts: Parts
     columns: tuple[str, ...]
     dates: frozenset[str] = frozenset()
-    units: pd.Series | None = None
-    in_order: bool = False
+    belonging: pd.DataFrame | None = None
 
     @cached_property
     def features(self) -> pd.DataFrame:
@@ -54,8 +50,16 @@ class Table:
         y = rows.y if rows.y.dtype == object else rows.y.astype(float)
         return pd.concat([rows.X[[*self.columns]], pd.Series(y, rows.X.index)], axis=1, ignore_index=True)
 
+    @property
+    def in_order(self) -> bool:
+        return self.belonging is not None and "time" in self.belonging
+
     def units_of(self, rows: pd.Index) -> np.ndarray | None:
-        return None if self.units is None else self.units.loc[rows].to_numpy()
+        """What some rows (n,) belong to, as intervals have it; None where each row stands for itself."""
+        if self.belonging is None:
+            return None
+        none, found = np.zeros(len(rows)), self.belonging.loc[rows]
+        return units(Predictions(none, none, **{name: labels.to_numpy() for name, labels in found.items()}))
 
 
 @dataclass(frozen=True)
@@ -101,11 +105,7 @@ def read_table_of(dataset: Dataset, config: Config, naive: float | None, data_sh
         raise PipelineError(f"{dataset.file}: is not the table that metrics/ tell of; {mend}")
     parts = load_parts(dataset, config)
     X = pd.concat([parts.train.X, parts.test.X])
-    units = None
-    if dataset.group:
-        units = pd.Series(pd.factorize(group_labels(X, dataset))[0], index=X.index)
-    elif dataset.time:
-        units = pd.Series(np.arange(len(X)) * BLOCKS // len(X), index=X.index)
+    belonging = belonging_of(X, dataset)
     columns = tuple(name for name in X if name not in dataset.unused)
     return Table(
         task=dataset.task,
@@ -115,8 +115,7 @@ def read_table_of(dataset: Dataset, config: Config, naive: float | None, data_sh
         parts=parts,
         columns=columns,
         dates=frozenset(name for name in columns if dataset.types.get(name) == "date"),
-        units=units,
-        in_order=bool(dataset.time),
+        belonging=pd.DataFrame(belonging, index=X.index) if belonging else None,
     )
 
 
@@ -130,8 +129,8 @@ def read_evidence(
     `searches`: of tuned models.
     """
     rows = {name: read_rows(run.artifact("predictions.csv")) for name, run in runs.items()}
-    units = table.units_of(first := next(iter(rows.values())))
-    numbers = np.arange(len(first)) if units is None else units
+    unit = table.units_of(first := next(iter(rows.values())))
+    numbers = np.arange(len(first)) if unit is None else unit
     without = without_each_group(table.metric, [*judged.values()], numbers, table.seed)
     rivals = []
     for name, column in zip(judged, without.T, strict=True):

@@ -66,10 +66,10 @@ def without_each_group(metric: str, models: Sequence[Predictions], units: np.nda
     k = min(GROUPS, count)
     group = (np.random.default_rng(seed).permutation(count) % k)[unit]
     size = max(1, CELLS // len(group))
-    found = []
+    weighted, found = [METRICS[metric].of(p) for p in models], []
     for first in range(0, k, size):
         weights = (group != np.arange(first, min(k, first + size))[:, None]).astype(float)
-        found.append(np.stack([METRICS[metric].compute(p, weights) for p in models], axis=1))
+        found.append(np.stack([of_weights(weights) for of_weights in weighted], axis=1))
     return np.concatenate(found)
 
 

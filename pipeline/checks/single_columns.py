@@ -117,15 +117,17 @@ def useless_columns(
     naive: float | None,
     y: np.ndarray,
     unseen: float,
+    freedom: float = np.inf,
 ) -> Finding:
     """Which columns a model is shown to have no use for: what it loses when one of them is shuffled is below USELESS of
-    its lead over the naive prediction (a z-test of each column at LEVEL, Holm over the columns).
+    its lead over the naive prediction (a t-test of each column at LEVEL, Holm over the columns).
 
     Args:
         importance: what is lost by each column, and its standard error.
         value: the metric of the model, `naive` that of the naive prediction.
         y: the target of the rows (n,) that it was measured on.
         unseen: what UNSEEN rows change the metric by, which counts as an error too: a rare value may not have come up.
+        freedom: the degrees of freedom of the errors, few where the rows come in few groups.
     """
     if thin := too_few(y, task):
         return Finding(None, f"{thin} in the test part are too few to say.")
@@ -133,7 +135,7 @@ def useless_columns(
         words = "no better than the naive prediction, so that what a column is worth cannot be said"
         return Finding(None, f"It reaches {value:.4f}, {words}.")
     importance = {name: (lost, float(np.hypot(error, unseen))) for name, (lost, error) in importance.items()}
-    chances = holm([upper_tail(bound - lost, error) for lost, error in importance.values()])
+    chances = holm([upper_tail(bound - lost, error, freedom) for lost, error in importance.values()])
     shown = [(name, *importance[name]) for name, p in zip(importance, chances, strict=True) if p <= LEVEL]
     least = f"{USELESS:.0%} of the lead over the naive prediction ({bound:.2g})"
     if not shown:
@@ -141,9 +143,11 @@ def useless_columns(
         return Finding(
             False,
             f"None of {len(importance)} columns is shown to matter less than {least}; the least is {name} with "
-            f"{_loss(lost, error)}.",
+            f"{_loss(lost, error, freedom)}.",
         )
-    words = ", ".join(f"{name} {_loss(lost, error)}" for name, lost, error in sorted(shown, key=lambda e: e[1])[:NAMED])
+    words = ", ".join(
+        f"{name} {_loss(lost, error, freedom)}" for name, lost, error in sorted(shown, key=lambda e: e[1])[:NAMED]
+    )
     more = f" and {len(shown) - NAMED} more" if len(shown) > NAMED else ""
     return Finding(
         True,
@@ -152,7 +156,7 @@ def useless_columns(
     )
 
 
-def _loss(lost: float, error: float) -> str:
+def _loss(lost: float, error: float, freedom: float) -> str:
     # no -0.0000
-    value, low, high = (round(v, 4) + 0.0 for v in (lost, lost - spread(error), lost + spread(error)))
+    value, low, high = (round(v, 4) + 0.0 for v in (lost, lost - spread(error, freedom), lost + spread(error, freedom)))
     return f"{value:.4f} [{low:.4f}, {high:.4f}]"

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.bootstrap import paired_differences
 from pipeline.checks.check import check_models
 from pipeline.checks.evidence import read_evidence, read_search, read_table_of
 from pipeline.checks.finding import Finding
@@ -19,6 +18,7 @@ from pipeline.files import read_json
 from pipeline.gates.judge import judge
 from pipeline.gates.overview import doubts, page_links, plot_links, standing
 from pipeline.gates.results import METRICS_DIR, read_object, read_results, select_model
+from pipeline.intervals import paired_differences
 from pipeline.metrics import metrics_of
 from pipeline.settings import Config, Dataset
 from pipeline.store.runs import StoredRun, child_runs, newest_run

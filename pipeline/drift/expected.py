@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from pipeline.bootstrap import units
 from pipeline.drift.joint import Membership
+from pipeline.intervals import units
 from pipeline.metrics import METRICS, Predictions
 
 # No row stands for more than this many, neither by the densities nor by its prediction.
@@ -102,14 +102,14 @@ def expected_score(
     """
     old, new = _bands(predictions, current, "regression" in METRICS[metric].tasks)
     share = np.bincount(new, minlength=old.max() + 1) / len(new)
-    compute = METRICS[metric].compute
+    weighted = METRICS[metric].of(predictions)
     matched = _matched(weights[None], old, share)
     many = int(units(current).max()) + 1
-    drawn = [compute(predictions, _matched(w, old, share)) for w in _draws(weights, units(predictions), many, seed)]
+    drawn = [weighted(_matched(w, old, share)) for w in _draws(weights, units(predictions), many, seed)]
     values = np.concatenate(drawn)
     values = values[np.isfinite(values)]
     low, high = np.percentile(values, PERCENTILES) if len(values) else (np.nan, np.nan)
-    value = float(compute(predictions, matched)[0])
+    value = float(weighted(matched)[0])
     reason = _doubt(metric, predictions, matched[0], len(new), outside)
     if not reason and not np.isfinite([value, low, high]).all():
         reason = f"{METRICS[metric].label} is not defined on the weighted reference rows"

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 from sklearn.pipeline import Pipeline
 
-from pipeline.bootstrap import bootstrap_intervals
 from pipeline.console import PipelineError, one_line
 from pipeline.drift.column import listed
 from pipeline.gates.results import read_results, select_model
+from pipeline.intervals import score_intervals
 from pipeline.metrics import Predictions, joined, metric_value
 from pipeline.settings import Config, Dataset
 from pipeline.store.connect import open_store
@@ -73,7 +73,7 @@ def judged_model(dataset: Dataset, config: Config) -> Model:
         # else the judged predictions are out of fold themselves, and of all rows
         paths.append(run.artifact("out_of_fold.csv"))
     predictions = joined([read_predictions(path, task, kept=dataset.kept) for path in paths])
-    low, high = bootstrap_intervals(task, predictions, config.seed)[metric]
+    low, high = score_intervals(task, predictions, config.seed)[metric]
     return Model(
         name=chosen,
         metric=metric,

@@ -8,9 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.bootstrap import bootstrap_intervals
 from pipeline.console import PipelineError
 from pipeline.drift.model import Model
+from pipeline.intervals import score_intervals
 from pipeline.metrics import METRICS, lead, metric_value
 from pipeline.settings import Dataset
 from pipeline.tables.split import belonging_of, features_and_target
@@ -71,7 +71,7 @@ def score_on_current(
     value = metric_value(metric, predictions)
     if not math.isfinite(value):
         raise PipelineError(f"{metric} is not defined on these {len(rows):,} rows")
-    low, high = bootstrap_intervals(dataset.task, predictions, seed)[metric]
+    low, high = score_intervals(dataset.task, predictions, seed)[metric]
     return judged_loss(model, len(rows), value, (low, high), margin * abs(model.before))
 
 

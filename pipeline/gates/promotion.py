@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 from pandas.util import hash_pandas_object
 
-from pipeline.bootstrap import paired_leads, paired_t_interval, rough
 from pipeline.console import PipelineError
 from pipeline.files import write_json
 from pipeline.gates.card import CARD, card_of, model_card, write_card
 from pipeline.gates.judge import Lead, Verdict
 from pipeline.gates.results import METRICS_DIR, read_results, select_model
+from pipeline.intervals import paired_differences, paired_leads, rough
 from pipeline.metrics import METRICS, Predictions, lead, metric_value
 from pipeline.settings import Config, Dataset
 from pipeline.store.connect import locked_store, open_store
@@ -137,7 +137,7 @@ def contest(
         own = Try(*pair, number, list(rows.columns), row_hashes(rows[judged]))
         record_try(client, dataset.name, own)
     level, (now, before) = level_of(own.number), (predictions.of(judged) for predictions in compared)
-    difference, (low, high) = paired_t_interval(dataset.metric, now, before, seed, level)
+    [(difference, (low, high))] = paired_differences(dataset.metric, now, [before], seed, level)
     if own.number == TRIES:
         warning = warning or f"; {WORN_OUT}"
     words = (

@@ -9,8 +9,8 @@ from typing import Any
 
 import optuna
 
-from pipeline.bootstrap import paired_differences, paired_t_interval
 from pipeline.console import PipelineError
+from pipeline.intervals import paired_differences
 from pipeline.metrics import Predictions, relative_gain
 from pipeline.search.study import slot_of
 from pipeline.store.connect import experiment_name
@@ -51,7 +51,7 @@ def is_ahead(metric: str, winner: Predictions, baseline: Predictions, seed: int,
     """Whether a model leads another on the same rows (n,) by more than the interval of that level reaches; by default
     a standard error (Breiman et al. 1984, Classification and Regression Trees).
     """
-    _, (low, _) = paired_t_interval(metric, winner, baseline, seed, level)
+    [(_, (low, _))] = paired_differences(metric, winner, [baseline], seed, level)
     return low > 0
 
 

@@ -16,9 +16,9 @@ from sklearn.base import BaseEstimator
 from sklearn.metrics import mean_pinball_loss
 from sklearn.pipeline import Pipeline
 
-from pipeline.bootstrap import bootstrap_intervals, interval_of_amount, paired_leads, rough
 from pipeline.cluster import COMPUTING
 from pipeline.console import Progress
+from pipeline.intervals import interval_of_amount, paired_leads, rough, score_intervals
 from pipeline.metrics import Predictions, scores
 from pipeline.tables.split import Parts
 from pipeline.training.build import Recipe, build_model
@@ -130,7 +130,7 @@ def assess(
         judged = by_other_folds(raw, fold, calibrate, choose)
         bounds = bounds_by_other_folds(raw, fold, level) if level else None
         rows = whole.X.index[validated_rows(whole.folds)]
-    naive, interval = naive_predictions(task, train.y, judged), bootstrap_intervals(task, judged, recipe.seed)
+    naive, interval = naive_predictions(task, train.y, judged), score_intervals(task, judged, recipe.seed)
     uncertainty = classes_came_true(judged, gain) if gives_shares else {}
     if level and bounds:
         uncertainty = intervals_held(judged, *bounds, train.y, level, recipe.seed)
@@ -210,7 +210,7 @@ def intervals_held(
 
 
 def code_sha256(estimator: type[BaseEstimator]) -> str:
-    """Hash of what decides an assessment: the rooms training and tables, metrics, bootstrap, the versions of the
+    """Hash of what decides an assessment: the rooms training and tables, metrics, intervals, the versions of the
     libraries that compute, and the module and library of the estimator.
     """
     module = sys.modules[estimator.__module__]
@@ -218,7 +218,7 @@ def code_sha256(estimator: type[BaseEstimator]) -> str:
     versions = [*map(version, COMPUTING), getattr(library, "__version__", "")]
     digest = hashlib.sha256(" ".join(versions).encode())
     root = Path(__file__).parent.parent
-    files = [*root.glob("training/*.py"), *root.glob("tables/*.py"), root / "metrics.py", root / "bootstrap.py"]
+    files = [*root.glob("training/*.py"), *root.glob("tables/*.py"), root / "metrics.py", root / "intervals.py"]
     for file in [*sorted(files), *([Path(module.__file__)] if module.__file__ else [])]:
         digest.update(file.read_bytes())
     return digest.hexdigest()

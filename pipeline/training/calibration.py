@@ -15,7 +15,7 @@ from scipy.special import logit
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 
-from pipeline.bootstrap import paired_differences, units
+from pipeline.intervals import paired_differences, units
 from pipeline.metrics import Predictions, joined
 from pipeline.serving.model import is_positive
 from pipeline.serving.uncertainty import Calibrated, recalibrated

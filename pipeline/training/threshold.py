@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.bootstrap import interval_of_amount, interval_of_saving
 from pipeline.console import PipelineError
+from pipeline.intervals import interval_of_amount, interval_of_saving
 from pipeline.metrics import Predictions
 from pipeline.serving.model import is_positive
 from pipeline.settings import Decision
