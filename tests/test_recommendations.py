@@ -392,9 +392,8 @@ SITUATIONS = [
                     decision={
                         "cost": 0.41,
                         "interval": [0.3, 0.5],
-                        "cost_at_half": 0.44,
-                        "saved": 0.03,
-                        "saved_interval": [-0.02, 0.08],
+                        "per_rows": 1000,
+                        "others": {"half": {"cost": 0.44, "saved": 0.03, "saved_interval": [-0.02, 0.08]}},
                     },
                 )
             ],
