@@ -89,7 +89,7 @@ def assess(
     the test part or, where the dataset is judged by cross-validation, from pooled out-of-fold predictions over all
     rows. A threshold that is to be chosen (for F1, a cost or a capacity) is chosen on the pooled predictions on the
     training part; in pooled predictions themselves, each fold is labelled by the threshold of the other folds.
-    PipelineError: the estimator refuses its settings or the rows, or fewer rows are judged than the capacity.
+    PipelineError: the estimator refuses its settings or the rows, or predicts what is no number.
     """
     task, train, whole = recipe.task, parts.train, parts.whole
     choose = threshold_choice(recipe.threshold, parts.judged_rows)
