@@ -17,6 +17,7 @@ import pytest
 import yaml
 from conftest import PARAMS, make_customers
 from sklearn.ensemble import RandomForestRegressor
+from sklearn.linear_model import LogisticRegression
 
 import train
 import tune_hyperparameters
@@ -263,7 +264,7 @@ def test_a_capacity_beyond_the_judged_rows_and_costs_of_numbers_are_mistakes(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name, words in (
-        ("customers", "61 are more than the 60 rows that models are judged on"),
+        ("customers", "params.yaml: datasets.customers.threshold.capacity: 61 are more than the 60 rows that models"),
         ("houses", "regression"),
     ):
         params = copy.deepcopy(PARAMS)
@@ -273,6 +274,27 @@ def test_a_capacity_beyond_the_judged_rows_and_costs_of_numbers_are_mistakes(
         told = capsys.readouterr().err
         assert words in told
         assert told.count("\n") == 1
+
+
+class Broken(LogisticRegression):
+    def predict_proba(self, X: np.ndarray) -> np.ndarray:
+        found = super().predict_proba(X)
+        found[::7] = np.nan
+        return found
+
+
+@pytest.mark.parametrize("threshold", [0.5, "tuned", {"capacity": 5}])
+def test_probabilities_that_are_no_numbers_are_told_in_a_line(
+    project: Path, capsys: pytest.CaptureFixture[str], threshold: Any
+) -> None:
+    params = copy.deepcopy(PARAMS)
+    params["datasets"]["customers"]["threshold"] = threshold
+    params["models"]["linear"]["classification"] = f"{__name__}.Broken"
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+    assert train.main(["--dataset", "customers", "--model", "linear"]) == 2
+    told = capsys.readouterr().err
+    assert "Broken predicts what is no number for 9 of 60 rows" in told
+    assert told.count("\n") == 1
 
 
 def test_a_tuned_threshold_goes_with_groups(project: Path) -> None:

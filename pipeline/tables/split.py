@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.console import PipelineError, nearest
-from pipeline.settings import Config, Dataset
+from pipeline.settings import PARAMS_FILE, Config, Dataset, Decision
 from pipeline.tables.columns import value_text
 from pipeline.tables.read import read_table
 
@@ -57,18 +57,25 @@ class Parts:
 
 
 def load_parts(dataset: Dataset, config: Config) -> Parts:
-    """Read a dataset and split it. PipelineError: as load_dataset, split and fold_indices."""
+    """Read a dataset and split it. PipelineError: as load_dataset, split and fold_indices; or more rows are to be
+    followed up than models are judged on.
+    """
     frame = load_dataset(dataset)
     if dataset.time:
         frame = in_order_of_time(frame, dataset)
     train, test = split(frame, dataset, config)
     by_folds = dataset.evaluation == "cross_validation"
-    return Parts(
+    parts = Parts(
         train=rows_of(train, dataset, config),
         test=Rows(*features_and_target(test, dataset), folds=[], belonging=belonging_of(test, dataset)),
         whole=rows_of(frame, dataset, config) if by_folds else None,
         words=class_words(frame[dataset.target], dataset) if dataset.task == "binary" else (),
     )
+    if isinstance(dataset.threshold, Decision) and (dataset.threshold.capacity or 0) > parts.judged_rows:
+        words = f"more than the {parts.judged_rows:,} rows that models are judged on; give fewer"
+        key = f"datasets.{dataset.name}.threshold.capacity"
+        raise PipelineError(f"{PARAMS_FILE}: {key}: {dataset.threshold.capacity} are {words}")
+    return parts
 
 
 def class_words(y: pd.Series, dataset: Dataset) -> tuple[Any, Any]:

@@ -29,8 +29,7 @@ def fit(model: Pipeline, X: pd.DataFrame, y: np.ndarray) -> Pipeline:
             estimator.fit(empty_columns_as_zero(model[:-1].fit_transform(X, y)), y)
     except Exception as error:
         # an estimator may be any class, and raise what it likes
-        inner = estimator.estimator if hasattr(estimator, "threshold") else estimator
-        words = f"{type(inner).__name__} cannot be fitted: {type(error).__name__}: {error}"
+        words = f"{type(bare_estimator(model)).__name__} cannot be fitted: {type(error).__name__}: {error}"
         raise PipelineError(words) from error
     return model
 
@@ -55,10 +54,23 @@ def timed_fit(model: Pipeline, X: pd.DataFrame, y: np.ndarray) -> tuple[Pipeline
 
 
 def predict(model: Pipeline, X: pd.DataFrame, y: np.ndarray, task: str) -> Predictions:
-    """A fitted model's predictions for the rows of X (n rows each), the same to the last digit in every call."""
+    """A fitted model's predictions for the rows of X (n rows each), the same to the last digit in every call.
+    PipelineError: some are no numbers, which no metric and no threshold can judge.
+    """
     # the threads of a forest add up their trees in any order; one after another they do it in the same
     with parallel_config(backend="sequential"):
-        return predict_preprocessed(model[-1], model[:-1].transform(X), y, task)
+        found = predict_preprocessed(model[-1], model[:-1].transform(X), y, task)
+    for values in (found.predicted if task == "regression" else None, found.score, found.shares):
+        if values is not None and not np.isfinite(values).all():
+            rows = int((~np.isfinite(values.reshape(len(y), -1))).any(axis=1).sum())
+            words = f"predicts what is no number for {rows:,} of {len(y):,} rows"
+            raise PipelineError(f"{type(bare_estimator(model)).__name__} {words}; use another estimator or settings")
+    return found
+
+
+def bare_estimator(model: Pipeline) -> Any:
+    """The last step of a Pipeline, without the wrapper that holds its threshold."""
+    return model[-1].estimator if hasattr(model[-1], "threshold") else model[-1]
 
 
 def predict_preprocessed(estimator: Any, features: np.ndarray, y: np.ndarray, task: str) -> Predictions:

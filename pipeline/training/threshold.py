@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.console import PipelineError
 from pipeline.intervals import interval_of_amount, interval_of_saving
 from pipeline.metrics import Predictions
 from pipeline.serving.model import is_positive
@@ -21,8 +20,8 @@ Choice = Callable[[np.ndarray, np.ndarray], float]
 
 
 def threshold_choice(threshold: float | str | Decision, judged_rows: int) -> Choice:
-    """How a dataset's threshold is chosen; a number is one whatever the rows are. A capacity is one of the rows that
-    the model is judged on. PipelineError: these are fewer.
+    """How a dataset's threshold is chosen; a number is one whatever the rows are. A capacity is one of so many rows as
+    the model is judged on.
     """
     if isinstance(threshold, str):
         return best_f1_threshold
@@ -31,9 +30,6 @@ def threshold_choice(threshold: float | str | Decision, judged_rows: int) -> Cho
     if threshold.cost is not None:
         return partial(least_cost_threshold, threshold.cost.false_positive, threshold.cost.false_negative)
     assert threshold.capacity is not None
-    if threshold.capacity > judged_rows:
-        words = f"{threshold.capacity} are more than the {judged_rows:,} rows that models are judged on; give fewer"
-        raise PipelineError(f"params.yaml: threshold.capacity: {words}")
     return partial(capacity_threshold, threshold.capacity / judged_rows)
 
 
