@@ -33,7 +33,7 @@ def test_checks_over_time_show_the_scores_of_one_metric() -> None:
     changes, scores = drift_over_time(points, "f1", 0.02).axes
     assert [text.get_text() for text in changes.get_legend().get_texts()] == [
         "drift",
-        "no drift",
+        "none found",
         "no verdict",
         "what counts",
     ]

@@ -268,7 +268,9 @@ def test_a_column_may_have_no_value_where_a_fold_learns(project: Path, model: st
 
 
 @pytest.mark.pictures
-@pytest.mark.parametrize(("trials", "words"), [(1, "Too few complete trials"), (3, "No setting changes the score")])
+@pytest.mark.parametrize(
+    ("trials", "words"), [(1, "Too few complete trials"), (3, "complete trials differ by at most")]
+)
 def test_trials_that_tell_nothing_have_no_plot_of_what_matters(project: Path, trials: int, words: str) -> None:
     # every leaf holds all rows, so every trial predicts the same
     make_houses(30).to_csv("data/houses.csv", index=False)

@@ -54,7 +54,7 @@ def score_bars(c: Comparison) -> Iterator[Plot]:
     }
     lines = [
         _line(f"{name} {round(level, 3) + 0.0:.3f}", [level] * len(labels), labels, color=BLACK, dash=dash)
-        for name, level, dash in (("achievable ceiling", c.ceiling, "dash"), ("naive", c.naive, "dot"))
+        for name, level, dash in (("population ceiling", c.ceiling, "dash"), ("naive", c.naive, "dot"))
         if level is not None
     ]
     words = (

@@ -82,7 +82,7 @@ def overall_words(comparisons: Sequence[Comparison], best: Mapping[str, Any]) ->
     """`best` over all, and the chosen model of each dataset, in two sentences."""
     parts = []
     for c in comparisons:
-        parts.append(f"{c.dataset}: {c.chosen} ({c.main.label} {c.best.metrics[c.metric]:.3f}{c.best.doubts})")
+        parts.append(f"{c.dataset}: {c.chosen} ({c.main.label} {c.best.metrics[c.metric]:.4f}{c.best.doubts})")
     return (
         f"Best over all is {best['model']}, tuned or not, chosen on {best['datasets_won']} of {len(parts)} datasets "
         f"(mean rank {best['mean_rank']:.2f}). {'; '.join(parts)}."

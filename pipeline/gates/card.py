@@ -161,7 +161,7 @@ def limits(
     """What the model is for and what it is not, a sentence each; `checks`: as `checks_of` gives them."""
     lines = [
         "For rows that are written and spread as those of the table below; python detect_drift.py --dataset "
-        f"{dataset.name} --current FILE tells whether others are."
+        f"{dataset.name} --current FILE looks whether others are."
     ]
     if dataset.synthetic:
         lines += filter(None, [seed_words(dataset, results.models)])

@@ -15,6 +15,7 @@ from pipeline.console import PipelineError
 from pipeline.files import write_json
 from pipeline.gates.card import CARD, card_of, model_card, write_card
 from pipeline.gates.judge import Lead, Verdict
+from pipeline.gates.overview import doubts
 from pipeline.gates.results import METRICS_DIR, read_results, select_model
 from pipeline.intervals import paired_differences, paired_leads, rough
 from pipeline.metrics import METRICS, Predictions, lead, metric_value
@@ -78,7 +79,8 @@ def promote(name: str, config: Config, commit: str, verdicts: Sequence[Verdict])
         # a version keeps the card that it was registered with
         card = card_of(run) or model_card(dataset, config, results, chosen, run, verdicts, commit)
         texts = {TRAINING_ROWS: rows, CARD: card}
-        registered = register(client, name, run, tags, texts, description(dataset, chosen, facts, tags, run))
+        said = doubts(dataset, results.models, chosen, dataset.metric)
+        registered = register(client, name, run, tags, texts, description(chosen, facts, tags, run, said))
         version, champion = str(registered.version), run_with_alias(client, name, "champion")
         if champion is not None and champion[0] == version:
             mirror_champion(name, chosen, run.metrics, card)
@@ -96,9 +98,11 @@ def promote(name: str, config: Config, commit: str, verdicts: Sequence[Verdict])
     return f"{name}: {chosen} is {'champion' if wins else 'challenger'} (version {version}): {words}"
 
 
-def description(dataset: Dataset, name: str, facts: Mapping[str, Any], tags: Mapping[str, str], run: StoredRun) -> str:
-    """What a version is, in Markdown: its model, each metric with its 95 % interval, and where it comes from."""
-    lines = [f"{name} ({run.params['estimator']}), judged with 95 % intervals{dataset.doubt}:", ""]
+def description(name: str, facts: Mapping[str, Any], tags: Mapping[str, str], run: StoredRun, said: str) -> str:
+    """What a version is, in Markdown: its model, each metric with its 95 % interval, and where it comes from. `said`:
+    what goes behind a score.
+    """
+    lines = [f"{name} ({run.params['estimator']}), judged with 95 % intervals{said and f' ({said.strip()})'}:", ""]
     for metric, value in facts["score"].items():
         low, high = facts["interval"][metric]
         lines.append(f"- {METRICS[metric].label}: {value:.4f} [{low:.4f}, {high:.4f}]")

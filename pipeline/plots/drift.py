@@ -31,7 +31,7 @@ def drift_over_time(points: Sequence[Mapping[str, Any]], metric: str, min_change
     top.plot(places, [point["effect"] for point in points], color="0.55", zorder=1)
     for drift, color, label in (
         (True, "#b2400e", "drift"),
-        (False, "#1b4f80", "no drift"),
+        (False, "#1b4f80", "none found"),
         (None, "0.7", "no verdict"),
     ):
         chosen = [place for place in places if points[place]["drift"] is drift]

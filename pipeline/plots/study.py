@@ -65,7 +65,8 @@ def write_study_reports(study: optuna.Study, label: str, metric: str, folder: Pa
         elif name == "param_importances":
             options["evaluator"] = optuna.importance.FanovaImportanceEvaluator(seed=0)
             # fANOVA has no variance to share out where trials do not differ
-            reason = "" if max(values) - min(values) > SAME_SCORE else "No setting changes the score"
+            alike = max(values) - min(values) <= SAME_SCORE
+            reason = f"The scores of complete trials differ by at most {SAME_SCORE:g}" if alike else ""
         if reason:
             figures.append((title, f"{reason}.", "", 0))
             figure = pyplot.figure()

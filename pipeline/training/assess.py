@@ -102,8 +102,8 @@ def assess(
     rows. A threshold that is to be chosen (for F1, a cost or a capacity) is chosen on the pooled predictions on the
     training part; in pooled predictions themselves, each fold is labelled by the threshold of the other folds.
     Probabilities are recalibrated and prediction intervals found likewise.
-    PipelineError: the estimator refuses its settings or the rows, or predicts what is no number, or the rows are too few
-    for the prediction intervals.
+    PipelineError: the estimator refuses its settings or the rows, or predicts what is no number, or the rows are too
+    few for the prediction intervals.
     """
     task, train, whole = recipe.task, parts.train, parts.whole
     choose = threshold_choice(recipe.threshold, parts.judged_rows)
