@@ -24,7 +24,8 @@ from scipy import optimize, special, stats
 
 from pipeline.metrics import METRICS, Metric, Predictions, Weighted, lead, metrics_of
 
-RESAMPLES = 1000
+# Enough for a standard error (Efron & Tibshirani 1993, chapter 6).
+RESAMPLES = 200
 # Rows of weights at a time: fewer of many rows, so that they take 40 MB at most.
 CHUNK, CHUNK_CELLS = 100, 5_000_000
 # Blocks of time.
