@@ -229,26 +229,33 @@ def simpler(task: str, rows: int, rng: np.random.Generator, worse: bool, group: 
     return simpler_as_good(task, metric, own, [small], naive, models[0].actual, rows // group)
 
 
-def useless(task: str, rows: int, rng: np.random.Generator, least: float, rare: bool = False) -> Finding:
+def useless(
+    task: str, rows: int, rng: np.random.Generator, least: float, rare: bool = False, group: int = 1
+) -> Finding:
     """A linear model of five columns, the last with such a weight beside 1 of the others, or a rare flag that decides;
-    judged on half the rows.
+    judged on half the rows. The rows of a group share half the variance of columns and noise.
     """
     metric = "accuracy" if rare and task == "binary" else METRIC[task]
-    X = pd.DataFrame(rng.normal(size=(2 * rows, 5)), columns=[f"x{k}" for k in range(5)])
+    numbers = rng.normal(size=(2 * rows, 6))
+    if group > 1:
+        numbers = (numbers + np.repeat(rng.normal(size=(2 * rows // group, 6)), group, axis=0)) / 2**0.5
+    X = pd.DataFrame(numbers[:, :5], columns=[f"x{k}" for k in range(5)])
     if rare:
         X["x4"] = (rng.random(len(X)) < 0.005).astype(float)
-    target = X.to_numpy() @ np.array([1, 1, 1, 1, least]) + rng.normal(size=len(X))
+    target = X.to_numpy() @ np.array([1, 1, 1, 1, least]) + numbers[:, 5]
     y = target if task == "regression" else (target > 0).astype(int)
     estimator = LinearRegression if task == "regression" else LogisticRegression
     seed = int(rng.integers(2**31))
     recipe = Recipe("m", estimator, {}, True, task, metric, 0.5, {}, {}, frozenset(), seed)
     model = fit(build_model(recipe, X[:rows]), X[:rows], y[:rows])
-    test = Rows(X[rows:], y[rows:], [])
+    units, together = np.arange(rows) // group, group > 1
+    test = Rows(X[rows:], y[rows:], [], {"group": units} if together else {})
     judged, naive = predict(model, test.X, test.y, task), 0.0 if task == "regression" else 0.5
-    without = without_each_group(metric, [judged], np.arange(rows), seed)[:, 0]
-    unseen = unseen_error(without, rows, min(rows, IMPORTANCE_ROWS))
+    without, count = without_each_group(metric, [judged], units, seed)[:, 0], rows // group
+    unseen = unseen_error(without, count, min(count, IMPORTANCE_ROWS))
     importance, value = importances(model, recipe, test), metric_value(metric, judged)
-    return useless_columns(task, metric, importance, value, naive, test.y, unseen)
+    freedom = min(count, IMPORTANCE_ROWS) - 1 if together else np.inf
+    return useless_columns(task, metric, importance, value, naive, test.y, unseen, freedom)
 
 
 def probabilities(task: str, rows: int, rng: np.random.Generator, slope: float = 1.0, group: int = 1) -> Finding:
@@ -322,6 +329,12 @@ SITUATIONS = [
     Situation("segment", "", partial(segment, worse=1.2), nothing="a quarter 1.2 times as bad"),
     Situation("segment", "", partial(segment, worse=1.0, group=GROUP), nothing=f"groups of {GROUP} rows"),
     Situation("segment", "a quarter twice as bad", partial(segment, worse=2.0)),
+    Situation(
+        "useless",
+        "",
+        partial(useless, least=0.5, group=GROUP),
+        nothing=f"a column with half the weight, groups of {GROUP} rows",
+    ),
 ]
 
 

@@ -18,8 +18,8 @@ SPECIAL = re.compile(r"[\\`*\[\]|~$]|(?<!\w)_|_(?!\w)")
 # Terms that pages use, each in a sentence or two; metrics explain themselves.
 TERMS = {
     "95 % interval": (
-        "Where the score on all rows of this kind may be: made to hold it 95 times in 100, from 1,000 tables that are "
-        "drawn anew from the judged rows, or from groups or times of them (bootstrap)."
+        "Where the score on all rows of this kind may be: made to hold it 95 times in 100, from how the score moves "
+        "when some of the judged rows, or groups or times of them, are left out (jackknife)."
     ),
     "ceiling": (
         "The best score that any model can be expected to reach on all rows that the generator of a table could draw; "

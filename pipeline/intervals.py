@@ -24,7 +24,8 @@ from scipy import optimize, special, stats
 
 from pipeline.metrics import METRICS, Metric, Predictions, Weighted, lead, metrics_of
 
-RESAMPLES = 1000
+# Enough for a standard error (Efron & Tibshirani 1993, chapter 6).
+RESAMPLES = 200
 # Rows of weights at a time: fewer of many rows, so that they take 40 MB at most.
 CHUNK, CHUNK_CELLS = 100, 5_000_000
 # Blocks of time.
@@ -258,7 +259,7 @@ def _estimates(
     drawn = [at for at, metric in enumerate(metrics) if metric and not metric.smooth]
     if drawn and rows_left_out < n**0.5:
         for at, own in zip(drawn, _computed([figures[at] for at in drawn], resamples(unit, seed)), strict=True):
-            errors[at] = float(np.std(own[np.isfinite(own)], ddof=1)) if np.isfinite(own).sum() > 1 else 0.0
+            errors[at] = float(np.std(own[np.isfinite(own)], ddof=1)) if np.isfinite(own).sum() > 1 else np.nan
     caution = [1.0 if metric and metric.counts else CAUTION for metric in metrics]
     freedoms = [degrees_of_freedom(own, times, part) for own, part in zip(left_out, caution, strict=True)]
     return [Estimate(float(value), *of) for value, *of in zip(values, errors, freedoms, strict=True)]
@@ -271,11 +272,11 @@ def _computed(figures: Sequence[Weighted], chunks: Iterable[np.ndarray]) -> np.n
 
 def jackknife_error(left_out: np.ndarray, times: int = 1) -> float:
     """The standard error of a figure, from its values (g,) with one part after the other left out, each row so often;
-    0 where fewer than two are defined.
+    NaN where fewer than two are defined.
     """
     values = left_out[np.isfinite(left_out)]
-    if len(values) < 2 or np.ptp(values) == 0:
-        return 0.0
+    if len(values) < 2:
+        return np.nan
     return float(np.sqrt((1 - times / len(values)) / times * ((values - values.mean()) ** 2).sum()))
 
 

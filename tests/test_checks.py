@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import yaml
 from conftest import PARAMS, ROOT, make_customers, make_houses
+from sklearn.linear_model import LinearRegression
 
 import compare_results
 import generate_data
@@ -27,6 +28,9 @@ from pipeline.checks.single_columns import by_column, column_gives_target_away, 
 from pipeline.checks.twins import same_rows
 from pipeline.metrics import Predictions, metric_value
 from pipeline.tables.split import Rows
+from pipeline.training.build import Recipe, build_model
+from pipeline.training.fit import fit
+from pipeline.training.importance import importances
 
 
 def regression(n: int, error: float, seed: int = 0) -> Predictions:
@@ -170,11 +174,26 @@ def test_useless_columns_are_those_shown_to_cost_nothing() -> None:
     found = useless_columns("binary", "accuracy", {"a": (0.2, 0.01), "c": (0.0, 0.1)}, 0.9, 0.5, y, 0.0)
     assert found.alarm is False
     assert "the least is c with" in found.sentence
+    # few groups of rows show less
+    few = useless_columns("binary", "accuracy", importance, 0.9, 0.5, y, 0.0, freedom=2)
+    assert few.sentence.startswith("1 of 5 columns")
     assert useless_columns("binary", "accuracy", importance, 0.5, 0.5, y, 0.0).alarm is None
     assert useless_columns("binary", "accuracy", importance, 0.9, 0.5, y[:20], 0.0).alarm is None
     assert (
         useless_columns("binary", "accuracy", importance, 0.9, 0.5, (np.arange(100) < 4).astype(int), 0.0).alarm is None
     )
+
+
+def test_the_error_of_an_importance_goes_by_the_groups_that_rows_come_in() -> None:
+    rng = np.random.default_rng(0)
+    group = np.repeat(np.arange(30), 20)
+    X = pd.DataFrame({"a": rng.normal(size=30)[group], "b": rng.normal(size=600)})
+    y = (X["a"] + X["b"]).to_numpy() + rng.normal(size=30)[group]
+    recipe = Recipe("m", LinearRegression, {}, True, "regression", "r2", 0.5, {}, {}, frozenset(), 0)
+    model = fit(build_model(recipe, X), X, y)
+    single, grouped = (importances(model, recipe, Rows(X, y, [], kept)) for kept in ({}, {"group": group}))
+    assert single["a"][0] == grouped["a"][0]
+    assert grouped["a"][1] > 1.3 * single["a"][1]
 
 
 def parts_of(seed: int = 0, fine: bool = True) -> tuple[pd.DataFrame, pd.DataFrame]:

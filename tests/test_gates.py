@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.gates.judge import difference, judge
+from pipeline.gates.judge import Lead, difference, judge
 from pipeline.gates.results import DriftVerdict, DriftVerdicts, Expected, Results, read_results, select_model
 from pipeline.metrics import metrics_of
 from pipeline.settings import DRIFTED, Gate, load_config, settings_sha256
@@ -121,8 +121,8 @@ def test_a_confident_lead_over_the_naive_prediction_has_the_interval_of_the_same
 
 
 def test_a_lead_is_turned_round_where_lower_is_better() -> None:
-    assert difference("rmse", -0.2, {"rmse": (0.2, (0.1, 0.3))}) == (-0.2, (-0.3, -0.1))
-    assert difference("r2", 0.2, {"r2": (0.2, (0.1, 0.3))}) == (0.2, (0.1, 0.3))
+    assert difference("rmse", -0.2, {"rmse": Lead(0.2, (0.1, 0.3))}) == (-0.2, (-0.3, -0.1))
+    assert difference("r2", 0.2, {"r2": Lead(0.2, (0.1, 0.3))}) == (0.2, (0.1, 0.3))
     assert difference("r2", 0.2, "no store") == (0.2, None)
 
 
@@ -164,7 +164,7 @@ def test_champion_gate() -> None:
     # without the predictions of both there is no interval to be confident by
     assert not outcome(gate, champion=better, confident=True, over_champion="there is no store").passed
     for low, passes in ((-0.005, True), (-0.02, False)):
-        leads = {"accuracy": (0.07, (low, 0.12))}
+        leads = {"accuracy": Lead(0.07, (low, 0.12))}
         found = outcome(gate, champion=better, confident=True, over_champion=leads)
         assert (found.passed, found.value, found.interval) == (passes, 0.07, (low, 0.12))
 

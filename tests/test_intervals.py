@@ -14,6 +14,7 @@ from pipeline import intervals
 from pipeline.console import PipelineError
 from pipeline.intervals import (
     degrees_of_freedom,
+    newcombe,
     paired_differences,
     paired_leads,
     rough,
@@ -79,6 +80,45 @@ def test_rows_are_drawn_with_their_group_or_block_of_time() -> None:
     assert all(len(set(found[days == day])) == 1 for day in days)
     for weights in intervals.resamples(found, 0):
         assert all(np.ptp(weights[:, found == block], axis=1).max() == 0 for block in set(found))
+
+
+@pytest.mark.parametrize("kept", ["", "group", "time"])
+def test_the_error_of_a_mean_is_that_of_its_formula(kept: str) -> None:
+    rng, n = np.random.default_rng(0), 2000
+    noise = np.repeat(rng.normal(size=20), 100) + rng.normal(size=n)
+    p = Predictions(np.zeros(n), noise, **({kept: np.arange(n) // 100} if kept else {}))
+    found = intervals.estimate_of(lambda w: w @ noise / w.sum(axis=1), None, p, 0)
+    means = noise.reshape(20, 100).mean(axis=1) - noise.mean()
+    spread = (means**2).mean() / 19
+    if kept == "time":
+        # blocks of two neighbours, each block being in two of them
+        spread = ((means + np.roll(means, 1)) ** 2).mean() / 2 / 18
+    assert found.value == pytest.approx(noise.mean())
+    assert found.error == pytest.approx(
+        np.sqrt(spread) if kept else noise.std(ddof=1) / np.sqrt(n), rel=0.15 * (not kept)
+    )
+    assert 5 < found.freedom < (200 if not kept else 20)
+
+
+def test_a_metric_that_is_not_smooth_has_the_error_of_resamples() -> None:
+    rng, width_of = np.random.default_rng(0), []
+    for n in (200, 50_000):
+        p = Predictions(np.zeros(n), rng.normal(size=n))
+        low, high = score_intervals("regression", p, 0)["median_absolute_error"]
+        # the sample median's standard error by its density (Cramér 1946): 0.787 / sqrt(n)
+        width_of.append((high - low) * np.sqrt(n) / (2 * 1.96 * 0.787))
+    assert width_of == pytest.approx([1, 1], abs=0.3)
+
+
+def test_a_ranking_of_few_rows_has_an_interval_that_does_not_rest_on_them() -> None:
+    low, high = newcombe(0.9, 20, 400)
+    assert 0.75 < low < 0.85 < 0.93 < high < 0.97
+    # alike for the classes turned round
+    assert newcombe(0.1, 400, 20) == pytest.approx([1 - high, 1 - low])
+    actual = np.r_[np.ones(20, int), np.zeros(400, int)]
+    score = np.r_[np.linspace(0.5, 1, 20), np.linspace(0, 0.6, 400)]
+    p = Predictions(actual, (score > 0.5).astype(int), score)
+    assert score_intervals("binary", p, 0)["roc_auc"] == newcombe(metric_value("roc_auc", p), 20, 400)
 
 
 def test_units_that_decide_are_counted() -> None:

@@ -13,8 +13,16 @@ from pipeline.gates.results import SAME, DriftVerdicts, Results, is_number, read
 from pipeline.metrics import METRICS, lead
 from pipeline.settings import DRIFTED, EXPECTED, PARTS, Config, Dataset, Gate
 
-# By how much one model is better than another on the same rows, with the 95 % interval.
-Lead = tuple[float, tuple[float, float]]
+
+@dataclass(frozen=True)
+class Lead:
+    """By how much one model is better than another on the same rows, with its interval, of 95 % where `told` does not
+    say otherwise in words.
+    """
+
+    value: float
+    interval: tuple[float, float]
+    told: str = ""
 
 
 @dataclass(frozen=True)
@@ -158,9 +166,10 @@ def judge_gate(
             paired = "the other score is of other rows"
         elif gate.over == "naive":
             low, high = model["over_naive"][metric]
-            paired = {metric: (lead(metric, figure, found), (low, high))}
+            paired = {metric: Lead(lead(metric, figure, found), (low, high))}
         figure, bounds = difference(metric, figure - found, paired)
-        decided = replace(decided, value=figure, over=f"over the {gate.over}'s {found:.4f}")
+        told = "" if isinstance(paired, str) else paired[metric].told
+        decided = replace(decided, value=figure, over=f"over the {gate.over}'s {found:.4f}{told}")
         if confident and isinstance(paired, str):
             words = (
                 f"{name} {metric} {figure:+.4f}{decided.doubt} {decided.over}, whose interval is not known: {paired}"
@@ -184,7 +193,7 @@ def difference(metric: str, value: float, paired: Mapping[str, Lead] | str) -> t
     """
     if isinstance(paired, str):
         return value, None
-    found, (low, high) = paired[metric]
+    found, (low, high) = paired[metric].value, paired[metric].interval
     return (found, (low, high)) if METRICS[metric].higher_is_better else (-found, (-high, -low))
 
 

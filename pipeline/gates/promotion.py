@@ -17,8 +17,8 @@ from pipeline.gates.card import CARD, card_of, model_card, write_card
 from pipeline.gates.judge import Lead, Verdict
 from pipeline.gates.overview import doubts
 from pipeline.gates.results import METRICS_DIR, read_results, select_model
-from pipeline.intervals import paired_differences, paired_leads, rough
-from pipeline.metrics import METRICS, Predictions, lead, metric_value
+from pipeline.intervals import paired_differences, rough
+from pipeline.metrics import METRICS, Predictions, metrics_of
 from pipeline.settings import Config, Dataset
 from pipeline.store.connect import locked_store, open_store
 from pipeline.store.registry import (
@@ -31,6 +31,7 @@ from pipeline.store.registry import (
     set_challenger,
     set_champion,
     tries_of,
+    version_of,
 )
 from pipeline.store.runs import StoredRun, run_of
 from pipeline.tables.split import Parts, belonging_of, load_parts
@@ -80,7 +81,7 @@ def promote(name: str, config: Config, commit: str, verdicts: Sequence[Verdict])
         card = card_of(run) or model_card(dataset, config, results, chosen, run, verdicts, commit)
         texts = {TRAINING_ROWS: rows, CARD: card}
         said = doubts(dataset, results.models, chosen, dataset.metric)
-        registered = register(client, name, run, tags, texts, description(chosen, facts, tags, run, said))
+        registered = register(client, name, run, tags, texts, description(dataset, chosen, facts, tags, run, said))
         version, champion = str(registered.version), run_with_alias(client, name, "champion")
         if champion is not None and champion[0] == version:
             mirror_champion(name, chosen, run.metrics, card)
@@ -98,7 +99,9 @@ def promote(name: str, config: Config, commit: str, verdicts: Sequence[Verdict])
     return f"{name}: {chosen} is {'champion' if wins else 'challenger'} (version {version}): {words}"
 
 
-def description(name: str, facts: Mapping[str, Any], tags: Mapping[str, str], run: StoredRun, said: str) -> str:
+def description(
+    dataset: Dataset, name: str, facts: Mapping[str, Any], tags: Mapping[str, str], run: StoredRun, said: str
+) -> str:
     """What a version is, in Markdown: its model, each metric with its 95 % interval, and where it comes from. `said`:
     what goes behind a score.
     """
@@ -126,29 +129,41 @@ def contest(
     compared, rows, reason = side_by_side(dataset, parts, challenger[1], champion[1])
     if not compared:
         return False, f"it cannot be compared, {reason} version {champion[0]}"
-    known, pair, warning = tries_of(client, dataset.name), (challenger[0], champion[0]), ""
-    own = next((one for one in known if (one.version, one.champion) == pair), None)
-    judged = np.ones(len(rows), dtype=bool) if own is None else is_judged(rows, own)
-    if own is None:
-        earlier = [is_judged(rows, one) for one in known]
-        number = 1 + sum(mask.mean() >= SHARED for mask in earlier)
-        if number > TRIES:
-            judged, number = ~np.any(earlier, axis=0), 1
-            warning = f"; {WORN_OUT}: {judged.sum():,} of {len(rows):,} are fresh"
-            fresh = compared[1].of(judged)
-            if len(np.unique(fresh.actual)) < 2 or rough(dataset.task, fresh):
-                return False, f"not compared with version {champion[0]}{warning}, which are too few"
-        own = Try(*pair, number, list(rows.columns), row_hashes(rows[judged]))
-        record_try(client, dataset.name, own)
-    level, (now, before) = level_of(own.number), (predictions.of(judged) for predictions in compared)
+    known, pair = tries_of(client, dataset.name), (challenger[0], champion[0])
+    number, judged, warning = charged(known, rows, *pair)
+    now, before = (predictions.of(judged) for predictions in compared)
+    if pair not in {(one.version, one.champion) for one in known}:
+        if not judged.all() and too_few(dataset.task, before):
+            return False, f"not compared with version {champion[0]}{warning}, which are too few"
+        record_try(client, dataset.name, Try(*pair, number, list(rows.columns), row_hashes(rows[judged])))
+    level = level_of(number)
     [(difference, (low, high))] = paired_differences(dataset.metric, now, [before], seed, level)
-    if own.number == TRIES:
-        warning = warning or f"; {WORN_OUT}"
     words = (
         f"{dataset.metric} {difference:+.4f} [{low:+.4f}, {high:+.4f}] on {judged.sum():,} rows against version "
-        f"{champion[0]}, try {own.number} on these rows, at level {100 * level:.4g} %{warning}"
+        f"{champion[0]}, try {number} on these rows, at level {100 * level:.4g} %{warning}"
     )
     return low > 0, words
+
+
+def charged(
+    known: Sequence[Try], rows: pd.DataFrame, version: str | None, champion: str
+) -> tuple[int, np.ndarray, str]:
+    """The number of a version's try against the champion on rows (n x d), which of them judge it (n,), and a warning
+    where they are worn out. The same two versions again are the same try; None: of a model that has no version yet.
+    """
+    for one in known:
+        if (one.version, one.champion) == (version, champion):
+            return one.number, is_judged(rows, one), f"; {WORN_OUT}" if one.number == TRIES else ""
+    earlier = [is_judged(rows, one) for one in known]
+    number = 1 + sum(mask.mean() >= SHARED for mask in earlier)
+    if number > TRIES:
+        fresh = ~np.any(earlier, axis=0)
+        return 1, fresh, f"; {WORN_OUT}: {fresh.sum():,} of {len(rows):,} are fresh"
+    return number, np.ones(len(rows), dtype=bool), f"; {WORN_OUT}" if number == TRIES else ""
+
+
+def too_few(task: str, predictions: Predictions) -> bool:
+    return len(np.unique(predictions.actual)) < 2 or bool(rough(task, predictions))
 
 
 def level_of(number: int) -> float:
@@ -170,21 +185,28 @@ def is_judged(rows: pd.DataFrame, tried: Try) -> np.ndarray:
 
 
 def leads_over_champion(dataset: Dataset, config: Config) -> dict[str, Lead]:
-    """By every metric, how much better the chosen model is than the champion on the same rows, with the 95 % interval.
-    PipelineError: there is no store, no model or no champion, or they cannot be compared.
+    """By every metric, how much better the chosen model is than the champion on the same rows, with the interval that
+    its promotion would have: at the level of that try. Nothing is recorded. PipelineError: there is no store, no model
+    or no champion, or they cannot be compared.
     """
     results, client = read_results(dataset, config), open_store()
     chosen, found = select_model(results.models, dataset.metric), run_with_alias(client, dataset.name, "champion")
     if chosen is None or found is None:
         raise PipelineError(f"the store has no {'model' if chosen is None else 'champion'} of {dataset.name}")
     run = run_of(client, dataset.name, chosen, results.data_sha256, results.models[chosen]["params_sha256"])
-    compared, _, reason = side_by_side(dataset, load_parts(dataset, config), run, found[1])
+    compared, rows, reason = side_by_side(dataset, load_parts(dataset, config), run, found[1])
     if not compared:
         raise PipelineError(f"they cannot be compared, {reason} the champion")
-    now, before = compared
-    leads = {}
-    for metric, (low, high) in paired_leads(dataset.task, now, before, config.seed).items():
-        leads[metric] = lead(metric, metric_value(metric, now), metric_value(metric, before)), (low, high)
+    known, version = tries_of(client, dataset.name), version_of(client, dataset.name, run)
+    number, judged, warning = charged(known, rows, version, found[0])
+    now, before = (predictions.of(judged) for predictions in compared)
+    if not judged.all() and too_few(dataset.task, before):
+        raise PipelineError(f"they cannot be compared{warning}, which are too few")
+    level, leads = level_of(number), {}
+    told = f", try {number} on these rows, at level {100 * level:.4g} %{warning}"
+    for metric in metrics_of(dataset.task):
+        [(value, (low, high))] = paired_differences(metric, now, [before], config.seed, level)
+        leads[metric] = Lead(value, (low, high), told)
     return leads
 
 

@@ -65,6 +65,12 @@ def register(
     return client.create_model_version(name, source, run.run_id, dict(tags), description=description, model_id=model_id)
 
 
+def version_of(client: MlflowClient, name: str, run: StoredRun) -> str | None:
+    """The version of a registered model that is this run's model; None where it is not registered."""
+    versions = client.search_model_versions(f"name = '{name}'")
+    return next((str(version.version) for version in versions if version.run_id == run.run_id), None)
+
+
 def tries_of(client: MlflowClient, name: str) -> list[Try]:
     """Every comparison of a version with a champion. PipelineError: its judged rows are not there any more."""
     found = []
