@@ -18,12 +18,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from itertools import product, repeat
 from pathlib import Path
-from statistics import mean
+from statistics import mean, stdev
 from typing import Any
 
 import numpy as np
@@ -157,7 +158,7 @@ def decisions_of(situation: Situation, seed: int) -> dict[tuple[str, str], dict[
             cost = Decision(cost=Cost(1.0, situation.missed))
             capacity = Decision(capacity=round(situation.share * n))
             for threshold, way in ((0.5, HALF), ("tuned", TUNED), (cost, COST), (capacity, CAPACITY)):
-                choose = threshold_choice(threshold, n) or (lambda actual, score: 0.5)
+                choose = threshold_choice(threshold, n)
                 if evaluation == "holdout":
                     thresholds = [choose(trained.actual, trained.score)]
                 else:

@@ -18,7 +18,7 @@ from pipeline.serving.uncertainty import Bounded, bounds
 from pipeline.training.calibration import others_of
 
 # At most so many bins, each with at least so many errors beyond either bound.
-BINS, BEYOND = 10, 10
+BINS, BEYOND = 10, 5
 
 
 @dataclass(frozen=True)
