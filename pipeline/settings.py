@@ -514,7 +514,7 @@ class Config(_Section):
             raise PipelineError(f"{path}: names no known task, or no types; make it with `{command}`") from None
         regression, bounded = task == "regression", whole.prediction_interval is not None
         for key, unfit, words in (
-            ("threshold", isinstance(whole.threshold, Decision) and task != "binary", "a choice goes with two classes"),
+            ("threshold", whole.threshold != 0.5 and task != "binary", "it goes with two classes"),
             ("calibrate", whole.calibrate and regression, "it goes with classes"),
             ("prediction_interval", bounded and not regression, "it goes with regression"),
         ):

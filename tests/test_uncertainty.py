@@ -273,6 +273,8 @@ def test_what_is_known_of_uncertainty_is_said() -> None:
     ("name", "setting", "words"),
     [
         ("houses", {"calibrate": True}, "datasets.houses.calibrate: it goes with classes, not with regression"),
+        ("houses", {"threshold": "tuned"}, "datasets.houses.threshold: it goes with two classes, not with regression"),
+        ("houses", {"threshold": {"capacity": 5}}, "it goes with two classes, not with regression; take the line out"),
         ("customers", {"prediction_interval": 0.9}, "prediction_interval: it goes with regression, not with binary"),
         ("houses", {"prediction_interval": 1}, "1 is out of range; give a number below 1"),
         ("houses", {"prediction_interval": 90}, "out of range"),
