@@ -133,7 +133,7 @@ def row_of(
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Simulate promotions of equal models, and of a better one.")
-    parser.add_argument("--runs", type=int, default=400, help="holdouts of a situation (default: %(default)s)")
+    parser.add_argument("--runs", type=int, default=1000, help="holdouts of a situation (default: %(default)s)")
     runs, rows = parser.parse_args(argv).runs, []
     with ProcessPoolExecutor() as processes:
         for situation in SITUATIONS:
