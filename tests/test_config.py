@@ -246,18 +246,20 @@ def numeric_settings() -> dict[tuple[str, ...], dict[str, Any]]:
 
 def test_every_numeric_setting_is_taken_at_its_bounds_and_refused_beyond(project: Path) -> None:
     found = numeric_settings()
-    assert len(found) == 14
+    assert len(found) == 15
     assert found[("seed",)] == found[("seed",)] | {"minimum": 0, "maximum": 2**32 - 1}
     for key, rule in found.items():
-        above = rule.get("exclusiveMinimum")
-        least, largest = rule.get("minimum", 1e-9), rule.get("maximum", 10**9)
+        above, below = rule.get("exclusiveMinimum"), rule.get("exclusiveMaximum")
+        least = rule.get("minimum", 1e-9)
+        largest = rule.get("maximum", 10**9 if below is None else below - 1e-9)
         step = 1 if rule["type"] == "integer" else 1e-9
         for value in (least, largest):
             taken: Any = load_with(key, value)
             for name in key:
                 taken = taken[name] if isinstance(taken, dict) else getattr(taken, name)
             assert (key, taken) == (key, value)
-        for value in [least - step if above is None else above, *([largest + step] if "maximum" in rule else [])]:
+        beyond = [least - step if above is None else above, below, largest + step if "maximum" in rule else None]
+        for value in (value for value in beyond if value is not None):
             with pytest.raises(PipelineError, match=f"{'.'.join(key)}: {value} is out of range"):
                 load_with(key, value)
 
