@@ -151,7 +151,7 @@ CHECKS = {
     "useless": Check(
         "Useless columns",
         "shuffling a column costs less than 1 % of the lead over the naive prediction",
-        "z-test (Holm), 1 %",
+        "t-test (Holm), 1 %",
         "train without these columns, one at a time, and compare",
         _useless,
     ),
