@@ -33,9 +33,8 @@ from pipeline.metrics import Predictions, lead, metrics_of, scores
 
 OUTPUT = Path("benchmarks/results/coverage.json")
 TABLES = 1000
-# From so many rows on only the intervals of scores are judged, and of single ones on fewer tables where they are very
-# many, as the bootstrap of metrics that are not smooth takes its time.
-MANY_ROWS, VERY_MANY_ROWS, TABLES_OF_VERY_MANY = 2000, 10_000, 200
+# From so many rows on only the intervals of scores are judged.
+MANY_ROWS = 2000
 POPULATION_ROWS, POPULATIONS = 400_000, 5
 # Of the variance, between groups.
 SHARED = 1 / 3
@@ -219,10 +218,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         truths = dict(zip(populations, found, strict=True))
         for situation in situations:
             truth = truths[population_of(situation)]
-            fewer = situation.kind == "rows" and situation.rows >= VERY_MANY_ROWS
-            count = min(tables, TABLES_OF_VERY_MANY) if fewer else tables
-            work = processes.map(judged, [situation] * count, [truth] * count, range(count), chunksize=10)
-            rows.append(row_of(situation, truth, [*tqdm(work, total=count, desc=situation.words)]))
+            work = processes.map(judged, [situation] * tables, [truth] * tables, range(tables), chunksize=10)
+            rows.append(row_of(situation, truth, [*tqdm(work, total=tables, desc=situation.words)]))
             print(json.dumps(rows[-1]), flush=True)
     rounded = json.loads(json.dumps(rows), parse_float=lambda text: round(float(text), 4))
     write_json(OUTPUT, {"tables": tables, "rows": rounded})
