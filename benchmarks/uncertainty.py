@@ -102,10 +102,9 @@ def of_classes(case: tuple[str, int, str, int]) -> dict[str, float]:
     p, fresh = classes(kind, rows, fault, rng), classes("rows", FRESH_ROWS, fault, rng)
     error, (low, high) = calibration_error(p)
     true = true_error(fault, kind, p, fresh)
-    fold = fold_of(p, rng)
-    _, bounds = calibration_gain(p, fold, seed)
+    pooled = by_other_folds(p, fold_of(p, rng), True, lambda *_: 0.5)
+    _, bounds = calibration_gain(p, pooled, seed)
     whole = learn_calibration(p).of(fresh)
-    pooled = by_other_folds(p, fold, True, lambda *_: 0.5)
     return {
         "held": float(low <= true <= high),
         "error": error,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from numbers import Integral
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,13 +17,14 @@ from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
 from sklearn.pipeline import Pipeline
 
 from pipeline.console import PipelineError
+from pipeline.serving.fitted import Fitted
 from pipeline.tables.columns import Column, is_number, read_columns
 from pipeline.tables.numbers import CURRENCIES, Numbers, number_text
 
 ROWS = "the rows"
 
 
-class SourceReader(TransformerMixin, BaseEstimator):
+class SourceReader(TransformerMixin, Fitted):
     """Reads rows (n x d) as the source of the training table was read; columns that no model needs may be absent.
 
     Values may be text, as in the source, or what other programs have read that text as, where this loses nothing.
@@ -32,12 +33,6 @@ class SourceReader(TransformerMixin, BaseEstimator):
 
     def __init__(self, columns: Mapping[str, Column]) -> None:
         self.columns = columns
-
-    def fit(self, X: pd.DataFrame, y: np.ndarray | None = None) -> Self:
-        return self
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return True
 
     @property
     def feature_names_in_(self) -> np.ndarray:
@@ -60,18 +55,11 @@ def is_positive(probability: np.ndarray, threshold: float) -> np.ndarray:
     return probability >= threshold
 
 
-class TargetWords(ClassifierMixin, BaseEstimator):
+class TargetWords(ClassifierMixin, Fitted):
     """A fitted classifier of 0 and 1 that answers in the target's two words, by `threshold` with the second for 1."""
 
     def __init__(self, estimator: BaseEstimator, words: Sequence[Any], threshold: float) -> None:
         self.estimator, self.words, self.threshold = estimator, words, threshold
-
-    def fit(self, X: np.ndarray, y: np.ndarray) -> Self:
-        """Nothing, as the estimator is fitted; estimators without a fit are none to scikit-learn."""
-        return self
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return True
 
     @property
     def classes_(self) -> np.ndarray:

@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Self
 
 import numpy as np
 from scipy.special import expit, logit
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 
+from pipeline.serving.fitted import Fitted
 
-class Calibrated(ClassifierMixin, BaseEstimator):
+
+class Calibrated(ClassifierMixin, Fitted):
     """A fitted classifier with recalibrated probabilities; of several classes it predicts the most probable one."""
 
     def __init__(
         self, estimator: BaseEstimator, slopes: Sequence[float], intercepts: Sequence[float], least: float
     ) -> None:
         self.estimator, self.slopes, self.intercepts, self.least = estimator, slopes, intercepts, least
-
-    def fit(self, X: np.ndarray, y: np.ndarray) -> Self:
-        """Nothing, as the estimator is fitted; estimators without a fit are none to scikit-learn."""
-        return self
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return True
 
     @property
     def classes_(self) -> np.ndarray:
@@ -50,20 +44,13 @@ def recalibrated(shares: np.ndarray, slopes: Sequence[float], intercepts: Sequen
     return found / found.sum(axis=1, keepdims=True) if found.shape[1] > 1 else found
 
 
-class Bounded(RegressorMixin, BaseEstimator):
+class Bounded(RegressorMixin, Fitted):
     """A fitted regressor that gives the bounds of a prediction interval too."""
 
     def __init__(
         self, estimator: BaseEstimator, edges: Sequence[float], below: Sequence[float], above: Sequence[float]
     ) -> None:
         self.estimator, self.edges, self.below, self.above = estimator, edges, below, above
-
-    def fit(self, X: np.ndarray, y: np.ndarray) -> Self:
-        """Nothing, as the estimator is fitted."""
-        return self
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return True
 
     def predict(self, X: np.ndarray) -> np.ndarray:
         """The predictions (n,), in the target's unit."""

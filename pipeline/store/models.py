@@ -30,6 +30,7 @@ SHIPPED = (
     "__init__.py",
     "console.py",
     "serving/__init__.py",
+    "serving/fitted.py",
     "serving/model.py",
     "serving/pyfunc.py",
     "serving/uncertainty.py",

@@ -29,7 +29,7 @@ from pipeline.training.calibration import (
     calibration_gain,
     learn_calibration,
 )
-from pipeline.training.conformal import bound_model, bounds_by_other_folds, learn_errors
+from pipeline.training.conformal import Errors, bound_model, bounds_by_other_folds, learn_errors
 from pipeline.training.fit import out_of_fold, predict, timed_fit, validated_rows, validating_fold
 from pipeline.training.threshold import Choice, threshold_choice, worth
 
@@ -113,16 +113,20 @@ def assess(
     progress(f"{fits} fits", 0, fits)
     raw = out_of_fold(model, train, task, lambda k: progress(f"fold {k} of {own} done", k, fits))
     fold, gives_shares = validating_fold(train.folds), raw.score is not None or raw.shares is not None
-    gain = calibration_gain(raw, fold, recipe.seed) if recipe.calibrate and gives_shares else None
-    calibrate = gain is not None and gain[1][0] > 0
-    pooled = by_other_folds(raw, fold, calibrate, choose)
+    pooled, gain, calibrate = by_other_folds(raw, fold, False, choose), None, False
+    if recipe.calibrate and gives_shares:
+        recalibrated = by_other_folds(raw, fold, True, choose)
+        gain = calibration_gain(raw, recalibrated, recipe.seed)
+        if calibrate := gain[1][0] > 0:
+            pooled = recalibrated
+    level = recipe.prediction_interval
+    errors = learn_errors(raw, level) if level else None
     model, fit_seconds = timed_fit(model, train.X, train.y)
-    finish(model, recipe, raw, calibrate, choose)
+    finish(model, raw, calibrate, choose, errors)
     progress("fitted on the training part", own + 1, fits)
     judged, rows = predict(model, parts.test.X, parts.test.y, task), parts.test.X.index
     judged = replace(judged, **parts.test.belonging)
-    test, level = scores(task, judged), recipe.prediction_interval
-    bounds = learn_errors(raw, level).of(judged.predicted) if level else None
+    test, bounds = scores(task, judged), errors.of(judged.predicted) if errors else None
     if whole:
         words, fresh = f"of {len(whole.folds)} over all rows done", build_model(recipe, whole.X, overrides)
         raw = out_of_fold(fresh, whole, task, lambda k: progress(f"fold {k} {words}", own + 1 + k, fits))
@@ -154,7 +158,7 @@ def assess(
     )
 
 
-def finish(model: Pipeline, recipe: Recipe, raw: Predictions, calibrate: bool, choose: Choice) -> None:
+def finish(model: Pipeline, raw: Predictions, calibrate: bool, choose: Choice, errors: Errors | None) -> None:
     """Complete a fitted model, in place, with what out-of-fold predictions of its training rows (n,) say: calibration,
     then the threshold; prediction intervals.
     """
@@ -165,8 +169,8 @@ def finish(model: Pipeline, recipe: Recipe, raw: Predictions, calibrate: bool, c
     if hasattr(model[-1], "threshold"):
         assert raw.score is not None
         model.set_params(model__threshold=choose(raw.actual, raw.score))
-    if recipe.prediction_interval:
-        bound_model(model, learn_errors(raw, recipe.prediction_interval))
+    if errors:
+        bound_model(model, errors)
 
 
 def classes_came_true(judged: Predictions, gain: tuple[float, list[float]] | None) -> dict[str, Any]:
