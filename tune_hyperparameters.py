@@ -1,188 +1,377 @@
-"""Tune a model with Optuna: TPE proposes, a median pruner stops poor trials early, the winner is refitted and scored.
+"""Tune models with Optuna, and build an ensemble of those that are fitted.
 
     python tune_hyperparameters.py --dataset california_housing --n-trials 100
     python tune_hyperparameters.py --dataset california_housing --workers 2
+    python tune_hyperparameters.py --dataset my_table --timeout 600 --ensemble
 
-Forests grow step by step and report their score after each step, out of bag where they can; boosting stops each fold by
-its validation loss and reports the running mean of the folds, as other models do. The study lives in
-mlruns/optuna/<dataset>.db: a killed search goes on where it was.
-Writes an MLflow run a trial, reports/<dataset>/tuning/<model>/ and metrics/tune/<dataset>.json.
+By a number of trials one model is tuned; by time all models of params.yaml, where none is named: the seconds go where
+they pay, and the winners are scored within them. TPE proposes settings, and poor trials end early. Forests grow step by
+step and report their score after each step, out of bag where they can; boosting stops each fold by its validation loss
+and reports the running mean of the folds, as other models do. Studies live in mlruns/optuna/<dataset>.db: a killed
+search goes on where it was. Writes an MLflow run a trial, reports/<dataset>/tuning/<model>/ and
+metrics/tune/<dataset>.json.
+
+--ensemble alone fits nothing: it averages the models that are there, and writes an MLflow run,
+reports/<dataset>/ensemble/ and metrics/ensemble/<dataset>.json.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.cluster import connect, fits_on
-from pipeline.console import exit_code, positive_float, positive_int, progress_lines, reports_errors
+from pipeline.console import (
+    PipelineError,
+    Progress,
+    exit_code,
+    positive_float,
+    positive_int,
+    progress_lines,
+    reports_errors,
+)
 from pipeline.files import earlier_models, file_sha256, hold, remove_others, write_json
-from pipeline.settings import Config, Dataset, kind_of, load_config, search_sha256, settings_sha256
+from pipeline.gates.results import read_object, read_results, select_model
+from pipeline.settings import (
+    BOOSTING,
+    ENSEMBLE,
+    TUNED,
+    Config,
+    Dataset,
+    command_of,
+    ensemble_sha256,
+    estimator_of,
+    kind_of,
+    load_config,
+    search_sha256,
+    settings_sha256,
+    space_of,
+)
 from pipeline.worth import decision_words
 
 if TYPE_CHECKING:
+    import optuna
     from distributed import Client
+    from mlflow import MlflowClient
 
+    from pipeline.search.family import Family
+    from pipeline.store.write import Curves
+    from pipeline.tables.split import Parts
     from pipeline.training.assess import Assessment
 
 # The attribute of a study whose search has come to the end that params.yaml sets: its seconds and most trials.
 ENDED = "ended"
+# Of the time that is given to tune and to build the ensemble, the share that the ensemble gets.
+FOR_ENSEMBLE = 0.1
+# The stages whose results an ensemble is made of.
+SOURCES = ("data", "train", "tune")
 
 
 def tune_dataset(
     dataset: Dataset,
     config: Config,
-    model: str,
+    models: Sequence[str],
     n_trials: int | None,
     timeout: float | None,
     workers: int | None = None,
     cluster: Client | None = None,
 ) -> Path:
-    """Search, refit and score the winner beside the baseline, log all of it; returns the metrics file's path. Where a
-    run of the same code has the winner's settings or the baseline's, its figures are taken from there.
+    """Search for settings of the models, refit and score the winners, log all of it; returns the metrics file's path.
+    Where a run of the same code has a winner's settings, or the baseline's, its figures are taken from there.
 
-    So many `workers` (by default as many as there are cores), or the threads of the `cluster`, run trials side by side.
+    The search goes on for `n_trials`, or until the rest of `timeout` seconds is needed for the winners; without either
+    for `tuning.budget`. So many `workers` (by default as many as there are cores), or the threads of the `cluster`, run
+    trials of a single model side by side.
     """
     import joblib
 
     from pipeline.plots.study import write_study_reports
-    from pipeline.search import queue, scorers, space, study, trials, winner
+    from pipeline.search import budget, study
+    from pipeline.search.family import family_of
+    from pipeline.search.trials import OutOfTimeError
     from pipeline.store.connect import open_store, store_lock
     from pipeline.store.sqlite import database_errors
     from pipeline.store.system import system_metrics
-    from pipeline.store.write import write_runs
     from pipeline.tables.split import load_parts, sample_rows
+
+    started, begun, by_budget = time.time(), time.monotonic(), n_trials is None and timeout is None
+    seconds = config.tuning.budget if by_budget else timeout
+    deadline = math.inf if seconds is None else begun + seconds
+    most, ended = n_trials or config.tuning.trials, [seconds, n_trials or config.tuning.trials, *models]
+    parts, data_sha256 = load_parts(dataset, config), file_sha256(Path(dataset.file))
+    rows = sample_rows(parts.train, dataset, config, config.tuning.search_rows)
+    families = [family_of(dataset, config, model, parts, rows, data_sha256) for model in models]
+    client, database = open_store(create=True), study.study_database(dataset.name)
+    pages, path = Path("reports") / dataset.name / "tuning", Path("metrics/tune") / f"{dataset.name}.json"
+    with ExitStack() as stack:
+        for family in families:
+            # a second search of the same study waits, then finds the trials done
+            lock = database.with_name(f".{dataset.name}-{family.model}.lock")
+            stack.enter_context(hold(lock, f"{family.label}: another search goes on"))
+        stack.enter_context(database_errors(database))
+        machine, spent = stack.enter_context(system_metrics()), budget.Spent()
+        # a search that its time has ended is over, unless more is asked for
+        if not (by_budget and all(family.kept.user_attrs.get(ENDED) == ended for family in families)):
+            at_once = workers or joblib.cpu_count()
+            spent = budget.search_families(families, deadline, most, config.tuning.lag, parts, at_once, cluster)
+        for family in families if by_budget else ():
+            family.kept.set_user_attr(ENDED, ended)
+        order = budget.ranked(families)
+        searched = {family.model: family.searched(most) for family in families}
+    if spent.curve:
+        print(f"{dataset.name}: {budget.curve_words(spent, dataset.metric)}", flush=True)
+    if not order:
+        reason = next(trial.user_attrs["reason"] for one in searched.values() for trial in reversed(one.trials))
+        raise PipelineError(f"{dataset.name}: every trial failed; the last one: {reason}")
+
+    results, slower = dict[str, Any](), 1.0
+    for family in order:
+        begun, expected = time.monotonic(), budget.seconds_to_score(family, parts)
+        progress = progress_lines(f"{family.label}, winner")
+        if results:
+            if begun + slower * expected > deadline:
+                print(f"{family.label}: its winner is not scored, there is no time for it", flush=True)
+                continue
+            progress = budget.within(deadline, progress)
+        try:
+            results[family.model] = score_winner(
+                family,
+                searched[family.model],
+                dataset,
+                config,
+                parts,
+                client,
+                progress,
+                cluster,
+                started,
+                machine,
+                len(families) == 1,
+            )
+            slower = max(slower, (time.monotonic() - begun) / expected)
+        except OutOfTimeError:
+            print(f"{family.label}: its winner is not scored, there is no time for all of its fits", flush=True)
+    for family in order:
+        found = searched[family.model]
+        if family.model in results and len(found.trials) < most:
+            command = f"{command_of(dataset.name, f'{family.model}{TUNED}')} --n-trials {len(found.trials)}"
+            print(f"{family.label}: the time was up; `{command}` finds the same", flush=True)
+    # of several that are searched by time the best alone, as drawing takes time too
+    first = order[0].model
+    write_study_reports(searched[first], f"{first} on {dataset.name}", dataset.metric, pages / first)
+    with store_lock():
+        # read and written under one lock: a search of another model may end at the same time
+        present = {name: search_sha256(config, dataset, name) for name in config.models}
+        results = earlier_models(path, data_sha256, present, "python tune_hyperparameters.py") | results
+        curve = spent.curve or former_curve(path, data_sha256)
+        told = {"curve": curve} if curve else {}
+        write_json(path, {"dataset": dataset.name, "data_sha256": data_sha256, **told, "models": results})
+        remove_others(pages, config.models)
+    return path
+
+
+def former_curve(path: Path, data_sha256: str) -> list[Any]:
+    """Of the last search over several models, where it was one of the same table."""
+    former, _ = read_object(path)
+    return former.get("curve", []) if former.get("data_sha256") == data_sha256 else []
+
+
+def score_winner(
+    family: Family,
+    searched: optuna.Study,
+    dataset: Dataset,
+    config: Config,
+    parts: Parts,
+    client: MlflowClient,
+    progress: Progress,
+    cluster: Client | None,
+    started: float,
+    machine: Curves,
+    alone: bool,
+) -> dict[str, Any]:
+    """Fit and score a search's winner beside the baseline, and log it with its trials; its part of the committed
+    metrics. Where a run of the same code has the settings of either, its figures are taken from there. A baseline that
+    has no run is fitted only where the model is `alone`: a budget for several goes to winners.
+    """
+    from pipeline.search import winner
+    from pipeline.store.write import write_runs
     from pipeline.training.assess import assess
-    from pipeline.training.build import resolve_recipe
     from pipeline.training.record import copy_plots, log_run, logged
 
-    started, label = time.time(), f"{dataset.name} {model}"
-    recipe = resolve_recipe(dataset, config, model)
-    ranges, kind = space.space_of_task(config.search_spaces.get(model, {}), model, dataset.task), kind_of(dataset.task)
-    first = getattr(config.first_trials[model], kind) if model in config.first_trials else ()
-    n_trials = n_trials or dataset.trials
-    by_time = n_trials is None and timeout is None
-    if by_time:
-        timeout = config.tuning.seconds
-    n_trials = n_trials or config.tuning.trials
-    parts = load_parts(dataset, config)
-    recipe = replace(recipe, judged_rows=parts.judged_rows)
-    rows = sample_rows(parts.train, dataset, config, config.tuning.search_rows)
-    way = scorers.way_of_scoring(recipe, ranges, rows.independent)
-    if any(trials.FOUND[way] in settings for settings in first):
-        print(
-            f"{label}: note: first_trials gives {trials.FOUND[way]}, which the search finds by itself; it is not used"
-        )
-    data_sha256 = file_sha256(Path(dataset.file))
-    hashes = {"data_sha256": data_sha256, "params_sha256": search_sha256(config, dataset, model)}
-    name = study.study_name(model, way, hashes)
-    client = open_store(create=True)
-
-    # a second search of the same study waits, then finds the trials done
-    database = study.study_database(dataset.name)
-    lock = database.with_name(f".{dataset.name}-{model}.lock")
-    with hold(lock, f"{label}: another search goes on"), database_errors(database), system_metrics() as machine:
-        kept = study.open_study(dataset.name, model, name, recipe.metric)
-        objective = trials.make_objective(recipe, ranges, first, way, rows, config.tuning.startup_trials)
-        workers, bound = workers or joblib.cpu_count(), [timeout, n_trials]
-        # a search that its time has ended is over, unless more is asked for
-        if not (by_time and kept.user_attrs.get(ENDED) == bound):
-            queue.run_trials(kept, objective, n_trials, timeout, config.tuning.lag, workers, cluster, dataset.name)
-        if by_time:
-            kept.set_user_attr(ENDED, bound)
-        searched = study.in_memory(name, recipe.metric, study.trials_of(kept, n_trials))
-    if len(searched.trials) < n_trials:
-        command = f"python tune_hyperparameters.py --dataset {dataset.name} --model {model}"
-        words = f"the time was up; `{command} --n-trials {len(searched.trials)}` finds the same"
-        print(f"{label}: {words}", flush=True)
-
-    found = winner.best_settings(searched, dataset.name)
-    tags = {"dataset": dataset.name, **hashes}
-    of_baseline = {**tags, "stage": "baseline", "params_sha256": settings_sha256(config, dataset, model)}
+    recipe, found = family.recipe, winner.best_settings(searched, dataset.name)
+    tags = {"dataset": dataset.name, **family.hashes}
+    of_baseline = {**tags, "stage": "baseline", "params_sha256": settings_sha256(config, dataset, family.model)}
     of_winner, tried = {**tags, "stage": "tuned"}, {"best_trial": json.dumps(found)}
     with fits_on(cluster):
-        progress = progress_lines(f"{label}, baseline")
-        baseline = logged(client, recipe, parts, of_baseline) or assess(recipe, parts, progress=progress)
-        progress = progress_lines(f"{label}, winner")
+        baseline = logged(client, recipe, parts, of_baseline)
+        if baseline is None and alone:
+            baseline = assess(recipe, parts, progress=progress_lines(f"{family.label}, baseline"))
         # the run of an earlier call: of these settings, or of the baseline's, as these were no better
         known = logged(client, recipe, parts, of_winner, found) or logged(client, recipe, parts, of_winner | tried)
         tuned, best = winner.choose(
-            baseline, found, ranges, lambda: known or assess(recipe, parts, found, progress), label
+            baseline, found, family.space, lambda: known or assess(recipe, parts, found, progress), family.label
         )
-    result = {"params_sha256": hashes["params_sha256"], **winner.summarise(searched, best, baseline, tuned)}
-
-    folder = Path("reports") / dataset.name / "tuning" / model
-    write_study_reports(searched, f"{model} on {dataset.name}", recipe.metric, folder)
+    result = {
+        "params_sha256": family.hashes["params_sha256"],
+        **winner.summarise(searched, best, baseline, tuned),
+    }
+    folder = Path("reports") / dataset.name / "tuning" / family.model
     parent, records = winner.study_records(
-        searched, {**tags, "model_type": model}, ranges, config.seed, started, folder
+        searched, {**tags, "model_type": family.model}, family.space, config.seed, started, folder
     )
     write_runs(client, dataset.name, records, parent=replace(parent, curves={**parent.curves, **machine}))
     if known and known.params == tuned.params:
         copy_plots(known, folder)
-        print(f"{label}: unchanged, the winner is taken from its run", flush=True)
+        print(f"{family.label}: unchanged, the winner is taken from its run", flush=True)
     else:
-        log_run(client, tuned, parts, f"{model}_tuned", of_winner | tried, folder, started, dataset.file)
-    print("\n".join(result_lines(label, result, baseline, tuned, dataset)), flush=True)
-    path = Path("metrics/tune") / f"{dataset.name}.json"
-    with store_lock():
-        # read and written under one lock: a search of another model may end at the same time
-        present = {name: search_sha256(config, dataset, name) for name in config.models}
-        others = earlier_models(path, data_sha256, present, "python tune_hyperparameters.py")
-        write_json(path, {"dataset": dataset.name, "data_sha256": data_sha256, "models": {**others, model: result}})
-        remove_others(folder.parent, config.models)
-    return path
+        log_run(client, tuned, parts, f"{family.model}{TUNED}", of_winner | tried, folder, started, dataset.file)
+    print("\n".join(result_lines(family.label, result, baseline, tuned, dataset)), flush=True)
+    return result
 
 
 def result_lines(
-    label: str, result: Mapping[str, Any], baseline: Assessment, winner: Assessment, dataset: Dataset
+    label: str, result: Mapping[str, Any], baseline: Assessment | None, winner: Assessment, dataset: Dataset
 ) -> list[str]:
     """What a search found, for the terminal."""
     metric, trials = winner.recipe.metric, result["trials"]
-    low, high = result["difference_interval"]
+    cv, score = f"{winner.cv[metric]:.4f}", f"{winner.score[metric]:.4f}"
+    if baseline:
+        low, high = result["difference_interval"]
+        cv = f"baseline {baseline.cv[metric]:.4f}, tuned {cv}"
+        score = f"baseline {baseline.score[metric]:.4f}, tuned {score}, "
+        score += f"difference {result['difference']:+.4f} [{low:+.4f}, {high:+.4f}]"
     decision = result.get("decision")
     worth = decision_words(decision, dataset.positive_word, dataset.doubt) if decision else ""
     return [
         f"{label}: best settings {json.dumps(result['params'])}",
         f"  trials: {trials['complete']} complete, {trials['pruned']} pruned, {trials['failed']} failed; "
         f"pruning saved {result['pruned_work']:.0%} of the search's work",
-        f"  cross-validated {metric}: baseline {baseline.cv[metric]:.4f}, tuned {winner.cv[metric]:.4f}",
-        f"  {metric}: baseline {baseline.score[metric]:.4f}, tuned {winner.score[metric]:.4f}, "
-        f"difference {result['difference']:+.4f} [{low:+.4f}, {high:+.4f}]{dataset.doubt}",
+        f"  cross-validated {metric}: {cv}",
+        f"  {metric}: {score}{dataset.doubt}",
         *([f"  {worth}"] if worth else []),
     ]
 
 
+def ensemble_dataset(dataset: Dataset, config: Config, stores: Sequence[MlflowClient]) -> Path:
+    """Build the weighted ensemble of a dataset's fitted models, and log it where it is ahead of the best of them by a
+    standard error; returns the metrics file's path. The models are those of metrics/, with their runs in the `stores`.
+    PipelineError: there are none, or one or its run is missing or stale.
+    """
+    from pipeline.ensemble.members import read_members
+    from pipeline.ensemble.model import assess_ensemble, recipe_of, select
+    from pipeline.intervals import is_ahead, paired_differences
+    from pipeline.store.connect import open_store, store_lock
+    from pipeline.tables.split import load_parts
+    from pipeline.training.record import copy_plots, log_run, logged
+
+    started, metric, label = time.time(), dataset.metric, f"{dataset.name} {ENSEMBLE}"
+    results, folder = read_results(dataset, config), Path("reports") / dataset.name / ENSEMBLE
+    candidates = {name: facts for name, facts in results.models.items() if name != ENSEMBLE}
+    # of models that are tuned and not trained there are no baselines
+    there = [stage for stage in SOURCES if not candidates or Path("metrics", stage, f"{dataset.name}.json").exists()]
+    if wrong := [problem for problem in results.problems if any(f"/{stage}/" in problem for stage in there)]:
+        raise PipelineError("; ".join(wrong))
+    hashes = {"data_sha256": results.data_sha256, "params_sha256": ensemble_sha256(config, dataset, candidates)}
+    parts, most = load_parts(dataset, config), config.ensemble.members
+    members = read_members(dataset, config, parts, results.data_sha256, candidates, stores)
+    best = select_model({name: candidates[name] for name in members}, metric)
+    facts: dict[str, Any] = {"candidates": [*candidates], "best": best}
+    models = dict[str, Any]()
+    folder.mkdir(parents=True, exist_ok=True)
+    if best is None or len(members) == 1:
+        print(f"{label}: none is built of fewer than two models")
+    else:
+        weights, pooled = select(members, parts.train, most)
+        rival = members[best].pooled
+        [(lead, (low, high))] = paired_differences(metric, pooled, [rival], config.seed)
+        facts |= {"lead": round(lead, 6), "lead_interval": [round(low, 6), round(high, 6)]}
+        words = f"cross-validated {metric} {lead:+.4f} [{low:+.4f}, {high:+.4f}] against {best}"
+        if not is_ahead(metric, pooled, rival, config.seed):
+            print(f"{label}: none is built, as it is not ahead by a standard error: {words}")
+        else:
+            print(f"{label}: {words}", flush=True)
+            recipe, client = recipe_of(members[best].recipe, weights), open_store(create=True)
+            tags = {"dataset": dataset.name, "stage": ENSEMBLE, **hashes}
+            fitted = logged(client, recipe, parts, tags)
+            if fitted:
+                copy_plots(fitted, folder)
+                print(f"{label}: unchanged, taken from its run")
+            else:
+                fitted = assess_ensemble(recipe, parts, members, pooled, most)
+                log_run(client, fitted, parts, ENSEMBLE, tags, folder, started, dataset.file)
+            ends = "{:.4f}, {:.4f}".format(*fitted.interval[metric])
+            score = f"{metric} {fitted.score[metric]:.4f} [{ends}]{dataset.doubt}"
+            print(f"{label}: {score}, of {', '.join(f'{weight:.2f} {name}' for name, weight in weights.items())}")
+            models[ENSEMBLE] = {"params_sha256": hashes["params_sha256"], "weights": weights, **fitted.summary()}
+    path = Path("metrics") / ENSEMBLE / f"{dataset.name}.json"
+    with store_lock():
+        write_json(path, {"dataset": dataset.name, "data_sha256": results.data_sha256, **facts, "models": models})
+    return path
+
+
+def families_of(dataset: Dataset, config: Config) -> list[str]:
+    """The models that a budget of time is spent on: those with settings to search for, whose library is installed."""
+    models = []
+    for name in config.models:
+        path, _ = estimator_of(config, dataset, name)
+        if not space_of(config.search_spaces.get(name, {}), kind_of(dataset.task)):
+            continue
+        if find_spec(path.partition(".")[0]) is None:
+            print(f"{dataset.name}: note: {name} is left out, as {path.partition('.')[0]} is not installed")
+        else:
+            models.append(name)
+    return models
+
+
 def build_parser(config: Config) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        description="Search for better settings with Optuna, and refit and score the winner."
+        description="Search for better settings with Optuna, and refit and score the winners; build an ensemble."
     )
     parser.add_argument("--dataset", choices=["all", *config.datasets], default="all", help="default: all")
-    parser.add_argument("--model", choices=list(config.models), help="default: the dataset's `tune` in params.yaml")
+    parser.add_argument(
+        "--model",
+        choices=list(config.models),
+        help="default: the dataset's `tune` in params.yaml, else by time all, by trials gradient_boosting",
+    )
     parser.add_argument(
         "--n-trials",
         type=positive_int,
-        help="trials in all, finished ones of an earlier call included (default: the dataset's `trials` in "
-        f"params.yaml, else as many as {config.tuning.seconds:g} seconds allow, {config.tuning.trials} at most)",
+        help="trials of a model in all, finished ones of an earlier call included (default: the dataset's `trials` in "
+        f"params.yaml, else as many as there is time for, {config.tuning.trials} at most)",
     )
     parser.add_argument(
         "--workers",
         type=positive_int,
         metavar="N",
-        help="processes that run trials side by side, at most tuning.lag of them; the result is the same with any "
-        "number (default: one a core)",
+        help="processes that run trials of one model side by side, at most tuning.lag of them; the result is the same "
+        "with any number (default: one a core)",
     )
     parser.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster to search on, as tcp://host:8786")
     parser.add_argument(
         "--timeout",
         type=positive_float,
         metavar="SECONDS",
-        help="bound of a dataset's search; scoring the winner comes on top",
+        help="bound of all that is asked for: searches, winners and ensembles of all datasets (default: without "
+        f"trials {config.tuning.budget:g} s a dataset, as tuning.budget says)",
+    )
+    parser.add_argument(
+        "--ensemble",
+        action="store_true",
+        help="build a weighted ensemble of the fitted models; with --model, --n-trials or --timeout after the search",
+    )
+    parser.add_argument(
+        "--tracking-uri",
+        action="append",
+        metavar="URI",
+        help="with --ensemble: an MLflow store with runs of models, can be given several times (default: the own one)",
     )
     return parser
 
@@ -195,15 +384,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         args = parser.parse_args(argv)
         if args.scheduler and args.workers:
             parser.error("argument --scheduler: goes without --workers")
-        from pipeline.store.connect import place
+        if args.tracking_uri and not args.ensemble:
+            parser.error("argument --tracking-uri: goes with --ensemble")
+        from pipeline.store.connect import open_store, place
 
+        started, search = time.monotonic(), not args.ensemble or args.model or args.n_trials or args.timeout
+        names = list(config.datasets) if args.dataset == "all" else [args.dataset]
         with connect(args.scheduler) as cluster:
-            for name in list(config.datasets) if args.dataset == "all" else [args.dataset]:
-                dataset = config.dataset(name)
-                model = args.model or dataset.tune
-                written = tune_dataset(dataset, config, model, args.n_trials, args.timeout, args.workers, cluster)
-                reports = f"reports/{name}/tuning/{model}/"
-                print(f"wrote {written}, {reports} and the study's MLflow runs in {place()}")
+            for place_of, name in enumerate(names):
+                dataset, timeout = config.dataset(name), args.timeout
+                if timeout:
+                    timeout = (started + timeout - time.monotonic()) / (len(names) - place_of)
+                    timeout *= 1 - FOR_ENSEMBLE * args.ensemble
+                if search:
+                    n_trials = args.n_trials or dataset.trials
+                    model = args.model or dataset.tune or (BOOSTING if n_trials else "")
+                    models = [model] if model else families_of(dataset, config)
+                    written = tune_dataset(dataset, config, models, n_trials, timeout, args.workers, cluster)
+                    print(f"wrote {written}, reports/{name}/tuning/ and the MLflow runs in {place()}", flush=True)
+                if args.ensemble:
+                    stores = [open_store(uri) for uri in args.tracking_uri or [None]]
+                    written = ensemble_dataset(dataset, config, stores)
+                    print(f"wrote {written} and reports/{name}/{ENSEMBLE}/", flush=True)
     except KeyboardInterrupt:
         words = " ".join(["python", "tune_hyperparameters.py", *(argv if argv is not None else sys.argv[1:])])
         print(f"\nstopped; finished trials are kept. To go on: {words}", file=sys.stderr)

@@ -32,9 +32,9 @@ from tqdm import tqdm
 
 from pipeline.files import write_json
 from pipeline.generators import GENERATORS
+from pipeline.intervals import AHEAD, is_ahead
 from pipeline.metrics import Predictions, joined, lead, metric_value
 from pipeline.search.space import space_of_task, suggest
-from pipeline.search.winner import AHEAD, is_ahead
 from pipeline.settings import Config, Dataset, load_config
 from pipeline.tables.columns import normalise_types
 from pipeline.tables.split import Rows, features_and_target, rows_of, sample_rows, split

@@ -66,7 +66,9 @@ def results_table() -> str:
         models: dict[str, Any] = {model: (trained[model], published[model]) for model in published}
         best = PUBLISHED_TUNED.get((name, metric))
         models |= {f"{model}_tuned": (facts, best) for model, facts in tuned.items()}
-        parts = trained | {f"{model}_tuned": facts for model, facts in tuned.items()}
+        ensemble = _metrics("ensemble", name)["models"]
+        models |= {model: (facts, None) for model, facts in ensemble.items()}
+        parts = trained | {f"{model}_tuned": facts for model, facts in tuned.items()} | ensemble
         for model, (facts, other) in models.items():
             doubt = doubts(dataset, parts, model, metric)
             score = f"{facts['score'][metric]:.4f} {_interval(facts['interval'][metric])}{doubt}"

@@ -35,6 +35,8 @@ PARTS = 200
 # Of the degrees of freedom found, as the kurtosis of few units is found too low, but for counts, whose tails are short;
 # and what values of blocks that overlap by half tell beside as many that do not (Meketon & Schmeiser 1984).
 CAUTION, LEAST_FREEDOM, OF_OVERLAPPING = 0.75, 2.0, 2 / 3
+# The level of an interval that reaches a standard error to either side.
+AHEAD = 0.6827
 # Below so many rows of the rarer class (of numbers: rows), or units of rows that belong together, intervals are rough.
 ENOUGH_ROWS, ENOUGH_UNITS = 30, 20
 
@@ -137,6 +139,14 @@ def paired_differences(
     """
     leads = _leads([metric] * len(others), [(first, other) for other in others], seed) if others else []
     return [(found.value, [*found.interval(level)]) for found in leads]
+
+
+def is_ahead(metric: str, first: Predictions, other: Predictions, seed: int, level: float = AHEAD) -> bool:
+    """Whether predictions of the same rows (n,) lead others by more than the interval of that level reaches; by default
+    a standard error (Breiman et al. 1984, Classification and Regression Trees).
+    """
+    [(_, (low, _))] = paired_differences(metric, first, [other], seed, level)
+    return low > 0
 
 
 def interval_of_amount(values: np.ndarray, most: float, predictions: Predictions, seed: int) -> list[float]:

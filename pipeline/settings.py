@@ -44,6 +44,10 @@ TYPES = ("number", "category", "date", "text", "ignore")
 DRIFTED, EXPECTED = "drifted_columns", "expected_score"
 # What detect_drift.py compares where no file is named: the reference and the current rows.
 PARTS = "train part", "test part"
+# The model that is tuned by a number of trials, where none is named.
+BOOSTING = "gradient_boosting"
+# The name of the ensemble of a dataset's models, among them, and the end of that of a tuned model.
+ENSEMBLE, TUNED = "ensemble", "_tuned"
 # Behind a score of all rows: none was kept that nothing was chosen on.
 NO_ROWS_KEPT = "no untouched rows"
 # What --dataset takes for all of them.
@@ -150,6 +154,22 @@ def _check_range(rule: Any, *key: str) -> None:
 def doubt_of(evaluation: str) -> str:
     """What goes behind a score of models that are judged so; empty where they are on rows that were kept aside."""
     return f" ({NO_ROWS_KEPT})" if evaluation == "cross_validation" else ""
+
+
+def stage_of(name: str) -> tuple[str, str]:
+    """The stage that makes a model of that name in the results, as its run's tag has it, and its own name."""
+    if name == ENSEMBLE:
+        return "ensemble", name
+    return ("tuned", name.removesuffix(TUNED)) if name.endswith(TUNED) else ("baseline", name)
+
+
+def command_of(dataset: str, name: str) -> str:
+    """The command that makes a model of that name in the results."""
+    stage, model = stage_of(name)
+    if stage == "ensemble":
+        return f"python tune_hyperparameters.py --dataset {dataset} --ensemble"
+    script = "train.py" if stage == "baseline" else "tune_hyperparameters.py"
+    return f"python {script} --dataset {dataset} --model {model}"
 
 
 def kind_of(task: str) -> str:
@@ -300,9 +320,9 @@ class Dataset(_Section):
     )
     dayfirst: Switch | Mapping[Text, Switch] | Absent = Field(default=None, description="03/04/2024 is a day in April")
     missing: Marks | Mapping[Text, Marks] = Field(default=(), description="marks of missing values beside empty fields")
-    tune: Text = Field(default="gradient_boosting", description="the model to tune")
+    tune: Text = Field(default="", description="the model to tune; by default all that there are, in a budget of time")
     trials: Annotated[Whole, Field(ge=1)] | Absent = Field(
-        default=None, description="settings that a search tries, however long it takes; by default bounded by time"
+        default=None, description="settings that its search tries, however long it takes"
     )
     models: Mapping[Text, Values] = Field(default_factory=dict, description="settings that differ on this table")
 
@@ -346,13 +366,16 @@ class ModelSpec(_Section):
     classification: ImportPath = Field(description="import path of the estimator of classes")
     params: Values = Field(default_factory=dict, description="settings of both estimators")
     classification_params: Values = Field(default_factory=dict, description="further settings of the classifier")
+    baseline: Switch = Field(default=True, description="train.py trains it too, not the search alone")
     scale: Switch = Field(default=False, description="give it standardised numbers and one-hot categories")
 
 
 @dataclass(frozen=True, config={"extra": "forbid"})
 class Tuning(_Section):
-    seconds: Number = Field(default=120, gt=0, description="time of a search, where its dataset has no `trials`")
-    trials: Whole = Field(default=300, ge=1, description="most settings that a search tries in that time")
+    budget: Number = Field(
+        default=120, gt=0, description="seconds to search and to score the winners, where a dataset has no `trials`"
+    )
+    trials: Whole = Field(default=300, ge=1, description="most settings of a model that are tried in that time")
     lag: Whole = Field(
         default=4, ge=1, le=MOST_LAG, description="trials at once; each knows the results of all but the last of these"
     )
@@ -360,6 +383,11 @@ class Tuning(_Section):
     search_rows: Whole = Field(
         default=20000, ge=FEWEST_SEARCH_ROWS, description="most training rows to search on, a stratified sample"
     )
+
+
+@dataclass(frozen=True, config={"extra": "forbid"})
+class Ensemble(_Section):
+    members: Whole = Field(default=5, ge=1, description="most models that are averaged")
 
 
 @dataclass(frozen=True, config={"extra": "forbid"})
@@ -414,6 +442,7 @@ class Config(_Section):
         default_factory=dict, description="settings known to be good, which a model's search tries first"
     )
     tuning: Tuning = Field(default=Tuning(), description="how tune_hyperparameters.py searches")
+    ensemble: Ensemble = Field(default=Ensemble(), description="what an ensemble of the fitted models may have")
     drift: Drift = Field(default=Drift(), description="what detect_drift.py calls drift")
     gates: Mapping[Text, tuple[Gate, ...]] = Field(
         default_factory=dict, description="bounds that a dataset has to pass"
@@ -443,7 +472,8 @@ class Config(_Section):
                 raise _mistake(words, *key, "threshold")
             if table.metric:
                 _known(table.metric, metrics, *key, "metric")
-            _known(table.tune, self.models, *key, "tune")
+            if table.tune or table.trials:
+                _known(table.tune or BOOSTING, self.models, *key, "tune")
             for model, settings in table.models.items():
                 _known(model, self.models, *key, "models", model)
                 _check_jobs(settings, *key, "models", model)
@@ -461,8 +491,10 @@ class Config(_Section):
         for name, spec in self.models.items():
             _check_jobs(spec.params, "models", name, "params")
             _check_jobs(spec.classification_params, "models", name, "classification_params")
-            if name.endswith("_tuned"):
+            if name.endswith(TUNED):
                 raise _mistake("ends with _tuned, as the runs of tuned models do; give another name", "models", name)
+            if name == ENSEMBLE:
+                raise _mistake("stands for the ensemble of all models; give another name", "models", name)
         for name, space in self.search_spaces.items():
             _known(name, self.models, "search_spaces", name)
             _check_space(space, "search_spaces", name)
@@ -615,6 +647,14 @@ def search_sha256(config: Config, dataset: Dataset, model: str) -> str:
     first = getattr(config.first_trials.get(model, FirstTrials()), kind)
     numbers = [tuning.search_rows, tuning.startup_trials, tuning.lag]
     return settings_sha256(config, dataset, model, search=[space, first, numbers])
+
+
+def ensemble_sha256(config: Config, dataset: Dataset, candidates: Mapping[str, Mapping[str, Any]]) -> str:
+    """SHA-256 of all that an ensemble depends on: the candidates by name, each with its hash and cross-validated
+    scores, and how many of them it may have.
+    """
+    facts = {name: [model["params_sha256"], model["cv"]] for name, model in sorted(candidates.items())}
+    return _sha256(config, dataset, folds=config.folds, ensemble=[facts, config.ensemble.members])
 
 
 def drift_sha256(config: Config, dataset: Dataset) -> str:

@@ -17,9 +17,10 @@ from conftest import PARAMS, ROOT, make_customers, make_houses
 
 import train
 import tune_hyperparameters as tune
+from pipeline import intervals
 from pipeline.files import hold
 from pipeline.metrics import Predictions
-from pipeline.search import queue, winner
+from pipeline.search import queue
 from pipeline.search.trials import score_trial
 from pipeline.store.connect import open_store
 
@@ -204,8 +205,8 @@ def test_a_weighted_forest_is_searched_on_folds_not_out_of_bag(project: Path) ->
 def test_the_baseline_stays_where_the_winner_is_not_ahead(
     project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for level, stays in ((winner.AHEAD, False), (1 - 1e-12, True)):
-        monkeypatch.setattr(winner.is_ahead, "__defaults__", (level,))
+    for level, stays in ((intervals.AHEAD, False), (1 - 1e-12, True)):
+        monkeypatch.setattr(intervals.is_ahead, "__defaults__", (level,))
         assert tune.main(["--dataset", "customers", "--n-trials", "12"]) == 0
         found = json.loads(Path("metrics/tune/customers.json").read_text())["models"]["forest"]
         assert ("the baseline stays" in capsys.readouterr().out) == stays
@@ -223,7 +224,7 @@ def test_a_lead_that_luck_gives_is_not_ahead() -> None:
         predicted = baseline.predicted.copy()
         turned = [*wrong[:gained], *right[:lost]]
         predicted[turned] = 1 - predicted[turned]
-        found = winner.is_ahead("accuracy", Predictions(actual, predicted), baseline, 0)
+        found = intervals.is_ahead("accuracy", Predictions(actual, predicted), baseline, 0)
         # a standard error of the number is the root of all that differ
         assert found == ahead == (gained - lost > np.sqrt(gained + lost))
 

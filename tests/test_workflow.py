@@ -25,7 +25,7 @@ def test_green_on_main(repository: Path) -> None:
     status, log, artifacts = act(WORKFLOW, repository, "push", {})
     assert status == 0, log[-6000:]
     names = {path.name for path in artifacts.iterdir()}
-    stages = ("data", "train", "tune", "drift")
+    stages = ("data", "train", "tune", "ensemble", "drift")
     each = {f"{stage}-{dataset}" for stage in stages for dataset in ("houses", "customers")}
     assert names == each | {"comparison", "validation", "summary"}
     # a job has its checkout and its downloads, and nothing else
@@ -34,6 +34,8 @@ def test_green_on_main(repository: Path) -> None:
         "data-houses/data/houses.csv",
         "train-houses/mlruns/db.sqlite",
         "tune-customers/reports/customers/tuning/forest/tuning.html",
+        "ensemble-houses/metrics/ensemble/houses.json",
+        "comparison/metrics/ensemble/houses.json",
         "drift-houses/reports/houses/drift_report.html",
         "comparison/reports/comparison_report.html",
         "comparison/metrics/comparison_results.json",
@@ -44,7 +46,7 @@ def test_green_on_main(repository: Path) -> None:
     assert "forest_tuned" in (artifacts / "comparison/metrics/comparison_results.json").read_text()
     summary = (artifacts / "summary/summary.md").read_text()
     assert "## Pipeline: PASS" in summary
-    for job in ("setup", "data", "train", "tune", "drift", "compare", "validate"):
+    for job in ("setup", "data", "train", "tune", "ensemble", "drift", "compare", "validate"):
         assert f"| {job} | success |" in summary
     assert "MLflow runs: 6 models, 8 trials." in summary
     assert "| houses |" in summary

@@ -20,10 +20,12 @@ from pipeline.gates.overview import doubts, page_links, plot_links, standing
 from pipeline.gates.results import METRICS_DIR, read_object, read_results, select_model
 from pipeline.intervals import paired_differences
 from pipeline.metrics import metrics_of
-from pipeline.settings import Config, Dataset
+from pipeline.settings import TUNED, Config, Dataset, command_of, stage_of
 from pipeline.store.runs import StoredRun, child_runs, newest_run
 from pipeline.tables.columns import value_text
 
+# Stages whose results may be missing.
+OPTIONAL = ("tune", "ensemble", "drift")
 # Artifacts of a run that the checks read.
 EVIDENCE = ("out_of_fold.csv", "feature_importance_error.json")
 
@@ -37,7 +39,7 @@ def compare_dataset(dataset: Dataset, config: Config, stores: Sequence[MlflowCli
     """
     name, metric = dataset.name, dataset.metric
     results = read_results(dataset, config)
-    optional = [problem for problem in results.problems if "/tune/" in problem or "/drift/" in problem]
+    optional = [problem for problem in results.problems if any(f"/{stage}/" in problem for stage in OPTIONAL)]
     if len(optional) < len(results.problems):
         raise PipelineError("; ".join(results.problems))
     for problem in optional:
@@ -54,13 +56,13 @@ def compare_dataset(dataset: Dataset, config: Config, stores: Sequence[MlflowCli
             for artifact in EVIDENCE:
                 run.artifact(artifact)
         except PipelineError as error:
-            wrong.append(f"the run of {model} cannot be used; make it with {command_of(name, model)} ({error})")
+            wrong.append(f"the run of {model} cannot be used; make it with `{command_of(name, model)}` ({error})")
     if wrong:
         raise PipelineError(f"{name}: {'; '.join(wrong)}")
     naive = next((model["naive"].get(metric) for model in results.models.values()), None)
     trials = find_trials(name, stores, hashes)
     searches = {
-        f"{model}_tuned": read_search(config, dataset, model, runs[f"{model}_tuned"], found)
+        f"{model}{TUNED}": read_search(config, dataset, model, runs[f"{model}{TUNED}"], found)
         for model, found in trials.items()
     }
     if Path(dataset.file).exists():
@@ -92,6 +94,7 @@ def compare_dataset(dataset: Dataset, config: Config, stores: Sequence[MlflowCli
         chosen=chosen,
         tests=paired_tests(entries, chosen, metric, config.seed),
         studies=read_studies(trials),
+        curve=read_object(METRICS_DIR / f"tune/{name}.json")[0].get("curve", []),
         drift=None if results.drift is None else read_json(drift_file, "python detect_drift.py"),
         standing=standing(results, dataset, tuple(judge(dataset, config, results))),
         links=page_links(name),
@@ -124,28 +127,17 @@ def find_runs(
     """
     newest: dict[str, StoredRun] = {}
     mends: dict[str, str] = {}
-    for stage, ending in (("baseline", ""), ("tuned", "_tuned")):
-        for name, own in hashes.items():
-            model = name.removesuffix("_tuned")
-            if name != f"{model}{ending}":
-                continue
-            found = [newest_run(store, dataset, stage, model, *own) for store in stores]
-            if runs := [run for run in found if run is not None]:
-                newest[name] = max(runs, key=lambda run: run.start_time)
-            else:
-                mends[name] = command_of(dataset, name)
+    for name, own in hashes.items():
+        found = [newest_run(store, dataset, *stage_of(name), *own) for store in stores]
+        if runs := [run for run in found if run is not None]:
+            newest[name] = max(runs, key=lambda run: run.start_time)
+        else:
+            mends[name] = f"`{command_of(dataset, name)}`"
     if mends:
         words = f"no finished MLflow run of {', '.join(mends)} for the data and settings in metrics/"
         raise PipelineError(f"{dataset}: {words}; make it with {', '.join(mends.values())}")
-    baselines = dict.fromkeys(name.removesuffix("_tuned") for name in hashes)
-    return {name: newest[name] for base in baselines for name in (base, f"{base}_tuned") if name in hashes}
-
-
-def command_of(dataset: str, name: str) -> str:
-    """The command that makes the run of a model."""
-    model = name.removesuffix("_tuned")
-    script = "train.py" if model == name else "tune_hyperparameters.py"
-    return f"`python {script} --dataset {dataset} --model {model}`"
+    models = dict.fromkeys(stage_of(name)[1] for name in hashes)
+    return {name: newest[name] for model in models for name in (model, f"{model}{TUNED}") if name in hashes}
 
 
 def read_entry(name: str, run: StoredRun, dataset: Dataset, models: Mapping[str, Mapping[str, Any]]) -> Entry:
@@ -171,6 +163,7 @@ def read_entry(name: str, run: StoredRun, dataset: Dataset, models: Mapping[str,
         doubts=doubts(dataset, models, name, dataset.metric),
         decision=facts.get("decision"),
         uncertainty=facts.get("uncertainty"),
+        weights=facts.get("weights", {}),
     )
 
 
@@ -181,7 +174,7 @@ def find_trials(
     one.
     """
     studies: dict[str, list[StoredRun]] = {}
-    tuned = {name.removesuffix("_tuned"): own for name, own in hashes.items() if name.endswith("_tuned")}
+    tuned = {stage_of(name)[1]: own for name, own in hashes.items() if name.endswith(TUNED)}
     for model, own in tuned.items():
         found = [(newest_run(store, dataset, "study", model, *own), store) for store in stores]
         for run, store in sorted(((run, store) for run, store in found if run), key=lambda pair: -pair[0].start_time):

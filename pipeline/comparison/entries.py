@@ -10,7 +10,7 @@ from pipeline.checks.finding import Finding
 from pipeline.gates.overview import Standing
 from pipeline.metrics import METRICS, Metric, Predictions
 from pipeline.plots import curves
-from pipeline.settings import doubt_of
+from pipeline.settings import doubt_of, stage_of
 
 # Columns that the summary names.
 LISTED = 5
@@ -33,8 +33,10 @@ class Lead:
 
 @dataclass(frozen=True)
 class Entry:
-    """One trained or tuned model. `gain_interval`: 95 % interval of a tuned model's lead over its baseline, or None;
-    `over_naive`: that of a model's lead over the naive prediction.
+    """One model of the results.
+
+    `weights`: of the members of an ensemble. `gain_interval`: 95 % interval of a tuned model's lead over its baseline,
+    or None; `over_naive`: that of a model's lead over the naive prediction.
     `plots`: addresses of its pictures by what they show.
     `checks`: what each check found, by its name.
     `rough`: why its intervals are rough; empty where they are not. `doubts`: what goes behind its score.
@@ -62,14 +64,15 @@ class Entry:
     over_naive: tuple[float, float] | None = None
     decision: Mapping[str, Any] | None = None
     uncertainty: Mapping[str, Any] | None = None
+    weights: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def model(self) -> str:
-        return self.name.removesuffix("_tuned")
+        return stage_of(self.name)[1]
 
     @property
     def tuned(self) -> bool:
-        return self.name != self.model
+        return stage_of(self.name)[0] == "tuned"
 
     @property
     def by_chance(self) -> bool:
@@ -80,7 +83,8 @@ class Entry:
 @dataclass(frozen=True)
 class Comparison:
     """A dataset's models beside each other. `classes`: what the table calls the classes 0 and 1, none for other tasks.
-    `tests`: the chosen model's lead over each other.
+    `tests`: the chosen model's lead over each other. `curve`: the best value of a search over several models, after so
+    many seconds, and whose it was; empty where one was searched.
     """
 
     dataset: str
@@ -97,6 +101,7 @@ class Comparison:
     chosen: str
     tests: Mapping[str, Lead]
     studies: Mapping[str, Sequence[Trial]]
+    curve: Sequence[tuple[float, float, str]]
     drift: Mapping[str, Any] | None
     standing: Standing
     links: Mapping[str, str]

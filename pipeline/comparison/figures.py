@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.comparison.entries import Comparison
-from pipeline.metrics import CLASSES, METRICS, Predictions
+from pipeline.metrics import CLASSES, METRICS, Predictions, lead
 from pipeline.plots import curves
 from pipeline.settings import TASKS
 
@@ -101,6 +101,25 @@ def tuning_histories(c: Comparison) -> Iterator[Plot]:
         layout = _axes("trial", f"{_axis(c)} in the search")
         layout["yaxis"]["range"] = [low - free, high + free]
         yield Plot(f"Tuning of {model}", words, traces, layout)
+
+
+def learning_curve(c: Comparison) -> Iterator[Plot]:
+    """The best value of a search over several models by its seconds."""
+    if not c.curve:
+        return
+    seconds, values, models = zip(*c.curve, strict=True)
+    traces = [_line("best so far", seconds, values, shape="hv", color=BLACK)]
+    for model in dict.fromkeys(models):
+        own = [place for place, other in enumerate(models) if other == model]
+        traces.append(_points(model, [seconds[place] for place in own], [values[place] for place in own]))
+    half = max((place for place, second in enumerate(seconds) if second <= seconds[-1] / 2), default=0)
+    gain = lead(c.metric, values[-1], values[half])
+    words = (
+        f"{values[-1]:.4f} by {models[-1]} after {seconds[-1]:.0f} s, {gain:+.4f} of it in the second half: expect no "
+        "more of as long again."
+    )
+    layout = _axes("seconds of search", f"{_axis(c)} in the search")
+    yield Plot("Best model by time", words, traces, layout)
 
 
 def trade_off(c: Comparison) -> Iterator[Plot]:
@@ -204,6 +223,7 @@ PLOTS: dict[Callable[[Comparison], Iterator[Plot]], tuple[str, ...]] = {
     score_bars: TASKS,
     metric_heatmap: TASKS,
     tuning_histories: TASKS,
+    learning_curve: TASKS,
     trade_off: TASKS,
     predicted_against_actual: ("regression",),
     residuals: ("regression",),

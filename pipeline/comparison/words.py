@@ -36,6 +36,7 @@ def advice(c: Comparison) -> list[str]:
         lines.append(uncertainty_words(best.uncertainty))
     lines += rival_words(c)
     lines += [tuning_words(tuned, base, metric) for tuned, base in c.tuned_pairs]
+    lines += [ensemble_words(entry) for entry in c.entries if entry.weights]
     if c.ceiling is not None:
         lines.append(ceiling_words(c, c.ceiling))
     if best.rough:
@@ -111,6 +112,15 @@ def rival_words(c: Comparison) -> Iterator[str]:
                 f"{-found.low:+.4f}], though cross-validation ranks it lower ({entry.cv:.4f}). Find out why, or "
                 "judge on fresh rows: a choice by the judged rows would make their scores too good."
             )
+
+
+def ensemble_words(ensemble: Entry) -> str:
+    """What an ensemble is made of, and what that costs."""
+    parts = ", ".join(f"{weight:.2f} {name}" for name, weight in ensemble.weights.items())
+    return (
+        f"The {ensemble.name} is the weighted mean of {len(ensemble.weights)} models ({parts}), which all have to "
+        "answer each time. Its cross-validated score has paid for the choice of the weights."
+    )
 
 
 def ceiling_words(c: Comparison, ceiling: float) -> str:

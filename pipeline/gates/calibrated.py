@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.metrics import METRICS
-from pipeline.settings import Dataset
+from pipeline.settings import Dataset, stage_of
 
 # Medians and ranges of the baselines over many seeds of the generators, by benchmarks/calibrate.py.
 CALIBRATION = Path(__file__).parents[2] / "benchmarks/results/calibration.json"
@@ -83,13 +83,13 @@ def seed_words(dataset: Dataset, models: Mapping[str, Mapping[str, Any]]) -> str
 
 def luck_of(dataset: Dataset, models: Mapping[str, Mapping[str, Any]], name: str, metric: str) -> str:
     """What goes behind a model's score that its seed makes better, or worse, than any seed of the calibration did; of a
-    tuned model that of its baseline. Of scores of the test part nothing is known.
+    tuned model that of its baseline, of an ensemble that of any member's. Of scores of the test part nothing is known.
     """
     if dataset.evaluation != "cross_validation":
         return ""
-    base = name.removesuffix("_tuned")
-    own = [place.luck for place in places(dataset, models) if (place.model, place.metric) == (base, metric)]
-    return "".join(own)
+    bases = {stage_of(member)[1] for member in models[name].get("weights", [name])}
+    luck = [place.luck for place in places(dataset, models) if place.model in bases and place.metric == metric]
+    return next(iter(sorted(filter(None, luck))), "")
 
 
 @cache

@@ -15,7 +15,7 @@ from pipeline.gates.judge import Verdict, told
 from pipeline.gates.results import Results, read_results, select_model
 from pipeline.html import render
 from pipeline.metrics import METRICS
-from pipeline.settings import NO_ROWS_KEPT, Config, Dataset
+from pipeline.settings import NO_ROWS_KEPT, Config, Dataset, stage_of
 from pipeline.worth import decision_words
 
 REPORTS = Path("reports")
@@ -153,8 +153,8 @@ def page_links(dataset: str) -> dict[str, str]:
 
 def plot_links(dataset: str, model: str) -> dict[str, str]:
     """Likewise of a model's pictures; those of a tuned model are beside its search."""
-    own = model.removesuffix("_tuned")
-    folder = REPORTS / dataset / ("train" if own == model else "tuning") / own
+    stage, own = stage_of(model)
+    folder = REPORTS / dataset / {"baseline": f"train/{own}", "tuned": f"tuning/{own}"}.get(stage, stage)
     pictures = {"importance": "feature_importance", "predictions": "predictions_plot", "diagnostics": "diagnostics"}
     return _relative({words: folder / f"{name}.png" for words, name in pictures.items()})
 

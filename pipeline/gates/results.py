@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,7 +14,18 @@ from pydantic.dataclasses import dataclass
 from pydantic.functional_validators import model_validator
 
 from pipeline.metrics import best_of, metrics_of
-from pipeline.settings import Config, Dataset, Number, drift_sha256, search_sha256, settings_sha256
+from pipeline.settings import (
+    ENSEMBLE,
+    TUNED,
+    Config,
+    Dataset,
+    Number,
+    command_of,
+    drift_sha256,
+    ensemble_sha256,
+    search_sha256,
+    settings_sha256,
+)
 
 METRICS_DIR = Path("metrics")
 # Rounding of committed figures: two files that agree to this are the same result.
@@ -155,9 +167,9 @@ MODEL, DRIFT, NUMBER = TypeAdapter(ModelFigures), TypeAdapter(DriftVerdicts), Ty
 class Results:
     """A dataset's committed figures; `problems` says what is missing, unreadable or stale, and what mends it.
 
-    `models` maps names (tuned ones as `<model>_tuned`) to params_sha256, estimator and what ModelFigures has, without
-    those that are stale; `ceiling` is the best that a model can be expected to reach, by metric, where it is known;
-    `drift` is what was found of drift, None where it was not tested.
+    `models` maps names (tuned ones as `<model>_tuned`; `ensemble`) to params_sha256, estimator and what ModelFigures
+    has, without stale ones; `ceiling` is the best that a model can be expected to reach, by metric, where it is
+    known; `drift` is what was found of drift, None where it was not tested.
     """
 
     dataset: str
@@ -170,8 +182,8 @@ class Results:
 
 
 def read_results(dataset: Dataset, config: Config, folder: Path = METRICS_DIR) -> Results:
-    """Read metrics/{data,train,tune,drift,champion}/<dataset>.json; never raises, but lists what is wrong, in the order
-    in which to mend it.
+    """Read metrics/{data,train,tune,ensemble,drift,champion}/<dataset>.json; never raises, but lists what is wrong, in
+    the order in which to mend it.
 
     A model without every score of its task, as finite numbers with their intervals, or of other settings than the
     present ones, is a problem and is left out.
@@ -194,16 +206,21 @@ def read_results(dataset: Dataset, config: Config, folder: Path = METRICS_DIR) -
         return value
 
     def models(
-        stage: str, script: str, more: str, sha256: Callable[..., str], needed: bool = False
+        stage: str,
+        known: Collection[str],
+        mend: Callable[[str], str],
+        sha256: Callable[[Config, Dataset, str], str],
+        needed: bool = False,
     ) -> dict[str, Mapping[str, Any]]:
-        value = read(stage, run(script) + more, {"data_sha256": data_sha256}, needed)
+        value = read(stage, mend(""), {"data_sha256": data_sha256}, needed)
         found = value.get("models")
-        if not isinstance(found, dict) or not found:
-            problems.extend([f"{path(stage)} holds no models; {run(script)}{more}"] if value else [])
+        # an ensemble that leads no model is not kept
+        if not isinstance(found, dict) or not (found or stage == ENSEMBLE):
+            problems.extend([f"{path(stage)} holds no models; {mend('')}"] if value else [])
             return {}
         complete, wrong = dict[str, Any](), dict[str, str]()
         for name, model in found.items():
-            if name not in config.models:
+            if name not in known:
                 wrong[name] = "is no model of params.yaml"
             elif stale := _stale(model, {"params_sha256": sha256(config, dataset, name)}):
                 wrong[name] = stale
@@ -215,8 +232,7 @@ def read_results(dataset: Dataset, config: Config, folder: Path = METRICS_DIR) -
             # one command for all of them
             wrong = {"": STALE_SETTINGS}
         for name, words in wrong.items():
-            mend = run(script, name if name in config.models else "") + more
-            problems.append(f"{path(stage)}{name and f': {name}'} {words}; {mend}")
+            problems.append(f"{path(stage)}{name and f': {name}'} {words}; {mend(name if name in known else '')}")
         return complete
 
     facts = read("data", run("generate_data.py"), {}, needed=True)
@@ -226,8 +242,19 @@ def read_results(dataset: Dataset, config: Config, folder: Path = METRICS_DIR) -
     data_sha256 = recorded if isinstance(recorded, str) else ""
     if not data_sha256 and not problems:
         problems.append(f"{path('data')} holds no sha256; {run('generate_data.py')}")
-    trained = models("train", "train.py", "", settings_sha256, needed=True)
-    tuned = models("tune", "tune_hyperparameters.py", ", or remove the file", search_sha256)
+    trained = models("train", config.models, partial(run, "train.py"), settings_sha256, needed=True)
+    removed = ", or remove the file"
+    tuned = models("tune", config.models, lambda name: run("tune_hyperparameters.py", name) + removed, search_sha256)
+    trained |= {f"{name}{TUNED}": model for name, model in tuned.items()}
+
+    def sha256_of_ensemble(config: Config, dataset: Dataset, name: str) -> str:
+        """Of the models that it was selected from, as they are now."""
+        candidates = read_object(path(ENSEMBLE))[0].get("candidates")
+        names = [one for one in candidates if isinstance(one, str)] if isinstance(candidates, list) else []
+        return ensemble_sha256(config, dataset, {one: trained[one] for one in names if one in trained})
+
+    again = f"run `{command_of(dataset.name, ENSEMBLE)}`{removed}"
+    trained |= models(ENSEMBLE, (ENSEMBLE,), lambda name: again, sha256_of_ensemble)
     mend, drift = run("detect_drift.py"), None
     if found := read("drift", mend, {"data_sha256": data_sha256, "params_sha256": drift_sha256(config, dataset)}):
         try:
@@ -237,7 +264,7 @@ def read_results(dataset: Dataset, config: Config, folder: Path = METRICS_DIR) -
     return Results(
         dataset=dataset.name,
         data_sha256=data_sha256,
-        models=trained | {f"{name}_tuned": model for name, model in tuned.items()},
+        models=trained,
         ceiling={str(ceiling["metric"]): ceiling["value"]},
         drift=drift,
         champion=read("champion", "remove the file, then run `python validate.py --promote`", {}) or None,

@@ -87,16 +87,18 @@ def run_trials(
     workers: int,
     cluster: Client | None,
     label: str,
+    alone: bool = True,
 ) -> None:
     """Go on until `kept` holds the trials 0 to n_trials - 1 (complete, pruned or failed), or the time is up.
 
     A trial is kept when it is over, whole and in one transaction: a kill leaves no trace of the trial that it hits.
-    `workers` processes run trials side by side, or the threads of the cluster, at most `lag` of them. PipelineError:
-    the search space is wrong, or worker processes keep dying.
+    `workers` processes run trials side by side, or the threads of the cluster, at most `lag` of them. Where
+    this is the only search, not one of several in turn, there is a progress bar, and its first trial always ends.
+    PipelineError: the search space is wrong, or worker processes keep dying.
     """
     deadline = math.inf if timeout is None else time.monotonic() + timeout
     done = {slot_of(trial): trial for trial in kept.get_trials(deepcopy=False)}
-    if done:
+    if done and alone:
         print(f"{label}: going on after {len(done)} finished trials", flush=True)
     before = sum(slot < n_trials for slot in done)
     workers = min(workers, lag)
@@ -112,7 +114,8 @@ def run_trials(
             between = [done.get(other) or proposed[other] for other in range(max(0, slot - lag + 1), slot)]
             proposed[slot] = propose(objective, known, between, slot)
         try:
-            future = executor.submit(run, known, proposed[slot], deadline - time.monotonic())
+            seconds = math.inf if alone and slot == 0 else deadline - time.monotonic()
+            future = executor.submit(run, known, proposed[slot], seconds)
         except BrokenExecutor as error:
             # a worker died since the last trial ended: told of where trials are collected
             future = Future()
@@ -147,7 +150,8 @@ def run_trials(
 
     terminal = sys.stdout.isatty()
     out, pause = (sys.stdout, 0.1) if terminal else (Lines(), BAR_SECONDS)
-    with tqdm(total=n_trials, initial=before, desc=label, unit="trial", file=out, mininterval=pause, miniters=1) as bar:
+    looks: dict[str, Any] = {"desc": label, "unit": "trial", "file": out, "mininterval": pause, "miniters": 1}
+    with tqdm(total=n_trials, initial=before, disable=not alone, **looks) as bar:
         try:
             # one by one: with a timeout there may be any number of them
             for number, slot in enumerate(slot for slot in range(n_trials) if slot not in done):
@@ -155,7 +159,7 @@ def run_trials(
                     len(running) >= at_once or any(other not in done for other in range(slot - lag + 1))
                 ):
                     collect()
-                if slot and time.monotonic() >= deadline:
+                if (slot or not alone) and time.monotonic() >= deadline:
                     break
                 started = time.monotonic()
                 start(slot)

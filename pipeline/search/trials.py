@@ -85,7 +85,7 @@ def propose(
     settings of the running ones.
 
     Its sampling is seeded from the seed and the slot, so a search that was killed and resumed proposes what one left
-    alone would have. The first trial has the baseline's settings, the next ones those that are to be tried first.
+    alone would have. The first trials have the settings that are to be tried first, the next one the baseline's.
     PipelineError: the search space is wrong.
     """
     recipe, space = objective.recipe, objective.space
@@ -100,10 +100,10 @@ def propose(
             multivariate=True,
             group=True,
         )
-    if 0 < slot <= len(objective.first):
-        study.enqueue_trial(dict(objective.first[slot - 1]))
+    if slot < len(objective.first):
+        study.enqueue_trial(dict(objective.first[slot]))
     trial = study.ask()
-    if slot == 0:
+    if slot == len(objective.first):
         settings = {key: value for key, value in recipe.settings.items() if key in space}
     else:
         # how many trees or iterations is found, not suggested: as many as help, up to the end of their range
@@ -125,11 +125,10 @@ def run_trial(
     seconds: float,
 ) -> optuna.trial.FrozenTrial | None:
     """A proposed trial run to its end: complete, pruned or failed; None where the time was up first. A forest that
-    grows is pruned by the median of the known trials, folds by the best one. The first trial of a search always ends.
+    grows is pruned by the median of the known trials, folds by the best one.
     PipelineError: a setting is unknown to the estimator.
     """
-    slot = proposed.user_attrs["slot"]
-    deadline = time.monotonic() + seconds if slot else math.inf
+    deadline = time.monotonic() + seconds
     study = in_memory("trial", objective.recipe.metric, known)
     study.sampler = optuna.samplers.RandomSampler()
     grows = objective.way in ("out of bag", "grown on folds")
@@ -160,7 +159,7 @@ def run_trial(
 
 def score_trial(objective: Objective, trial: optuna.Trial, deadline: float) -> float:
     """The score of a trial's settings, reported step by step; where the scorer finds how many trees or iterations help,
-    they become its settings. The first trial keeps the baseline's. OutOfTimeError: the deadline (monotonic seconds) has
+    they become its settings. The baseline's stay as they are. OutOfTimeError: the deadline (monotonic seconds) has
     passed. optuna.TrialPruned: the trial is worse than those before it.
     """
     settings = trial.user_attrs["settings"]
@@ -174,7 +173,7 @@ def score_trial(objective: Objective, trial: optuna.Trial, deadline: float) -> f
                 raise OutOfTimeError
             if done < 1 and trial.should_prune():
                 raise optuna.TrialPruned
-    if trial.user_attrs["slot"]:
+    if trial.user_attrs["slot"] != len(objective.first):
         found = estimator.get_params()
         trial.set_user_attr("settings", {key: found[key] for key in settings})
     return value

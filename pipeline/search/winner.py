@@ -10,15 +10,13 @@ from typing import Any
 import optuna
 
 from pipeline.console import PipelineError
-from pipeline.intervals import paired_differences
-from pipeline.metrics import Predictions, relative_gain
+from pipeline.intervals import is_ahead, paired_differences
+from pipeline.metrics import relative_gain
 from pipeline.search.study import slot_of
 from pipeline.store.connect import experiment_name
 from pipeline.store.write import NOTE, RunRecord
 from pipeline.training.assess import Assessment
 
-# The level of an interval that reaches a standard error to either side.
-AHEAD = 0.6827
 STATUS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
 
 
@@ -31,11 +29,17 @@ def best_settings(study: optuna.Study, label: str) -> dict[str, Any]:
 
 
 def choose(
-    baseline: Assessment, best: Mapping[str, Any], space: Mapping[str, Any], refit: Callable[[], Assessment], label: str
+    baseline: Assessment | None,
+    best: Mapping[str, Any],
+    space: Mapping[str, Any],
+    refit: Callable[[], Assessment],
+    label: str,
 ) -> tuple[Assessment, dict[str, Any]]:
     """The best trial's model, refitted, and its settings; the baseline and its own where cross-validation does not find
-    it ahead, or where a refit is the baseline, as an earlier call found so.
+    it ahead, or where a refit is the baseline, as an earlier call found so. Without a baseline nothing is to be led.
     """
+    if baseline is None:
+        return refit(), dict(best)
     own = {name: baseline.params[name] for name in space if name in baseline.params}
     recipe, winner = baseline.recipe, baseline if best == own else refit()
     metric, seed = recipe.metric, recipe.seed
@@ -47,26 +51,24 @@ def choose(
     return baseline, own
 
 
-def is_ahead(metric: str, winner: Predictions, baseline: Predictions, seed: int, level: float = AHEAD) -> bool:
-    """Whether a model leads another on the same rows (n,) by more than the interval of that level reaches; by default
-    a standard error (Breiman et al. 1984, Classification and Regression Trees).
-    """
-    [(_, (low, _))] = paired_differences(metric, winner, [baseline], seed, level)
-    return low > 0
-
-
-def summarise(study: optuna.Study, best: Mapping[str, Any], baseline: Assessment, winner: Assessment) -> dict[str, Any]:
-    """The winner's part of the committed metrics."""
-    metric, facts, trials = winner.recipe.metric, winner.summary(), study.get_trials(deepcopy=False)
-    judged = winner.predictions, [baseline.predictions]
-    [(difference, interval)] = paired_differences(metric, *judged, winner.recipe.seed)
-    return {
+def summarise(
+    study: optuna.Study, best: Mapping[str, Any], baseline: Assessment | None, winner: Assessment
+) -> dict[str, Any]:
+    """The winner's part of the committed metrics, with its lead where there is a baseline."""
+    facts, trials = winner.summary(), study.get_trials(deepcopy=False)
+    found = {
         "estimator": facts.pop("estimator"),
         "params": dict(best),
         "best_value": round(study.best_value, 6),
         "trials": trials_by_end(trials),
         "pruned_work": round(pruned_work(trials), 6),
         **facts,
+    }
+    if baseline is None:
+        return found
+    metric, judged = winner.recipe.metric, (winner.predictions, [baseline.predictions])
+    [(difference, interval)] = paired_differences(metric, *judged, winner.recipe.seed)
+    return found | {
         "baseline_cv": round(baseline.cv[metric], 6),
         "gain": relative_gain(metric, winner.score[metric], baseline.score[metric]),
         "difference": round(difference, 6),

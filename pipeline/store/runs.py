@@ -14,6 +14,7 @@ from sklearn.pipeline import Pipeline
 from pipeline.console import PipelineError, one_line, without_passwords
 from pipeline.metrics import Predictions
 from pipeline.serving.model import trained
+from pipeline.settings import command_of, stage_of
 from pipeline.store.addresses import local_path
 from pipeline.store.connect import database_of, experiment_id, store_errors
 from pipeline.store.models import check_file, load_model
@@ -122,13 +123,10 @@ def experiments_of(client: MlflowClient, dataset: str, stage: str) -> list[str]:
 
 
 def run_of(client: MlflowClient, dataset: str, name: str, data_sha256: str, params_sha256: str) -> StoredRun:
-    """The newest finished run of a model (tuned: `<model>_tuned`) with these hashes; PipelineError: there is none."""
-    model = name.removesuffix("_tuned")
-    stage, script = ("baseline", "train.py") if name == model else ("tuned", "tune_hyperparameters.py")
-    run = newest_run(client, dataset, stage, model, data_sha256, params_sha256)
+    """The newest finished run of a model, by its name in the results; PipelineError: there is none."""
+    run = newest_run(client, dataset, *stage_of(name), data_sha256, params_sha256)
     if run is None:
-        mend = f"run `python {script} --dataset {dataset} --model {model}`"
-        raise PipelineError(f"{dataset}: no MLflow run of {name}; {mend}")
+        raise PipelineError(f"{dataset}: no MLflow run of {name}; run `{command_of(dataset, name)}`")
     return run
 
 

@@ -105,13 +105,38 @@ def assess(
     PipelineError: the estimator refuses its settings or the rows, or predicts what is no number, or the rows are too
     few for the prediction intervals.
     """
-    task, train, whole = recipe.task, parts.train, parts.whole
-    choose = threshold_choice(recipe.threshold, parts.judged_rows)
+    train, whole = parts.train, parts.whole
     model = build_model(recipe, train.X, overrides)
     own = len(train.folds)
     fits = own + 1 + (len(whole.folds) if whole else 0)
     progress(f"{fits} fits", 0, fits)
-    raw = out_of_fold(model, train, task, lambda k: progress(f"fold {k} of {own} done", k, fits))
+    raw = out_of_fold(model, train, recipe.task, lambda k: progress(f"fold {k} of {own} done", k, fits))
+    model, fit_seconds = timed_fit(model, train.X, train.y)
+    progress("fitted on the training part", own + 1, fits)
+    of_whole = None
+    if whole:
+        words, fresh = f"of {len(whole.folds)} over all rows done", build_model(recipe, whole.X, overrides)
+        of_whole = out_of_fold(fresh, whole, recipe.task, lambda k: progress(f"fold {k} {words}", own + 1 + k, fits))
+    return judge_model(recipe, parts, model, raw, of_whole, {**recipe.settings, **(overrides or {})}, fit_seconds)
+
+
+def judge_model(
+    recipe: Recipe,
+    parts: Parts,
+    model: Pipeline,
+    raw: Predictions,
+    of_whole: Predictions | None,
+    params: Mapping[str, Any],
+    fit_seconds: float,
+) -> Assessment:
+    """A model that is fitted on the training part, completed by `finish` and scored once, as `assess` has it.
+
+    `raw` are its out-of-fold predictions of the training part, `of_whole` those of all rows where it is judged by them,
+    neither recalibrated nor labelled at a chosen threshold. `params` and `fit_seconds` are as Assessment has them.
+    PipelineError: it predicts what is no number, or the rows are too few for the prediction intervals.
+    """
+    task, train = recipe.task, parts.train
+    choose = threshold_choice(recipe.threshold, parts.judged_rows)
     fold, gives_shares = validating_fold(train.folds), raw.score is not None or raw.shares is not None
     pooled, gain, calibrate = by_other_folds(raw, fold, False, choose), None, False
     if recipe.calibrate and gives_shares:
@@ -121,19 +146,15 @@ def assess(
             pooled = recalibrated
     level = recipe.prediction_interval
     errors = learn_errors(raw, level) if level else None
-    model, fit_seconds = timed_fit(model, train.X, train.y)
     finish(model, raw, calibrate, choose, errors)
-    progress("fitted on the training part", own + 1, fits)
     judged, rows = predict(model, parts.test.X, parts.test.y, task), parts.test.X.index
     judged = replace(judged, **parts.test.belonging)
     test, bounds = scores(task, judged), errors.of(judged.predicted) if errors else None
-    if whole:
-        words, fresh = f"of {len(whole.folds)} over all rows done", build_model(recipe, whole.X, overrides)
-        raw = out_of_fold(fresh, whole, task, lambda k: progress(f"fold {k} {words}", own + 1 + k, fits))
-        fold = validating_fold(whole.folds)
-        judged = by_other_folds(raw, fold, calibrate, choose)
-        bounds = bounds_by_other_folds(raw, fold, level) if level else None
-        rows = whole.X.index[validated_rows(whole.folds)]
+    if of_whole and parts.whole:
+        fold = validating_fold(parts.whole.folds)
+        judged = by_other_folds(of_whole, fold, calibrate, choose)
+        bounds = bounds_by_other_folds(of_whole, fold, level) if level else None
+        rows = parts.whole.X.index[validated_rows(parts.whole.folds)]
     naive, interval = naive_predictions(task, train.y, judged), score_intervals(task, judged, recipe.seed)
     uncertainty = classes_came_true(judged, gain) if gives_shares else {}
     if level and bounds:
@@ -141,7 +162,7 @@ def assess(
     return Assessment(
         recipe=recipe,
         load=lambda: model,
-        params={**recipe.settings, **(overrides or {})},
+        params=params,
         cv=scores(task, pooled),
         train=scores(task, predict(model, train.X, train.y, task)),
         test=test,

@@ -87,11 +87,18 @@ def build_model(recipe: Recipe, X: pd.DataFrame, overrides: Mapping[str, Any] | 
     until one that is chosen is set. PipelineError: the estimator does not know a setting.
     """
     columns = columns_by_kind(recipe, X)
-    estimator = build_estimator(recipe, columns, overrides)
-    if recipe.task == "binary" and recipe.threshold != 0.5:
-        threshold = 0.5 if isinstance(recipe.threshold, str | Decision) else recipe.threshold
-        estimator = FixedThresholdClassifier(estimator, threshold=threshold)
+    estimator = with_threshold(recipe, build_estimator(recipe, columns, overrides))
     return Pipeline([("preprocess", build_preprocessing(recipe, columns)), ("model", estimator)])
+
+
+def with_threshold(recipe: Recipe, estimator: BaseEstimator) -> BaseEstimator:
+    """The estimator, wrapped where it is to decide between two classes elsewhere than at 0.5, or at a threshold that is
+    to be chosen.
+    """
+    if recipe.task != "binary" or recipe.threshold == 0.5:
+        return estimator
+    threshold = 0.5 if isinstance(recipe.threshold, str | Decision) else recipe.threshold
+    return FixedThresholdClassifier(estimator, threshold=threshold)
 
 
 def build_estimator(

@@ -1,0 +1,207 @@
+"""A budget of seconds, spent on the families where it pays, and what the time has brought.
+
+Each family runs the first of its trials; then the better half of them goes on, and half of these, until one is left,
+every round for as long: successive halving (Karnin et al. 2013; Jamieson & Talwalkar 2016) with families as arms.
+Within a round the family that has had the least time is next.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import optuna
+
+from pipeline.console import Progress
+from pipeline.metrics import METRICS, lead
+from pipeline.search.family import Family
+from pipeline.search.queue import run_trials
+from pipeline.search.scorers import FOLDS_STEPS, OUT_OF_BAG_STEPS, TREE_ROWS, TREE_SHARE, trees_of
+from pipeline.search.study import slot_of
+from pipeline.search.trials import OutOfTimeError
+from pipeline.tables.split import Parts
+from pipeline.training.build import build_estimator
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+# First trials end within this share of the budget, all but the very first; the rest is for winners where they need it.
+FIRST_ROUND = 0.4
+# Seconds that it takes to draw and log a scored winner.
+LOGGING = 3.0
+
+
+@dataclass
+class Spent:
+    """What was done with a budget: the seconds of each family and in total, and the best value after so many seconds,
+    with the family that reached it.
+    """
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    curve: list[tuple[float, float, str]] = field(default_factory=list)
+    total: float = 0.0
+
+
+def search_families(
+    families: Sequence[Family],
+    deadline: float,
+    n_trials: int,
+    lag: int,
+    parts: Parts,
+    workers: int,
+    cluster: Client | None = None,
+) -> Spent:
+    """Search on until the rest of the time (deadline in monotonic seconds) is needed to score the winners, or each
+    family has n_trials. At least one family runs its first trial.
+
+    Trials of several families run one after the other, as many at once as the cluster takes; those of a single one side
+    by side in so many `workers`. PipelineError: as run_trials.
+    """
+    started, spent = time.monotonic(), Spent()
+
+    def run(family: Family, trials: int, until: float, alone: bool = False) -> None:
+        begun = time.monotonic()
+        seconds, at_once = None if until == math.inf else until - begun, workers if alone else 1
+        label = family.dataset if alone else family.label
+        run_trials(family.kept, family.objective, trials, seconds, lag, at_once, cluster, label, alone)
+        now, best = time.monotonic(), best_value(family)
+        spent.seconds[family.model] = spent.seconds.get(family.model, 0.0) + now - begun
+        if best is None or alone:
+            return
+        sign = METRICS[family.recipe.metric].sign
+        if not spent.curve or sign * best > sign * spent.curve[-1][1]:
+            spent.curve.append((round(now - started, 1), best, family.model))
+        words = f"{family.label}: {done(family)} trials, best {best:.4f}; of all {spent.curve[-1][1]:.4f}"
+        print(f"{words} by {spent.curve[-1][2]}, {deadline - now:.0f} s left", flush=True)
+
+    def end() -> float:
+        """When the scoring has to begin."""
+        needed = sum(seconds_to_score(family, parts) for family in families)
+        return deadline - min(needed, (1 - FIRST_ROUND) * (deadline - started))
+
+    if len(families) == 1:
+        # its first trial tells how long the rest takes
+        if deadline < math.inf:
+            run(families[0], 1, deadline, alone=True)
+        run(families[0], n_trials, end() if deadline < math.inf else deadline, alone=True)
+        return spent
+    unit, end_of_first = 1 if cluster is None else lag, started + FIRST_ROUND * (deadline - started)
+    # those with settings that are known to be good begin
+    for family in sorted(families, key=lambda family: not family.first):
+        if not done(family):
+            some = any(best_value(other) is not None for other in families)
+            run(family, unit, end_of_first if some else math.inf)
+        if not done(family):
+            print(f"{family.label}: left out, there is no time for a trial of it", flush=True)
+    alive = ranked(families)
+    rounds = halvings(len(alive))
+    for number, size in enumerate(rounds):
+        alive = ranked(alive)[:size]
+        now = time.monotonic()
+        until = now + (end() - now) / (len(rounds) - number)
+        while able := [family for family in alive if done(family) < n_trials and has_time(family, until)]:
+            family = min(able, key=lambda family: spent.seconds.get(family.model, 0.0))
+            run(family, min(done(family) + unit, n_trials), end())
+    spent.total = time.monotonic() - started
+    if spent.curve:
+        spent.curve.append((round(spent.total, 1), *spent.curve[-1][1:]))
+    return spent
+
+
+def done(family: Family) -> int:
+    """How many trials of a family are over."""
+    return len(family.kept.get_trials(deepcopy=False))
+
+
+def halvings(families: int) -> list[int]:
+    """How many families are left in each round, from so many down to one."""
+    sizes = [families]
+    while sizes[-1] > 1:
+        sizes.append(math.ceil(sizes[-1] / 2))
+    return sizes[1:] or sizes
+
+
+def has_time(family: Family, until: float) -> bool:
+    """Whether another trial of a family would probably end in time, by the mean of those before."""
+    trials = family.kept.get_trials(deepcopy=False)
+    return time.monotonic() + sum(map(seconds_of, trials)) / len(trials) <= until
+
+
+def ranked(families: Sequence[Family]) -> list[Family]:
+    """Families with a complete trial, the one with the best value first."""
+    sign = METRICS[families[0].recipe.metric].sign if families else 1
+    values = {family.model: best_value(family) for family in families}
+    return sorted(
+        (family for family in families if values[family.model] is not None),
+        key=lambda family: -sign * (values[family.model] or 0.0),
+    )
+
+
+def best_value(family: Family) -> float | None:
+    """Of the complete trials; None where there are none."""
+    best = best_trial(family)
+    return None if best is None else best.value
+
+
+def best_trial(family: Family) -> optuna.trial.FrozenTrial | None:
+    trials = family.kept.get_trials(deepcopy=False)
+    complete = [trial for trial in sorted(trials, key=slot_of) if trial.state.name == "COMPLETE"]
+    sign = METRICS[family.recipe.metric].sign
+    return max(complete, key=lambda trial: sign * (trial.value or 0.0), default=None)
+
+
+def seconds_of(trial: optuna.trial.FrozenTrial) -> float:
+    """How long a trial took."""
+    return trial.duration.total_seconds() if trial.duration else 0.0
+
+
+def seconds_to_score(family: Family, parts: Parts) -> float:
+    """How long it takes to score a family's best settings so far, by the seconds of their trial: fits on the folds of
+    the training part, on all of it and, where models are judged by them, on the folds of all rows.
+    """
+    best, rows, searched = best_trial(family), len(parts.train.y), len(family.rows.y)
+    if best is None:
+        return 0.0
+    folds = len(parts.train.folds)
+    # the last fit is as long as two folds, as nothing runs beside it
+    fits = 1 + 2 / folds + (len(parts.whole.y) / rows if parts.whole else 0)
+    if family.way in ("out of bag", "grown on folds"):
+        steps = OUT_OF_BAG_STEPS if family.way == "out of bag" else FOLDS_STEPS
+        columns: Mapping[str, list[str]] = {"numbers": [], "categories": []}
+        trees = trees_of(build_estimator(family.recipe, columns, best.user_attrs["settings"]))
+        drawn = min(TREE_ROWS, TREE_SHARE * searched)
+        return LOGGING + seconds_of(best) * fits * trees * folds / steps[-1] * rows / drawn
+    return LOGGING + seconds_of(best) * fits * rows / searched
+
+
+def within(deadline: float, progress: Progress) -> Progress:
+    """Progress that ends the work where the fits so far tell that it would not be over by the deadline (monotonic
+    seconds): OutOfTimeError.
+    """
+    started = time.monotonic()
+
+    def show(step: str, done: int, fits: int) -> None:
+        now = time.monotonic()
+        if done > 1 and now + (now - started) / done * (fits - done) > deadline:
+            raise OutOfTimeError
+        progress(step, done, fits)
+
+    return show
+
+
+def curve_words(spent: Spent, metric: str) -> str:
+    """What a quarter, half and all of a search's time brought, and by that what as long again may bring."""
+
+    def after(seconds: float) -> float:
+        return next((value for when, value, _ in reversed(spent.curve) if when <= seconds), math.nan)
+
+    times = [spent.total / 4, spent.total / 2, spent.total]
+    told = ", ".join(
+        f"{after(seconds):.4f} after {seconds:.0f} s" for seconds in times if math.isfinite(after(seconds))
+    )
+    gain = lead(metric, after(spent.total), after(spent.total / 2))
+    more = f"; the second half brought {gain:+.4f}, expect no more of as long again" if math.isfinite(gain) else ""
+    return f"best {METRICS[metric].label} of the search: {told}{more}"

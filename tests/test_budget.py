@@ -1,0 +1,225 @@
+"""A budget of seconds over several families: where it goes, that it is kept, and what is told of it."""
+
+import json
+import re
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+import yaml
+from conftest import PARAMS, make_customers, make_houses
+
+import generate_data
+import train
+import tune_hyperparameters as tune
+from pipeline.search import budget
+from pipeline.search.budget import Spent, curve_words, halvings, search_families, within
+from pipeline.search.study import in_memory
+from pipeline.search.trials import OutOfTimeError
+
+
+@dataclass
+class Recipe:
+    metric: str = "r2"
+
+
+@dataclass
+class Simulated:
+    """A family whose trials take some seconds of a simulated clock each, and reach some value."""
+
+    model: str
+    seconds: float
+    value: float
+    first: tuple[str, ...] = ()
+    dataset: str = "table"
+    recipe: Recipe = field(default_factory=Recipe)
+    objective: Any = None
+
+    def __post_init__(self) -> None:
+        self.kept = in_memory(self.model, "r2", [])
+
+    @property
+    def label(self) -> str:
+        return f"table {self.model}"
+
+
+@pytest.fixture
+def simulate(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Runs a search over simulated families, and returns what was spent and the clock's end."""
+
+    def run(families: list[Simulated], seconds: float, scoring: float = 0.0) -> tuple[Spent, float]:
+        clock, by_study = [0.0], {family.kept.study_name: family for family in families}
+        monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+        monkeypatch.setattr(budget, "seconds_to_score", lambda family, parts: scoring)
+        monkeypatch.setattr(budget, "seconds_of", lambda trial: trial.user_attrs["seconds"])
+
+        def run_trials(kept: optuna.Study, objective: Any, n_trials: int, left: float | None, *rest: Any) -> None:
+            family = by_study[kept.study_name]
+            while len(kept.trials) < n_trials:
+                if left is not None and family.seconds > left:
+                    clock[0] += max(left, 0)
+                    return
+                clock[0] += family.seconds
+                facts = {"slot": len(kept.trials), "seconds": family.seconds}
+                # each trial is a little better
+                value = family.value + 1e-4 * len(kept.trials)
+                kept.add_trial(optuna.trial.create_trial(value=value, user_attrs=facts))
+
+        monkeypatch.setattr(budget, "run_trials", run_trials)
+        spent = search_families(families, seconds, 1000, 4, None, 1)  # type: ignore[arg-type]
+        return spent, clock[0]
+
+    return run
+
+
+@pytest.mark.parametrize(("families", "left"), [(1, [1]), (2, [1]), (3, [2, 1]), (5, [3, 2, 1]), (7, [4, 2, 1])])
+def test_half_of_the_families_go_on(families: int, left: list[int]) -> None:
+    assert halvings(families) == left
+
+
+def test_the_best_family_gets_most_and_the_worst_its_first_trial(simulate: Any) -> None:
+    families = [Simulated(name, 1.0, value) for name, value in (("a", 0.1), ("b", 0.9), ("c", 0.5), ("d", 0.8))]
+    spent, end = simulate(families, 100.0)
+    assert 98 <= end <= 100
+    assert spent.seconds["b"] > 2 * spent.seconds["d"] > 20
+    assert (spent.seconds["a"], spent.seconds["c"]) == (1, 1)
+    assert spent.curve[-1][2] == "b"
+    values = [value for _, value, _ in spent.curve]
+    assert values == sorted(values)
+
+
+def test_families_with_known_settings_begin_and_slow_ones_are_left_out(
+    simulate: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    families = [
+        Simulated("plain", 1.0, 0.5),
+        Simulated("slow", 1000.0, 0.99),
+        Simulated("known", 2.0, 0.6, first=("x",)),
+    ]
+    spent, end = simulate(families, 60.0)
+    assert end <= 60
+    assert next(iter(spent.seconds)) == "known"
+    assert not families[1].kept.trials
+    assert "table slow: left out, there is no time for a trial of it" in capsys.readouterr().out
+
+
+def test_the_first_trial_of_all_ends_however_long_it_takes(simulate: Any) -> None:
+    families = [Simulated("a", 50.0, 0.5), Simulated("b", 1.0, 0.6)]
+    simulate(families, 10.0)
+    assert [len(family.kept.trials) for family in families] == [1, 0]
+
+
+@pytest.mark.parametrize(("scoring", "search"), [(5.0, 90.0), (40.0, 40.0)])
+def test_winners_have_their_time(simulate: Any, scoring: float, search: float) -> None:
+    families = [Simulated("a", 0.5, 0.5), Simulated("b", 0.5, 0.6)]
+    _, end = simulate(families, 100.0, scoring)
+    assert end == pytest.approx(search, abs=1.5)
+
+
+def test_work_that_would_not_end_in_time_is_given_up() -> None:
+    told: list[int] = []
+    progress = within(time.monotonic() + 1000, lambda step, done, fits: told.append(done))
+    for number in range(7):
+        progress("", number, 6)
+    assert told == [*range(7)]
+    late = within(time.monotonic() - 1, lambda step, done, fits: None)
+    late("", 1, 6)
+    with pytest.raises(OutOfTimeError):
+        late("", 2, 6)
+
+
+def test_what_half_the_time_brought_is_told() -> None:
+    spent = Spent(curve=[(10.0, 0.80, "a"), (40.0, 0.83, "b"), (90.0, 0.835, "b"), (100.0, 0.835, "b")], total=100.0)
+    assert curve_words(spent, "r2") == (
+        "best R² of the search: 0.8000 after 25 s, 0.8300 after 50 s, 0.8350 after 100 s; the second half brought "
+        "+0.0050, expect no more of as long again"
+    )
+
+
+def settings(**changes: Any) -> None:
+    Path("params.yaml").write_text(yaml.safe_dump({**PARAMS, **changes}, sort_keys=False))
+
+
+def found(name: str) -> dict[str, Any]:
+    facts: dict[str, Any] = json.loads(Path(f"metrics/tune/{name}.json").read_text())
+    return facts
+
+
+def test_a_budget_goes_to_all_families_and_each_search_can_be_found_again(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    started = time.monotonic()
+    assert tune.main(["--dataset", "houses", "--timeout", "15"]) == 0
+    took, printed, first = time.monotonic() - started, capsys.readouterr().out, found("houses")
+    # generous: the machine may be busy
+    assert took < 40
+    # linear regression has nothing to tune
+    assert {*first["models"]} <= {"forest", "gradient_boosting"}
+    seconds = [when for when, *_ in first["curve"]]
+    assert seconds == sorted(seconds)
+    assert first["curve"][-1][1] == max(value for _, value, _ in first["curve"])
+    commands = re.findall(r"the time was up; `python tune_hyperparameters.py (.*)` finds the same", printed)
+    assert len(commands) == len(first["models"])
+    for command in commands:
+        assert tune.main(command.split()) == 0
+    again = found("houses")["models"]
+    for name, facts in first["models"].items():
+        same = ("params", "best_value", "trials", "cv", "score")
+        assert {key: again[name][key] for key in same} == {key: facts[key] for key in same}, name
+
+
+def test_a_budget_of_params_is_spent_once(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings(tuning={**PARAMS["tuning"], "budget": 4})
+    assert train.main(["--dataset", "houses"]) == 0
+    assert tune.main(["--dataset", "houses"]) == 0
+    first = found("houses")
+    # train.py has logged the baselines, which winners are compared with
+    assert all("difference_interval" in facts for facts in first["models"].values())
+    capsys.readouterr()
+
+    def searched(*facts: Any) -> None:
+        raise AssertionError("the search goes on")
+
+    monkeypatch.setattr(budget, "search_families", searched)
+    assert tune.main(["--dataset", "houses"]) == 0
+    assert "unchanged, the winner is taken from its run" in capsys.readouterr().out
+    again = found("houses")
+    # a winner that there was no time for is scored now
+    assert first["models"].items() <= again["models"].items()
+    assert again["curve"] == first["curve"]
+
+
+def test_next_to_no_time_gives_one_winner(project: Path) -> None:
+    assert tune.main(["--dataset", "houses", "--timeout", "0.001"]) == 0
+    [facts] = found("houses")["models"].values()
+    assert sum(facts["trials"].values()) == 1
+
+
+def test_a_family_that_fails_or_is_not_installed_is_left_out(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    broken = {"regression": "sklearn.linear_model.Ridge", "classification": "sklearn.linear_model.Ridge"}
+    absent = {"regression": "nowhere.Regressor", "classification": "nowhere.Classifier"}
+    models = {**PARAMS["models"], "broken": {**broken, "params": {"solver": "none of them"}}, "absent": absent}
+    spaces = {"alpha": {"log": [0.1, 10.0]}}
+    settings(models=models, search_spaces={**PARAMS["search_spaces"], "broken": spaces, "absent": spaces})
+    assert tune.main(["--dataset", "houses", "--timeout", "6"]) == 0
+    assert {*found("houses")["models"]} <= {"forest", "gradient_boosting"}
+    assert "houses: note: absent is left out, as nowhere is not installed" in capsys.readouterr().out
+
+
+def test_search_and_ensemble_share_the_time_of_all_tables(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_houses().to_csv("x.csv", index=False)
+    make_customers().to_csv("y.csv", index=False)
+    assert generate_data.main([]) == 0
+    started = time.monotonic()
+    assert tune.main(["--timeout", "20", "--ensemble"]) == 0
+    # generous: the machine may be busy
+    assert time.monotonic() - started < 50
+    printed = capsys.readouterr().out
+    for name in PARAMS["datasets"]:
+        assert f"{name} ensemble: " in printed
+        assert Path(f"metrics/ensemble/{name}.json").exists()
