@@ -16,7 +16,8 @@ from pipeline.training.build import Recipe
 from pipeline.training.fit import predict
 
 IMPORTANCE_ROWS = 1000
-IMPORTANCE_REPEATS, FEWEST = 3, 30
+# How often a column is shuffled; of many columns less often, as the rows decide the error more than the order does.
+IMPORTANCE_REPEATS, SHUFFLES, FEWEST = 3, 100, 30
 
 
 def importances(model: Pipeline, recipe: Recipe, rows: Rows) -> dict[str, tuple[float, float]]:
@@ -37,10 +38,11 @@ def importances(model: Pipeline, recipe: Recipe, rows: Rows) -> dict[str, tuple[
     [whole] = judged(X, y)
     whole = replace(whole, **{name: labels[picked] for name, labels in rows.belonging.items()})
     own = metric.of(whole)
-    copies, labels = pd.concat([X] * IMPORTANCE_REPEATS, ignore_index=True), np.tile(y, IMPORTANCE_REPEATS)
+    repeats = min(max(SHUFFLES // max(X.shape[1], 1), 1), IMPORTANCE_REPEATS)
+    copies, labels = pd.concat([X] * repeats, ignore_index=True), np.tile(y, repeats)
     found = {}
     for name in X:
-        orders = np.concatenate([rng.permutation(len(picked)) for _ in range(IMPORTANCE_REPEATS)])
+        orders = np.concatenate([rng.permutation(len(picked)) for _ in range(repeats)])
         shuffled = copies.copy()
         shuffled[name] = X[name].iloc[orders].set_axis(copies.index)
         parts = [metric.of(part) for part in judged(shuffled, labels)]
