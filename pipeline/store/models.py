@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from sklearn.pipeline import Pipeline
 
-from pipeline.console import PipelineError
+from pipeline.console import EXTRAS, PipelineError
 from pipeline.files import file_sha256
 from pipeline.serving.pyfunc import predictions
 from pipeline.tables.columns import Column
@@ -78,6 +78,11 @@ def log_model(
     libraries = ["scikit-learn", "numpy", "scipy", "pandas"]
     if b"skrub" in pickle.dumps(model[:-1]):
         libraries.append("skrub")
+    last = model[-1]
+    while hasattr(last, "estimator"):
+        last = last.estimator
+    if (library := type(last).__module__.partition(".")[0]) in EXTRAS:
+        libraries.append(library)
     params = {key: str(value) for key, value in params.items()}
     logged = client.create_logged_model(run.experiment_id, name, run.run_id, params=params)
     with tempfile.TemporaryDirectory() as folder:
