@@ -57,8 +57,8 @@ FOUND = {
 }
 # The setting of a boosting library by which it stops early, in a search alone.
 ROUNDS = "early_stopping_rounds"
-# What boosting that stops early calls the rows that say when.
-VALIDATION = ("X_val", "y_val"), ("eval_X", "eval_y"), ("eval_set",)
+# What LightGBM would have in its place takes no words as classes.
+warnings.filterwarnings("ignore", "The argument 'eval_set' is deprecated")
 # X_train, y_train, X_validation, y_validation
 Fold = tuple[Any, Any, Any, Any]
 
@@ -74,16 +74,10 @@ def way_of_scoring(recipe: Recipe, space: Mapping[str, Any], independent: bool) 
         unweighted = getattr(baseline, "class_weight", None) is None
         fixed = not {"bootstrap", "max_samples", "class_weight"} & {*space, *recipe.settings}
         return "out of bag" if baseline.bootstrap and unweighted and independent and fixed else "grown on folds"
-    if not (names := validation_names(baseline)):
-        return "folds"
-    way = "early stopping" if "X_val" in names else "early stopping of a library"
-    return way if FOUND[way] in space else "folds"
-
-
-def validation_names(estimator: Any) -> tuple[str, ...]:
-    """The arguments of its fit that take the rows by which it stops early; none where it does not."""
-    known = inspect.signature(estimator.fit).parameters
-    return next((names for names in VALIDATION if names[0] in known), ())
+    # by the argument of its fit for the rows that say when
+    ways = {"X_val": "early stopping", "eval_set": "early stopping of a library"}
+    known = inspect.signature(baseline.fit).parameters
+    return next((way for name, way in ways.items() if name in known and FOUND[way] in space), "folds")
 
 
 def make_scorer(
@@ -185,7 +179,7 @@ def score_folds(recipe: Recipe, folds: Sequence[Fold], estimator: Any) -> Steps:
     settings = estimator.get_params()
     scikit, library = settings.get("early_stopping") is True, bool(settings.get(ROUNDS))
     stopped = (scikit and "max_iter" in settings) or (library and "n_estimators" in settings)
-    one_thread = dict.fromkeys(THREADS & settings.keys(), 1)
+    one_thread = {name: 1 for name in THREADS if settings.get(name)}
 
     def judge(fold: Fold) -> tuple[Predictions, int]:
         """The predictions for the validation rows, and the best iteration."""
@@ -197,15 +191,13 @@ def score_folds(recipe: Recipe, folds: Sequence[Fold], estimator: Any) -> Steps:
                 return predict_preprocessed(fitted, X_validation, y_validation, recipe.task), 0
             # in order of time a class may come up after the rows that a fold learns from
             known = slice(None) if recipe.task == "regression" else np.isin(y_validation, y_train)
-            names, validated = validation_names(fitted), (X_validation[known], y_validation[known])
             if library:
-                told = dict(zip(names, validated if len(names) > 1 else (validated,), strict=True))
-                fitted.fit(X_train, y_train, **told)
-                # LightGBM counts from 1, CatBoost from 0
-                best = max(1, fitted.best_iteration_ + (names == ("eval_set",)))
+                fitted.fit(X_train, y_train, eval_set=[(X_validation[known], y_validation[known])])
+                # CatBoost counts from 0, and cuts what comes after the best one off
+                best = getattr(fitted, "tree_count_", None) or fitted.best_iteration_
                 return predict_preprocessed(fitted, X_validation, y_validation, recipe.task), best
             fitted.set_params(n_iter_no_change=PATIENCE, scoring="loss")
-            fitted.fit(X_train, y_train, **dict(zip(names, validated, strict=True)))
+            fitted.fit(X_train, y_train, X_val=X_validation[known], y_val=y_validation[known])
             best = max(1, int(np.argmax(fitted.validation_score_)))
             staged = fitted.staged_predict if recipe.task == "regression" else fitted.staged_predict_proba
             votes = next(islice(staged(X_validation), best - 1, None))

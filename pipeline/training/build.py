@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -35,8 +36,10 @@ from pipeline.settings import THREADS, Config, Dataset, Decision, estimator_of
 MANY_CATEGORIES = 30
 MOST_ONE_HOT = 50
 TEXT_COMPONENTS = 10
-# Knots of a number's spline, at its quantiles; components of the products of splines and categories.
-KNOTS, PRODUCTS = 8, 300
+# Knots of a number's spline, at its quantiles; components of the products of splines and categories, or one a row where
+# there are fewer.
+KNOTS, PRODUCTS = 5, 300
+warnings.filterwarnings("ignore", "n_components > n_samples")
 
 
 @dataclass(frozen=True)
@@ -200,7 +203,7 @@ def build_preprocessing(recipe: Recipe, columns: Mapping[str, list[str]]) -> Pip
         steps["categories"].set_params(encoded_missing_value=-1)
     further: list[tuple[str, Any]] = []
     if recipe.splines:
-        products = Nystroem(kernel="poly", degree=2, n_components=PRODUCTS, random_state=0)
+        products = Nystroem(kernel="poly", degree=2, gamma=1.0, n_components=PRODUCTS, random_state=0)
         further = [("products", make_union("passthrough", products))]
     elif recipe.categories:
         first = len(columns["numbers"])
