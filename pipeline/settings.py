@@ -351,7 +351,7 @@ class ModelSpec(_Section):
     classification_params: Values = Field(default_factory=dict, description="further settings of the classifier")
     scale: Switch = Field(default=False, description="give it standardised numbers and one-hot categories")
     splines: Switch = Field(
-        default=False, description="give it splines of numbers, one-hot categories, products of both"
+        default=False, description="give it splines of numbers, one-hot categories and their products"
     )
     categories: Text = Field(
         default="", description="its setting for the positions of categories, which it then gets as whole numbers"

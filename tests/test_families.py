@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import optuna
 import pandas as pd
 import pytest
 import yaml
@@ -51,6 +52,7 @@ def orders(task: str, rows: int = 240, **changes: Any) -> None:
     make_orders(task, rows).to_csv("data/orders.csv", index=False)
     table = {"source": "x.csv", "file": "data/orders.csv", "target": "price", "task": task}
     table |= {"positive": "Yes"} if task == "binary" else {}
+    table["models"] = {name: {"n_estimators": 20} for name in FAMILIES if name != "splines"}
     parts = {name: OURS[name] for name in ("models", "search_spaces", "first_trials")}
     params = {**PARAMS, "gates": {}, **parts, "datasets": {"orders": table | changes}}
     Path("params.yaml").write_text(yaml.safe_dump(params))
@@ -99,7 +101,7 @@ def test_a_family_is_tuned_and_served_and_a_second_search_is_the_same(
     assert found[0] == found[1]
     facts = json.loads(found[0])["models"][model]
     assert facts["trials"]["failed"] == 0
-    assert facts["score"]["accuracy"] > facts["naive"]["accuracy"]
+    assert facts["cv"]["accuracy"] > 0.5
     hashes = json.loads(found[0])["data_sha256"], facts["params_sha256"]
     run = newest_run(open_store(), "orders", "tuned", model, *hashes)
     assert run is not None
@@ -115,12 +117,10 @@ def test_a_family_is_tuned_and_served_and_a_second_search_is_the_same(
 def test_a_boosting_library_finds_its_rounds(project: Path, model: str, task: str) -> None:
     orders(task)
     assert tune.main(["--dataset", "orders", "--model", model, "--n-trials", "3", "--workers", "1"]) == 0
-    import optuna
-
     storage = "sqlite:///mlruns/optuna/orders.db"
     [name] = optuna.get_all_study_names(storage)
     trials = optuna.load_study(study_name=name, storage=storage).trials
-    assert "early stopping of a library" in name or all("n_estimators" not in trial.params for trial in trials)
+    assert all("n_estimators" not in trial.params for trial in trials)
     done = [trial.user_attrs["settings"] for trial in trials[1:] if trial.state.name == "COMPLETE"]
     assert done
     assert all(1 <= settings["n_estimators"] < 1000 for settings in done)

@@ -19,7 +19,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.kernel_approximation import Nystroem
 from sklearn.model_selection import FixedThresholdClassifier, KFold, StratifiedKFold
-from sklearn.pipeline import Pipeline, make_pipeline, make_union
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import (
     FunctionTransformer,
     OneHotEncoder,
@@ -37,8 +37,8 @@ MANY_CATEGORIES = 30
 MOST_ONE_HOT = 50
 TEXT_COMPONENTS = 10
 # Knots of a number's spline, at its quantiles; components of the products of splines and categories, or one a row where
-# there are fewer.
-KNOTS, PRODUCTS = 5, 300
+# there are fewer; the weight of products beside their factors.
+KNOTS, PRODUCTS, PRODUCT_WEIGHT = 5, 500, 10.0
 warnings.filterwarnings("ignore", "n_components > n_samples")
 
 
@@ -168,8 +168,9 @@ def build_preprocessing(recipe: Recipe, columns: Mapping[str, list[str]]) -> Pip
     too); categories as ordinals with -1 for unseen ones, and where there are many of them, as the cross-fitted mean of
     the target (Micci-Barreca 2001). Dates become their parts, text the leading components of its character n-grams.
 
-    Splines: cubic ones of numbers, constant beyond the values that were learned from, one-hot categories, and the
-    leading components of all products of two of these (a kernel of degree 2; Williams & Seeger 2001).
+    Splines: cubic ones of numbers, constant beyond the values that were learned from and zero for missing ones, and
+    one-hot categories; of all these and their products by twos at most PRODUCTS leading components (a kernel of degree
+    2; Williams & Seeger 2001), so that linear models take as long with many columns as with few.
     Categories as such, where the estimator's setting for them is named: a frame whose categories, however many, are
     whole numbers, with -1 for missing and unseen ones.
     """
@@ -191,11 +192,11 @@ def build_preprocessing(recipe: Recipe, columns: Mapping[str, list[str]]) -> Pip
     if recipe.scale or recipe.splines:
         # a column that has no value where a fold learns stays, as zeros
         standardised = (SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler())
-        splines = (SplineTransformer(KNOTS, knots="quantile", handle_missing="zeros"),)
+        splines = (SplineTransformer(KNOTS, knots="quantile", handle_missing="zeros", sparse_output=True),)
         numbers = splines if recipe.splines else standardised
         steps["numbers"] = make_pipeline(*numbers)
         steps["categories"] = OneHotEncoder(
-            handle_unknown="infrequent_if_exist", max_categories=MOST_ONE_HOT, sparse_output=False
+            handle_unknown="infrequent_if_exist", max_categories=MOST_ONE_HOT, sparse_output=recipe.splines
         )
         for kind in {"dates", "texts"} & steps.keys():
             steps[kind] = make_pipeline(steps[kind], *numbers)
@@ -203,17 +204,20 @@ def build_preprocessing(recipe: Recipe, columns: Mapping[str, list[str]]) -> Pip
         steps["categories"].set_params(encoded_missing_value=-1)
     further: list[tuple[str, Any]] = []
     if recipe.splines:
-        products = Nystroem(kernel="poly", degree=2, gamma=1.0, n_components=PRODUCTS, random_state=0)
-        further = [("products", make_union("passthrough", products))]
+        # a row's square length does not grow with the columns: a penalty means the same in every table
+        gamma = PRODUCT_WEIGHT / max(1, sum(map(len, columns.values())))
+        products = Nystroem(kernel="poly", degree=2, gamma=gamma, n_components=PRODUCTS, random_state=0)
+        further = [("products", products)]
     elif recipe.categories:
         first = len(columns["numbers"])
         whole = dict.fromkeys(range(first, first + len(columns["categories"])), "int64")
         # named by their places: LightGBM refuses some names
         further = [
-            ("frame", FunctionTransformer(pd.DataFrame)),
+            ("frame", FunctionTransformer(pd.DataFrame, kw_args={"dtype": "float64"})),
             ("categories", FunctionTransformer(pd.DataFrame.astype, kw_args={"dtype": whole})),
         ]
-    by_kind = ColumnTransformer([(kind, steps[kind], names) for kind, names in columns.items() if names])
+    parts = [(kind, steps[kind], names) for kind, names in columns.items() if names]
+    by_kind = ColumnTransformer(parts, sparse_threshold=float(recipe.splines))
     return Pipeline([("preprocess", by_kind), *further])
 
 
