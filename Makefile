@@ -24,8 +24,12 @@ $(BIN)/.installed-scale: $(BIN)/.installed
 	$(SYNC) --extra scale
 	@touch $@
 
+$(BIN)/.installed-boost: $(BIN)/.installed
+	$(SYNC) --extra boost
+	@touch $@
+
 $(BIN)/.installed-dev: $(BIN)/.installed
-	$(SYNC) --extra scale --group dev
+	$(SYNC) --extra boost --extra scale --group dev
 	@touch $@
 
 .PHONY: pipeline
@@ -34,6 +38,9 @@ pipeline: $(BIN)/.installed ## Set up what is needed and run every stage that is
 
 .PHONY: scale
 scale: $(BIN)/.installed-scale ## Set up what work on more than one machine needs
+
+.PHONY: boost
+boost: $(BIN)/.installed-boost ## Set up LightGBM and CatBoost
 
 .PHONY: test
 test: $(BIN)/.installed-dev ## Run the tests

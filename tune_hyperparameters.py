@@ -25,7 +25,6 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -319,12 +318,14 @@ def ensemble_dataset(dataset: Dataset, config: Config, stores: Sequence[MlflowCl
 
 def families_of(dataset: Dataset, config: Config) -> list[str]:
     """The models that a budget of time is spent on: those with settings to search for, whose library is installed."""
+    from pipeline.training.build import is_installed
+
     models = []
     for name in config.models:
         path, _ = estimator_of(config, dataset, name)
         if not space_of(config.search_spaces.get(name, {}), kind_of(dataset.task)):
             continue
-        if find_spec(path.partition(".")[0]) is None:
+        if not is_installed(path):
             print(f"{dataset.name}: note: {name} is left out, as {path.partition('.')[0]} is not installed")
         else:
             models.append(name)

@@ -54,7 +54,7 @@ def figures(name: str, seed: int) -> dict[tuple[str, str, str], float]:
     rows = rows_of(normalise_types(frame), dataset, config)
     found = {}
     metrics = [metric for published, metric in PUBLISHED if published == name]
-    for model in config.models:
+    for model in config.baselines:
         if model not in PUBLISHED[name, metrics[0]]:
             continue
         fresh = build_model(resolve_recipe(dataset, config, model), rows.X)

@@ -84,7 +84,7 @@ def compare(dataset: Dataset) -> dict[str, Any]:
         by_fold = [metric_value(metric, predictions[name].of(place)) for place in places]
         return name, round(scores[name], 4), round(time.perf_counter() - started, 1), by_fold
 
-    ours = best({name: build_model(resolve_recipe(completed, config, name), X) for name in config.models})
+    ours = best({name: build_model(resolve_recipe(completed, config, name), X) for name in config.baselines})
     # the author of a pipeline looks at the table too, and leaves out what ingest does
     X = X[[name for name in X if name not in completed.unused]]
     hand = best(dict(zip(("boosting", "linear"), written_by_hand(task, X), strict=True)))

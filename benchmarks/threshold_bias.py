@@ -209,7 +209,7 @@ def decision_rows(situation: Situation, tables: Sequence[dict[tuple[str, str], d
 def f1_rows(seeds: int) -> list[dict[str, Any]]:
     """What threshold_bias.json has of every model and way."""
     rows: list[dict[str, Any]] = []
-    models = list(load_config().models)
+    models = load_config().baselines
     with ProcessPoolExecutor() as processes:
         work = [*product(models, range(seeds))]
         results = [*tqdm(processes.map(f1_found_and_true, *zip(*work, strict=True)), total=len(work))]

@@ -112,7 +112,7 @@ def baselines(config: Config, folder: Path, copy: Path) -> dict[str, Any]:
     for dataset in config.datasets.values():
         parts = load_parts(dataset, config)
         open_plain_study(dataset, config, folder / "timing")
-        for name in config.models:
+        for name in config.baselines:
             plain += seconds_of(partial(plain_baseline, dataset, config, parts, name))
     ours = stage(copy, "train", "all")
     return {"plain_seconds": round(plain, 1), "ours": ours, "ratio": plain / ours["seconds"]}

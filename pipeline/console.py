@@ -25,13 +25,17 @@ OBJECTS_MADE = 50_000
 NO_PLACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EPIPE)
 # Packages that not every installation has (the extras of pyproject.toml), by the name of their module.
 EXTRAS = {
+    "catboost": "CatBoost",
     "dask": "Dask",
     "distributed": "Dask",
     "duckdb": "DuckDB",
     "dvc": "DVC",
     "evidently": "Evidently",
+    "lightgbm": "LightGBM",
     "python_calamine": "python-calamine",
 }
+# Targets of make that install those that `make` alone does not.
+TARGETS = {"CatBoost": "boost", "Dask": "scale", "LightGBM": "boost"}
 # Called when work begins and after each fit: what was done, how many fits are done, and how many there are.
 Progress = Callable[[str, int, int], None]
 
@@ -70,7 +74,7 @@ def reports_errors(main: Callable[[Sequence[str] | None], int]) -> Callable[...,
             if error.name not in EXTRAS:
                 raise
             name = EXTRAS[error.name]
-            command = "make scale" if name == "Dask" else "pip install -r requirements.txt"
+            command = f"make {TARGETS[name]}" if name in TARGETS else "pip install -r requirements.txt"
             words = f"{name} is not installed; install it with `{command}`"
         print(f"error: {words}", file=sys.stderr)
         return 2

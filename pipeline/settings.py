@@ -59,6 +59,8 @@ FEWEST_SEARCH_ROWS, MOST_FOLDS, MOST_JOBS, MOST_LAG = 50, 100, 1000, 100
 LONGEST_NAME, LONGEST_FILE = 100, 150
 # The ends of a range: beyond it floats do not hold every whole number.
 MOST_IN_RANGE = 1e15
+# What estimators call the number of their threads.
+THREADS = frozenset({"n_jobs", "thread_count"})
 # Keys of a search space that tell the kinds of task apart.
 KINDS_OF_TASK = ("regression", "classification")
 NAME, IMPORT_PATH, CHARACTER, SIGN = "^[A-Za-z0-9][A-Za-z0-9_-]*$", "[.]", '^[^"\r\n]?$', "^[.,]$"
@@ -115,10 +117,11 @@ def _check_cases(section: str, names: Collection[str]) -> None:
 
 
 def _check_jobs(settings: Mapping[str, Any], *key: str) -> None:
-    """`n_jobs` of an estimator is a number of threads, or of cores to leave free."""
-    jobs = settings.get("n_jobs", 1)
-    if jobs is not None and (type(jobs) is not int or not 1 <= abs(jobs) <= MOST_JOBS):
-        raise _mistake(f"expected 1 to {MOST_JOBS} or -1 for all cores, found {jobs!r}", *key, "n_jobs")
+    """The threads of an estimator are a number of them, or of cores to leave free."""
+    for name in THREADS & settings.keys():
+        jobs = settings[name]
+        if jobs is not None and (type(jobs) is not int or not 1 <= abs(jobs) <= MOST_JOBS):
+            raise _mistake(f"expected 1 to {MOST_JOBS} or -1 for all cores, found {jobs!r}", *key, name)
 
 
 def _check_space(space: Mapping[str, Any], *key: str) -> None:
@@ -366,8 +369,14 @@ class ModelSpec(_Section):
     classification: ImportPath = Field(description="import path of the estimator of classes")
     params: Values = Field(default_factory=dict, description="settings of both estimators")
     classification_params: Values = Field(default_factory=dict, description="further settings of the classifier")
-    baseline: Switch = Field(default=True, description="train.py trains it too, not the search alone")
     scale: Switch = Field(default=False, description="give it standardised numbers and one-hot categories")
+    splines: Switch = Field(
+        default=False, description="give it splines of numbers, one-hot categories and their products"
+    )
+    categories: Text = Field(
+        default="", description="its setting for the positions of categories, which it then gets as whole numbers"
+    )
+    baseline: Switch = Field(default=True, description="whether train.py trains it where no --model is named")
 
 
 @dataclass(frozen=True, config={"extra": "forbid"})
@@ -508,6 +517,11 @@ class Config(_Section):
             raise _mistake(words, "tuning", "search_rows")
         return self
 
+    @property
+    def baselines(self) -> list[str]:
+        """The models that train.py trains where none is named."""
+        return [name for name, spec in self.models.items() if spec.baseline]
+
     def gates_of(self, dataset: Dataset) -> tuple[Gate, ...]:
         """The gates of a dataset; where it has none, one: better than predicting the mean or the majority class."""
         bound: dict[str, Any] = {"above" if METRICS[dataset.metric].higher_is_better else "below": 0.0}
@@ -636,7 +650,8 @@ def estimator_of(config: Config, dataset: Dataset, model: str) -> tuple[str, dic
 
 def settings_sha256(config: Config, dataset: Dataset, model: str, **further: Any) -> str:
     """SHA-256 of all settings that the baseline of a model depends on: not other models, gates, tuning and drift."""
-    facts = [*estimator_of(config, dataset, model), config.models[model].scale]
+    spec = config.models[model]
+    facts = [*estimator_of(config, dataset, model), spec.scale, *filter(None, (spec.splines, spec.categories))]
     return _sha256(config, dataset, folds=config.folds, model=facts, **further)
 
 

@@ -36,7 +36,9 @@ def select(members: Mapping[str, Assessment], train: Rows, most: int) -> tuple[d
 def recipe_of(member: Recipe, weights: Mapping[str, float]) -> Recipe:
     """The recipe of an ensemble with these weights, of the dataset that a member's is of."""
     estimator = VotingRegressor if member.task == "regression" else VotingClassifier
-    return replace(member, model=ENSEMBLE, estimator=estimator, settings={"weights": dict(weights)}, scale=False)
+    return replace(
+        member, model=ENSEMBLE, estimator=estimator, settings={"weights": dict(weights)}, scale=False, splines=False
+    )
 
 
 def assess_ensemble(

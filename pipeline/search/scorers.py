@@ -20,15 +20,17 @@ from typing import Any
 
 import numpy as np
 from joblib import cpu_count, effective_n_jobs
+from pandas import DataFrame
 from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 
 from pipeline.metrics import Predictions, joined, lead, metric_value
 from pipeline.search.space import at_least
+from pipeline.settings import THREADS
 from pipeline.tables.split import Rows
 from pipeline.training.build import Recipe, build_estimator, build_preprocessing
 from pipeline.training.calibration import by_other_folds
-from pipeline.training.fit import empty_columns_as_zero, predict_preprocessed
+from pipeline.training.fit import empty_columns_as_zero, predict_preprocessed, threads_of
 from pipeline.training.threshold import threshold_choice
 
 # A tree of a search draws half the rows, at most so many; 61 of 100 trees then leave a row out.
@@ -45,12 +47,24 @@ PATIENCE = 20
 
 Steps = Generator[tuple[int, float, float]]
 Scorer = Callable[[Any], Steps]
+# The setting that a way of scoring finds.
+FOUND = {
+    "out of bag": "n_estimators",
+    "grown on folds": "n_estimators",
+    "early stopping": "max_iter",
+    "early stopping of a library": "n_estimators",
+    "folds": "",
+}
+# The setting of a boosting library by which it stops early, in a search alone.
+ROUNDS = "early_stopping_rounds"
+# What LightGBM would have in its place takes no words as classes.
+warnings.filterwarnings("ignore", "The argument 'eval_set' is deprecated")
 # X_train, y_train, X_validation, y_validation
 Fold = tuple[Any, Any, Any, Any]
 
 
 def way_of_scoring(recipe: Recipe, space: Mapping[str, Any], independent: bool) -> str:
-    """How a model's trials are scored: "out of bag", "grown on folds", "early stopping" or "folds".
+    """How a model's trials are scored: one of FOUND.
 
     Class weights steer the bootstrap: a rare class is then in every tree, and has no out-of-bag votes at all. Rows that
     are not `independent` (of a group, or in time) would be on both sides of a bootstrap sample.
@@ -60,9 +74,10 @@ def way_of_scoring(recipe: Recipe, space: Mapping[str, Any], independent: bool) 
         unweighted = getattr(baseline, "class_weight", None) is None
         fixed = not {"bootstrap", "max_samples", "class_weight"} & {*space, *recipe.settings}
         return "out of bag" if baseline.bootstrap and unweighted and independent and fixed else "grown on folds"
-    if "max_iter" in space and "X_val" in inspect.signature(baseline.fit).parameters:
-        return "early stopping"
-    return "folds"
+    # by the argument of its fit for the rows that say when
+    ways = {"X_val": "early stopping", "eval_set": "early stopping of a library"}
+    known = inspect.signature(baseline.fit).parameters
+    return next((way for name, way in ways.items() if name in known and FOUND[way] in space), "folds")
 
 
 def make_scorer(
@@ -71,7 +86,7 @@ def make_scorer(
     """The scorer of a way on these rows with their columns by kind; they are preprocessed here, once."""
     preprocessing, trees = build_preprocessing(recipe, columns), space.get("n_estimators")
     if way == "out of bag":
-        features = np.asarray(preprocessing.fit_transform(rows.X, rows.y), dtype=np.float32)
+        features = as_numbers(preprocessing.fit_transform(rows.X, rows.y), "float32")
         return partial(score_forest, recipe, trees, [(features, rows.y, None, rows.y)] * FOREST_PARTS)
     if way == "grown on folds":
         return partial(score_forest, recipe, trees, preprocessed_folds(preprocessing, rows, "float32"))
@@ -161,18 +176,26 @@ def score_folds(recipe: Recipe, folds: Sequence[Fold], estimator: Any) -> Steps:
     Where there is more than one core, the folds are fitted side by side, each on one, and looked at in their order.
     What is left when a trial is pruned is dropped.
     """
-    stopped = getattr(estimator, "early_stopping", False) is True and hasattr(estimator, "max_iter")
+    settings = estimator.get_params()
+    scikit, library = settings.get("early_stopping") is True, bool(settings.get(ROUNDS))
+    stopped = (scikit and "max_iter" in settings) or (library and "n_estimators" in settings)
+    one_thread = {name: 1 for name in THREADS if settings.get(name)}
 
     def judge(fold: Fold) -> tuple[Predictions, int]:
         """The predictions for the validation rows, and the best iteration."""
         X_train, y_train, X_validation, y_validation = fold
-        fitted = clone(estimator)
+        fitted = clone(estimator).set_params(**one_thread)
         with threadpool_limits(1, user_api="openmp"):
             if not stopped:
                 fitted.fit(X_train, y_train)
                 return predict_preprocessed(fitted, X_validation, y_validation, recipe.task), 0
             # in order of time a class may come up after the rows that a fold learns from
             known = slice(None) if recipe.task == "regression" else np.isin(y_validation, y_train)
+            if library:
+                fitted.fit(X_train, y_train, eval_set=[(X_validation[known], y_validation[known])])
+                # CatBoost counts from 0, and cuts what comes after the best one off
+                best = getattr(fitted, "tree_count_", None) or fitted.best_iteration_
+                return predict_preprocessed(fitted, X_validation, y_validation, recipe.task), best
             fitted.set_params(n_iter_no_change=PATIENCE, scoring="loss")
             fitted.fit(X_train, y_train, X_val=X_validation[known], y_val=y_validation[known])
             best = max(1, int(np.argmax(fitted.validation_score_)))
@@ -182,14 +205,16 @@ def score_folds(recipe: Recipe, folds: Sequence[Fold], estimator: Any) -> Steps:
 
     found: list[Predictions] = []
     iterations: list[int] = []
-    cores = effective_n_jobs(getattr(estimator, "n_jobs", None) or -1)
+    cores = effective_n_jobs(threads_of(estimator))
     threads = ThreadPoolExecutor(cores)
     try:
         for number, (judged, best) in enumerate((threads.map if cores > 1 else map)(judge, folds), 1):
             found.append(judged)
             iterations.append(best)
             if stopped and number == len(folds):
-                estimator.set_params(max_iter=round(np.mean(iterations)), early_stopping=False)
+                mean = round(np.mean(iterations))
+                off = {ROUNDS: None} if library else {"early_stopping": False}
+                estimator.set_params(**{"n_estimators" if library else "max_iter": mean}, **off)
             fold = np.repeat(np.arange(number), [len(part.actual) for part in found])
             value = pooled_value(recipe, joined(found), fold)
             # ROC-AUC is not defined for rows of one class
@@ -231,10 +256,15 @@ def preprocessed_folds(preprocessing: Any, rows: Rows, dtype: str) -> list[Fold]
         fitted = clone(preprocessing)
         # fit_transform, as target encoding is cross-fitted only there
         learned = fitted.fit_transform(rows.X.iloc[train], rows.y[train])
-        learned = empty_columns_as_zero(np.asarray(learned, dtype=dtype))
-        asked = np.asarray(fitted.transform(rows.X.iloc[validation]), dtype=dtype)
+        learned = empty_columns_as_zero(as_numbers(learned, dtype))
+        asked = as_numbers(fitted.transform(rows.X.iloc[validation]), dtype)
         folds.append((learned, rows.y[train], asked, rows.y[validation]))
     return folds
+
+
+def as_numbers(features: Any, dtype: str) -> Any:
+    """Preprocessed rows (n, k) in one type; a frame as it is."""
+    return features if isinstance(features, DataFrame) else np.asarray(features, dtype=dtype)
 
 
 def trees_of(estimator: Any) -> int:

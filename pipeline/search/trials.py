@@ -16,15 +16,13 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from pipeline.console import PipelineError
-from pipeline.search.scorers import Scorer, make_scorer
+from pipeline.search.scorers import FOUND, PATIENCE, ROUNDS, Scorer, make_scorer
 from pipeline.search.space import highest, suggest
 from pipeline.search.study import in_memory
 from pipeline.tables.split import Rows
 from pipeline.training.build import Recipe, build_estimator, columns_by_kind
 
 SEEDS = 2**32
-# The setting that a way of scoring finds.
-FOUND = {"out of bag": "n_estimators", "grown on folds": "n_estimators", "early stopping": "max_iter", "folds": ""}
 
 
 class OutOfTimeError(Exception):
@@ -113,6 +111,8 @@ def propose(
             settings[found] = highest(space[found])
         if objective.way == "early stopping":
             settings["early_stopping"] = True
+        elif objective.way == "early stopping of a library":
+            settings[ROUNDS] = PATIENCE
     trial.set_user_attr("slot", slot)
     trial.set_user_attr("settings", settings)
     return study.get_trials(deepcopy=False)[-1]
@@ -175,7 +175,7 @@ def score_trial(objective: Objective, trial: optuna.Trial, deadline: float) -> f
                 raise optuna.TrialPruned
     if trial.user_attrs["slot"] != len(objective.first):
         found = estimator.get_params()
-        trial.set_user_attr("settings", {key: found[key] for key in settings})
+        trial.set_user_attr("settings", {key: found[key] for key in settings if key != ROUNDS})
     return value
 
 

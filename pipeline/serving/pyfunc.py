@@ -38,7 +38,8 @@ def predictions(model: Pipeline, rows: pd.DataFrame) -> pd.DataFrame | np.ndarra
     `probability_<class>` for each class. PipelineError: a row cannot be read.
     """
     features, last = model[:-1].transform(rows), model[-1]
-    answer = {"prediction": last.predict(features)}
+    # CatBoost gives classes as a column
+    answer = {"prediction": np.ravel(last.predict(features))}
     if isinstance(last, Bounded):
         answer["prediction_low"], answer["prediction_high"] = last.predict_interval(features)
     elif not is_classifier(model):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from sklearn.pipeline import Pipeline
 
-from pipeline.console import PipelineError
+from pipeline.console import EXTRAS, PipelineError
 from pipeline.files import file_sha256
 from pipeline.serving.pyfunc import predictions
 from pipeline.tables.columns import Column
@@ -75,9 +75,9 @@ def log_model(
     from mlflow.models import Model
     from mlflow.sklearn import save_model
 
-    libraries = ["scikit-learn", "numpy", "scipy", "pandas"]
-    if b"skrub" in pickle.dumps(model[:-1]):
-        libraries.append("skrub")
+    # also of what is inside of its steps
+    used = {type(part).__module__.partition(".")[0] for part in model.get_params().values()}
+    libraries = ["scikit-learn", "numpy", "scipy", "pandas", *sorted(used & {"skrub", *EXTRAS})]
     params = {key: str(value) for key, value in params.items()}
     logged = client.create_logged_model(run.experiment_id, name, run.run_id, params=params)
     with tempfile.TemporaryDirectory() as folder:

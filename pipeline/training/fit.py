@@ -17,6 +17,7 @@ from threadpoolctl import threadpool_limits
 from pipeline.console import PipelineError
 from pipeline.metrics import Predictions, joined
 from pipeline.serving.model import is_positive
+from pipeline.settings import THREADS
 from pipeline.tables.split import Rows
 
 
@@ -34,11 +35,14 @@ def fit(model: Pipeline, X: pd.DataFrame, y: np.ndarray) -> Pipeline:
     return model
 
 
-def empty_columns_as_zero(features: np.ndarray) -> np.ndarray:
+def empty_columns_as_zero(features: Any) -> Any:
     """Preprocessed rows (n, k), with zeros for a column that has no value in any of them, as one may have in a fold.
 
-    No model learns from a constant, and scikit-learn's boosting cannot bin a column without values.
+    No model learns from a constant, and scikit-learn's boosting cannot bin a column without values; the libraries that
+    get a frame can.
     """
+    if isinstance(features, pd.DataFrame):
+        return features
     empty = np.isnan(features).all(axis=0)
     return np.where(empty, 0.0, features) if empty.any() else features
 
@@ -68,6 +72,12 @@ def predict(model: Pipeline, X: pd.DataFrame, y: np.ndarray, task: str) -> Predi
     return found
 
 
+def threads_of(estimator: Any) -> int:
+    """The threads that an estimator is to fit with; -1 for all cores."""
+    given = estimator.get_params(deep=False)
+    return next((given[name] for name in sorted(THREADS) if given.get(name)), -1)
+
+
 def bare_estimator(model: Pipeline) -> Any:
     """The last step of a Pipeline, without the wrapper that holds its threshold."""
     return model[-1].estimator if hasattr(model[-1], "threshold") else model[-1]
@@ -81,7 +91,8 @@ def predict_preprocessed(estimator: Any, features: np.ndarray, y: np.ndarray, ta
         score = estimator.predict_proba(features)[:, 1]
         # a threshold wrapper decides elsewhere than at 0.5
         return Predictions(y, is_positive(score, getattr(estimator, "threshold", 0.5)).astype(int), score)
-    predicted = estimator.predict(features)
+    # CatBoost gives classes as a column
+    predicted = np.ravel(estimator.predict(features))
     if task == "regression" or not hasattr(estimator, "predict_proba"):
         return Predictions(y, predicted)
     return Predictions(y, predicted, classes=estimator.classes_, shares=estimator.predict_proba(features))
@@ -97,19 +108,21 @@ def out_of_fold(
     with what says which rows belong together.
 
     `fold_ended` is told how many folds are done. The folds are fitted side by side and share the cores, which wastes
-    less than many cores on one fold; an estimator with `n_jobs: 1` keeps to one core.
+    less than many cores on one fold; an estimator with one thread in its settings keeps to one core.
     """
     X, y, folds = rows.X, rows.y, rows.folds
-    jobs = getattr(getattr(model[-1], "estimator", model[-1]), "n_jobs", None) or -1
+    jobs = threads_of(bare_estimator(model))
     whole = 1 if jobs == 1 else cpu_count()
-    names = [name for name, value in model.get_params().items() if name.endswith("n_jobs") and value]
+    names = [name for name, value in model.get_params().items() if name.rpartition("__")[2] in THREADS and value]
+    boosts = not hasattr(bare_estimator(model), "oob_score")
 
     def judged(number: int) -> Predictions:
         # the rows go with the function: joblib would scatter them to some workers, and a lost one takes the only copy
         train, validation = folds[number]
-        # the folds that are left when each core has had as many share the cores; boosting, whose threads wait for each
-        # other, takes longer with two where another fold keeps one of their cores
-        left = len(folds) % whole if number >= len(folds) - len(folds) % whole else len(folds)
+        # the folds that are left when each core has had as many share the cores; not of boosting, whose threads wait
+        # for each other: it takes longer with two where another fold keeps one of their cores, and LightGBM has one
+        # number of threads for all fits of a process, which must not change while one goes on
+        left = len(folds) % whole if number >= len(folds) - len(folds) % whole and not boosts else len(folds)
         own = clone(model).set_params(**dict.fromkeys(names, max(1, whole // left)))
         # of this thread alone
         with threadpool_limits(max(1, whole // len(folds)), user_api="openmp"):
