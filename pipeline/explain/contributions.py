@@ -1,0 +1,56 @@
+"""How much each column adds to the prediction of a row: Shapley values (Shapley 1953; Lundberg & Lee 2017), by shap.
+
+Columns that are left out take their values from other rows, the background. A prediction is the mean one of these plus
+the contributions of all columns. Orders of the columns are drawn with the seed, each forward and backward (Mitchell et
+al., Sampling Permutations for Shapley Value Estimation, 2022): exact where no more than two columns act together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from pipeline.console import PipelineError
+from pipeline.explain.output import Output
+
+# Rows of the background, and sets of columns that a row is predicted with: each set is as many predictions.
+BACKGROUND, SETS = 100, 300
+
+
+def contributions(
+    output: Output, X: pd.DataFrame, background: pd.DataFrame, players: Sequence[Sequence[str]], seed: int
+) -> tuple[float, np.ndarray] | None:
+    """The mean prediction of the background rows (b x d), and what each of k players adds to it in each row of X (n x d)
+    as (n, k); None where shap cannot be imported. A player is one column or several, which come in together; SETS have to
+    be more than twice as many. PipelineError: as predict, or the parts are not the whole.
+    """
+    try:
+        import shap
+    except ImportError:
+        # an extra, and numba, which it needs, refuses versions of numpy that it does not know
+        return None
+    rows = pd.concat([background, X], ignore_index=True)
+    b, n, k = len(background), len(X), len(players)
+
+    def values(numbers: np.ndarray) -> np.ndarray:
+        """Of rows whose players each come from one of the rows, by its number (m, k): words and gaps stay as they are."""
+        taken = [
+            rows[[*player]].iloc[number].reset_index(drop=True)
+            for player, number in zip(players, numbers.T.astype(int), strict=True)
+        ]
+        return output.values(pd.concat(taken, axis=1)[[*rows]])
+
+    # shap draws from numpy's global stream
+    before = np.random.get_state()
+    try:
+        masker = shap.maskers.Independent(np.tile(np.arange(b)[:, None], (1, k)), max_samples=b)
+        explainer = shap.PermutationExplainer(values, masker, seed=seed % 2**32)
+        found = explainer(np.tile(b + np.arange(n)[:, None], (1, k)), max_evals=max(SETS, 2 * k + 1), silent=True)
+    finally:
+        np.random.set_state(before)
+    base, parts = float(np.ravel(found.base_values)[0]), np.asarray(found.values).reshape(n, k)
+    if not np.allclose(base + parts.sum(axis=1), output.values(X), rtol=1e-6, atol=1e-8):
+        raise PipelineError("the contributions of the columns do not add up to the predictions")
+    return base, parts
