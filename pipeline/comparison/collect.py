@@ -107,7 +107,7 @@ def compare_dataset(dataset: Dataset, config: Config, stores: Sequence[MlflowCli
 def read_explanation(run: StoredRun, entry: Entry, dataset: Dataset, parts: Parts, seed: int) -> Explanation | str:
     """Of a model, from its run; why there is none, as where its library is not installed here."""
     try:
-        return explain_model(run.load_model(), dataset, parts, entry.importance, entry.importance_interval, seed)
+        return explain_model(run.load_model(), dataset, parts, entry.importance, seed)
     except (PipelineError, ImportError) as error:
         print(f"note: {dataset.name}: {entry.name} is not explained ({one_line(error)})", file=sys.stderr)
         return f"{entry.name} could not be loaded and asked for predictions ({one_line(error)})."

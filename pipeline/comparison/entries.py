@@ -83,7 +83,7 @@ class Entry:
 @dataclass(frozen=True)
 class Comparison:
     """A dataset's models beside each other. `classes`: what the table calls the classes 0 and 1, none for other tasks.
-    `tests`: the chosen model's lead over each other. `explanation`: of the chosen model, a sentence where there is none.
+    `tests`: the chosen model's lead over each other. `explanation`: of the chosen model, or why there is none.
     """
 
     dataset: str

@@ -199,9 +199,7 @@ def importance_bars(c: Comparison) -> Iterator[Plot]:
         | {"error_x": _reach(entry, features) | {"thickness": 1, "width": 2}}
         for entry in c.entries
     ]
-    words = (
-        f"Permutation importance, with 95 % intervals. Most important to any model: {', '.join(features[:3])}."
-    )
+    words = f"Permutation importance, with 95 % intervals. Most important to any model: {', '.join(features[:3])}."
     layout = _rows(150 + len(features) * (12 + 9 * len(c.entries)), curves.importance_axis(c.metric))
     layout["yaxis"] |= _short_ticks(features)
     yield Plot("Feature importance side by side", words, traces, layout)
@@ -224,7 +222,7 @@ PLOTS: dict[Callable[[Comparison], Iterator[Plot]], tuple[str, ...]] = {
 
 
 def learned_plots(c: Comparison) -> list[Plot]:
-    """What the chosen model has learned: which columns matter to it, and how its predictions go with the leading ones."""
+    """What the chosen model has learned: which columns matter to it, and how predictions go with the leading ones."""
     shown = c.explanation.dependence if isinstance(c.explanation, Explanation) else ()
     if not shown:
         return [own_importance(c)]
@@ -253,10 +251,10 @@ def own_importance(c: Comparison) -> Plot:
     ]
     shown = sum(low > 0 for low, _ in bounds.values())
     words = (
-        f"Permutation importance ({curves.importance_axis(c.metric)}), with 95 % intervals: {', '.join(told)}. {shown} of {len(c.best.importance)} columns are shown to matter; "
-        "paler bars are those whose interval holds 0."
+        f"Permutation importance ({curves.importance_axis(c.metric)}), with 95 % intervals: {', '.join(told)}. "
+        f"{shown} of {len(c.best.importance)} columns are shown to matter; a bar is pale where the interval holds 0."
     )
-    layout = _rows(120 + 30 * len(features), curves.importance_axis(c.metric))
+    layout = _rows(max(200, 120 + 30 * len(features)), curves.importance_axis(c.metric))
     layout["yaxis"] |= _short_ticks(features)
     return Plot("The columns that matter most to it", words, [bars], layout)
 
@@ -274,13 +272,16 @@ def dependence(c: Comparison, own: Dependence, ends: list[float]) -> Plot:
         trace = _points("", middle, places, symbol="circle", color=BLUE, size=9) | {"error_x": reach}
         ticks = [curves.shortened(label, LONGEST_NAME) for label in labels]
         layout = _axes(height=120 + 30 * len(labels))
-        layout |= {"xaxis": axis, "yaxis": {"title": {"text": name}, "tickvals": places, "ticktext": ticks}}
+        layout |= {"xaxis": axis, "yaxis": {"tickvals": places, "ticktext": ticks}}
     else:
         trace = _line("", labels, middle, color=BLUE, dash="solid") | {"mode": "lines+markers", "error_y": reach}
         trace |= {"marker": {"symbol": "circle", "color": BLUE}}
         layout = _axes(name, height=340) | {"yaxis": axis}
         layout["xaxis"] |= {"type": "date" if own.kind == "date" else "linear"}
-    return Plot(f"Partial dependence on {name}", dependence_words(own), [trace | {"showlegend": False}], layout)
+    words = dependence_words(own)
+    if c.best.importance_interval.get(own.column, (0.0, 0.0))[0] <= 0:
+        words += " That the column matters is not shown."
+    return Plot(f"Partial dependence on {name}", words, [trace | {"showlegend": False}], layout)
 
 
 def dependence_words(own: Dependence) -> str:
@@ -301,8 +302,10 @@ def dependence_words(own: Dependence) -> str:
 
 
 def _level(level: Sequence[float]) -> str:
-    value, low, high = map(number_words, map(float, level))
-    return f"{value} [{low}, {high}]"
+    value, low, high = level
+    # so many digits that two of the interval's width are seen
+    digits = 4 if high <= low else int(np.clip(1 - np.floor(np.log10(high - low)), 0, 10))
+    return f"{value:,.{digits}f} [{low:,.{digits}f}, {high:,.{digits}f}]"
 
 
 def _reach(entry: Entry, features: Sequence[str]) -> dict[str, Any]:

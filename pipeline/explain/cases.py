@@ -84,7 +84,8 @@ def pick_cases(output: Output, found: Predictions) -> dict[int, str]:
         taken[at] = f"{taken[at]} and {which} prediction" if at in taken else f"the {which} prediction"
     for which, at in zip(RANKS, np.argsort(-loss, kind="stable"), strict=False):
         if len(taken) < CASES and loss[at] > 0:
-            taken[at] = f"{taken[at]}, and the {which} error" if at in taken else f"the {which} error"
+            reason = f"the {which} error{' of a probability' if output.has_shares else ''}"
+            taken[at] = f"{taken[at]}, and {reason}" if at in taken else reason
     return {int(at): why for at, why in taken.items()}
 
 

@@ -8,6 +8,7 @@ al., Sampling Permutations for Shapley Value Estimation, 2022): exact where no m
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,40 +18,59 @@ from pipeline.explain.output import Output
 
 # Rows of the background, and sets of columns that a row is predicted with: each set is as many predictions.
 BACKGROUND, SETS = 100, 300
+# The number of no row.
+OUT = -1
 
 
 def contributions(
     output: Output, X: pd.DataFrame, background: pd.DataFrame, players: Sequence[Sequence[str]], seed: int
 ) -> tuple[float, np.ndarray] | None:
-    """The mean prediction of the background rows (b x d), and what each of k players adds to it in each row of X (n x d)
-    as (n, k); None where shap cannot be imported. A player is one column or several, which come in together; SETS have to
-    be more than twice as many. PipelineError: as predict, or the parts are not the whole.
+    """The mean prediction of the background rows (b x d), and what each of k players adds to it in each row of X
+    (n x d) as (n, k); None where shap cannot be imported. A player is one column or several, which come in together.
+    PipelineError: as predict, or the parts are not the whole.
     """
     try:
-        import shap
+        shap = _shap()
     except ImportError:
-        # an extra, and numba, which it needs, refuses versions of numpy that it does not know
+        # numba, which shap needs, refuses versions of numpy that it does not know
         return None
-    rows = pd.concat([background, X], ignore_index=True)
+    whole = pd.concat([background, X], ignore_index=True)
     b, n, k = len(background), len(X), len(players)
 
     def values(numbers: np.ndarray) -> np.ndarray:
-        """Of rows whose players each come from one of the rows, by its number (m, k): words and gaps stay as they are."""
+        """The mean prediction (m,) where each player comes from the row of that number, or from one background row
+        after another where it is OUT (m, k). Rows are put together by numbers, so that words and gaps stay as they are.
+        """
+        numbers = np.where(numbers == OUT, np.arange(b)[:, None, None], numbers).transpose(1, 0, 2).reshape(-1, k)
         taken = [
-            rows[[*player]].iloc[number].reset_index(drop=True)
-            for player, number in zip(players, numbers.T.astype(int), strict=True)
+            whole[[*player]].iloc[number].reset_index(drop=True)
+            for player, number in zip(players, numbers.T, strict=True)
         ]
-        return output.values(pd.concat(taken, axis=1)[[*rows]])
+        return output.values(pd.concat(taken, axis=1)[[*whole]]).reshape(-1, b).mean(axis=1)
 
     # shap draws from numpy's global stream
     before = np.random.get_state()
     try:
-        masker = shap.maskers.Independent(np.tile(np.arange(b)[:, None], (1, k)), max_samples=b)
-        explainer = shap.PermutationExplainer(values, masker, seed=seed % 2**32)
-        found = explainer(np.tile(b + np.arange(n)[:, None], (1, k)), max_evals=max(SETS, 2 * k + 1), silent=True)
+        explainer = shap.PermutationExplainer(values, lambda kept, row: np.where(kept, row, OUT)[None], seed=seed)
+        own = np.tile(b + np.arange(n)[:, None], (1, k))
+        found = explainer(own, max_evals=max(SETS, 2 * k + 1), batch_size=SETS, silent=True)
     finally:
         np.random.set_state(before)
     base, parts = float(np.ravel(found.base_values)[0]), np.asarray(found.values).reshape(n, k)
     if not np.allclose(base + parts.sum(axis=1), output.values(X), rtol=1e-6, atol=1e-8):
         raise PipelineError("the contributions of the columns do not add up to the predictions")
     return base, parts
+
+
+def _shap() -> Any:
+    """The package, an extra, without numba's compiler: that takes five seconds, and the loops that it is for a moment.
+    ImportError: it, or what it needs, is not installed.
+    """
+    from numba import config
+
+    before, config.DISABLE_JIT = config.DISABLE_JIT, True
+    try:
+        import shap
+    finally:
+        config.DISABLE_JIT = before
+    return shap

@@ -2,7 +2,7 @@
 another.
 
 Its intervals are those of the mean over rows, or the groups or blocks of time that they come in: what other rows would
-give with the same fitted model. Where columns hang together, some of the rows that are made so are like none that exist.
+give with the same fitted model. Where columns hang together, some of the rows that are made are like none that exist.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ Level = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Dependence:
-    """Of a column: k values in order, and the mean prediction with each (k, 3): value, lower and upper bound. `missing`:
-    likewise where it has no value, None where all rows have one.
+    """Of a column: k values in order, and the mean prediction with each (k, 3): value, lower and upper bound.
+    `missing`: likewise where it has no value, None where all rows have one.
     """
 
     column: str

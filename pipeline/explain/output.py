@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,14 +17,19 @@ from pipeline.training.fit import predict
 
 @dataclass(frozen=True)
 class Output:
-    """A fitted model of a frame's columns, and what is explained of it: for classes (0 and 1, or labels) the probability
-    of `label`, or where the model gives none, whether it predicts that one. `words` say what it is.
+    """A fitted model of a frame's columns, and what is explained of it: for classes (0 and 1, or labels) the
+    probability of `label`, or where the model gives none, whether it predicts that one. `words` say what it is.
     """
 
     model: Pipeline
     task: str
     words: str
     label: Any = None
+
+    @property
+    def has_shares(self) -> bool:
+        """Whether it gives probabilities of classes."""
+        return self.task != "regression" and hasattr(self.model[-1], "predict_proba")
 
     @property
     def columns(self) -> list[str]:
@@ -51,13 +56,13 @@ class Output:
 
 
 def output_of(model: Pipeline, task: str, target: str, parts: Parts) -> Output:
-    """What is explained of a model: of two classes the positive one, of several the most frequent one where it learned.
-    """
+    """What is explained of a model: of two classes the positive one, of several the most frequent where it learned."""
     if task == "regression":
         return Output(model, task, f"predicted {target}")
     if task == "binary":
         return Output(model, task, f"probability of {target} = {value_text(parts.words[1])}", 1)
     labels, counts = np.unique(parts.train.y, return_counts=True)
     label = labels[counts.argmax()]
-    kind = "probability of" if hasattr(model[-1], "predict_proba") else "1 where the prediction is"
-    return Output(model, task, f"{kind} {target} = {label}, the most frequent class", label)
+    found = Output(model, task, "", label)
+    kind = "probability of" if found.has_shares else "share of rows predicted"
+    return replace(found, words=f"{kind} {target} = {label}")
