@@ -24,8 +24,12 @@ $(BIN)/.installed-scale: $(BIN)/.installed
 	$(SYNC) --extra scale
 	@touch $@
 
+$(BIN)/.installed-explain: $(BIN)/.installed
+	$(SYNC) --extra explain
+	@touch $@
+
 $(BIN)/.installed-dev: $(BIN)/.installed
-	$(SYNC) --extra scale --group dev
+	$(SYNC) --extra scale --extra explain --group dev
 	@touch $@
 
 .PHONY: pipeline
@@ -34,6 +38,9 @@ pipeline: $(BIN)/.installed ## Set up what is needed and run every stage that is
 
 .PHONY: scale
 scale: $(BIN)/.installed-scale ## Set up what work on more than one machine needs
+
+.PHONY: explain
+explain: $(BIN)/.installed-explain ## Set up what explains single rows on the comparison page
 
 .PHONY: test
 test: $(BIN)/.installed-dev ## Run the tests

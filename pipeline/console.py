@@ -31,6 +31,7 @@ EXTRAS = {
     "dvc": "DVC",
     "evidently": "Evidently",
     "python_calamine": "python-calamine",
+    "shap": "SHAP",
 }
 # Called when work begins and after each fit: what was done, how many fits are done, and how many there are.
 Progress = Callable[[str, int, int], None]

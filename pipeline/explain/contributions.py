@@ -68,9 +68,10 @@ def _shap() -> Any:
     """
     from numba import config
 
-    before, config.DISABLE_JIT = config.DISABLE_JIT, True
+    settings: Any = config
+    before, settings.DISABLE_JIT = settings.DISABLE_JIT, True
     try:
         import shap
     finally:
-        config.DISABLE_JIT = before
+        settings.DISABLE_JIT = before
     return shap
