@@ -168,8 +168,8 @@ def parts_of(case: Case) -> tuple[list[Part], list[Part]]:
         lines = [Part(name, case.values[name], None) for name in names]
         return lines[:LINES], lines[LINES:]
     added = case.added
-    names.sort(key=lambda name: -abs(added.get(name, 0.0)))
-    shown, hidden = names[:LINES], names[LINES:]
+    shown = sorted(added, key=lambda name: -abs(added[name]))[:LINES]
+    hidden = sorted(set(names) - {*shown}, key=lambda name: (-abs(added.get(name, 0.0)), names.index(name)))
     largest = max((abs(value) for value in added.values()), default=0.0) or 1.0
     lines = [Part(name, case.values[name], added[name], abs(added[name]) / largest) for name in shown]
     if hidden:
