@@ -126,6 +126,14 @@ def test_categories_dates_and_missing_values_have_levels_of_their_own() -> None:
     assert "Where it is missing: " in dependence_words(b)
 
 
+def test_a_column_without_any_value_in_these_rows_is_left_out() -> None:
+    X = make_rows(60).assign(b=np.nan)
+    found = explain_model(
+        formula(X).model, dataset("regression", metric="r2"), parts_for(X, X["a"].to_numpy()), {"a": 2.0, "b": 1.0}, 7
+    )
+    assert [own.column for own in found.dependence] == ["a"]
+
+
 def test_a_grid_is_of_values_that_rows_have() -> None:
     a = pd.Series(np.random.default_rng(0).normal(size=500))
     found = grid(a, "number")

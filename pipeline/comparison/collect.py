@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sklearn.pipeline import Pipeline
+
 from pipeline.checks.check import check_models
 from pipeline.checks.evidence import read_evidence, read_search, read_table_of
 from pipeline.checks.finding import Finding
@@ -107,10 +109,18 @@ def compare_dataset(dataset: Dataset, config: Config, stores: Sequence[MlflowCli
 def read_explanation(run: StoredRun, entry: Entry, dataset: Dataset, parts: Parts, seed: int) -> Explanation | str:
     """Of a model, from its run; why there is none, as where its library is not installed here."""
     try:
-        return explain_model(run.load_model(), dataset, parts, entry.importance, seed)
-    except (PipelineError, ImportError) as error:
+        return explain_model(load(run), dataset, parts, entry.importance, seed)
+    except PipelineError as error:
         print(f"note: {dataset.name}: {entry.name} is not explained ({one_line(error)})", file=sys.stderr)
         return f"{entry.name} could not be loaded and asked for predictions ({one_line(error)})."
+
+
+def load(run: StoredRun) -> Pipeline:
+    """A run's model. PipelineError: it cannot be read, as with another version of its library."""
+    try:
+        return run.load_model()
+    except (ImportError, AttributeError) as error:
+        raise PipelineError(f"run {run.run_id}: its model cannot be read here: {error}") from error
 
 
 def earlier_checks(dataset: str) -> dict[str, dict[str, Finding]]:

@@ -15,6 +15,7 @@ from pipeline.checks.check import CHECKS, measured
 from pipeline.comparison.entries import Comparison
 from pipeline.comparison.figures import dataset_plots, learned_plots
 from pipeline.comparison.words import advice, decision_title, parts_of, signed
+from pipeline.explain.cases import number_words
 from pipeline.gates.calibrated import origin_words
 from pipeline.gates.judge import told
 from pipeline.html import render
@@ -37,6 +38,7 @@ def comparison_page(comparisons: Sequence[Comparison], overall: str, settings: s
         learned=learned,
         parts_of=parts_of,
         signed=signed,
+        number_words=number_words,
         ways=WAYS,
         decision_title=decision_title,
         threshold_words=threshold_words,

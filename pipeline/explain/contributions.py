@@ -16,8 +16,9 @@ import pandas as pd
 from pipeline.console import PipelineError
 from pipeline.explain.output import Output
 
-# Rows of the background, and sets of columns that a row is predicted with: each set is as many predictions.
-BACKGROUND, SETS = 100, 300
+# Rows of the background, and sets of columns that a row is predicted with: each set is as many predictions. Wide tables
+# have fewer sets, as so many cells are predicted from in all, and so many at a time.
+BACKGROUND, SETS, CELLS, AT_ONCE = 100, 300, 100_000_000, 20_000_000
 # The number of no row.
 OUT = -1
 
@@ -53,7 +54,9 @@ def contributions(
     try:
         explainer = shap.PermutationExplainer(values, lambda kept, row: np.where(kept, row, OUT)[None], seed=seed)
         own = np.tile(b + np.arange(n)[:, None], (1, k))
-        found = explainer(own, max_evals=max(SETS, 2 * k + 1), batch_size=SETS, silent=True)
+        sets, batch = min(SETS, CELLS // (n * b * X.shape[1])), max(1, AT_ONCE // (b * X.shape[1]))
+        # an order of the columns takes 2 k + 1
+        found = explainer(own, max_evals=max(sets, 2 * k + 1), batch_size=batch, silent=True)
     finally:
         np.random.set_state(before)
     base, parts = float(np.ravel(found.base_values)[0]), np.asarray(found.values).reshape(n, k)

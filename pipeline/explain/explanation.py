@@ -67,7 +67,8 @@ def explain_model(
         looked_at=len(order),
         whole=len(order) == len(test.y),
         background=min(BACKGROUND, len(order)),
-        dependence=tuple(dependence),
+        # a column may have no value in these rows
+        dependence=tuple(own for own in dependence if own.values),
         cases=tuple(explain_rows(output, X, test.y[order], parts.words, ranked, seed)),
     )
 

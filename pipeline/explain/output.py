@@ -34,7 +34,7 @@ class Output:
     @property
     def columns(self) -> list[str]:
         """The columns that the model learns from."""
-        return [name for _, _, names in self.model[0].transformers for name in names]
+        return [*dict.fromkeys(name for _, _, names in self.model[0].transformers for name in names)]
 
     def predicted(self, X: pd.DataFrame, y: np.ndarray) -> Predictions:
         """PipelineError: as predict."""
