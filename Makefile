@@ -28,8 +28,12 @@ $(BIN)/.installed-boost: $(BIN)/.installed
 	$(SYNC) --extra boost
 	@touch $@
 
+$(BIN)/.installed-explain: $(BIN)/.installed
+	$(SYNC) --extra explain
+	@touch $@
+
 $(BIN)/.installed-dev: $(BIN)/.installed
-	$(SYNC) --extra boost --extra scale --group dev
+	$(SYNC) --extra boost --extra explain --extra scale --group dev
 	@touch $@
 
 .PHONY: pipeline
@@ -41,6 +45,9 @@ scale: $(BIN)/.installed-scale ## Set up what work on more than one machine need
 
 .PHONY: boost
 boost: $(BIN)/.installed-boost ## Set up LightGBM and CatBoost
+
+.PHONY: explain
+explain: $(BIN)/.installed-explain ## Set up what explains single rows on the comparison page
 
 .PHONY: test
 test: $(BIN)/.installed-dev ## Run the tests

@@ -33,6 +33,7 @@ EXTRAS = {
     "evidently": "Evidently",
     "lightgbm": "LightGBM",
     "python_calamine": "python-calamine",
+    "shap": "SHAP",
 }
 # Targets of make that install those that `make` alone does not.
 TARGETS = {"CatBoost": "boost", "Dask": "scale", "LightGBM": "boost"}

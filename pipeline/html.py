@@ -27,6 +27,10 @@ TERMS = {
     ),
     "champion": "The model that is served: promoted by `validate.py --promote`, until another is shown to beat it.",
     "chosen model": "The model with the best cross-validated score. The test part has no say in it.",
+    "contribution": (
+        "What the value of a column adds to the prediction of a row, beside the mean prediction of other rows: its "
+        "Shapley value, the mean over the orders in which columns can come in."
+    ),
     "corrected p-value": (
         "A p-value that allows for all that was looked at: below the level set in params.yaml it counts as drift."
     ),
@@ -52,6 +56,10 @@ TERMS = {
     "no untouched rows": (
         "The score is of all rows, each predicted by a model that had not seen it; but the model and its settings were "
         "chosen on most of these rows, so that it is likely to be too good."
+    ),
+    "partial dependence": (
+        "The mean prediction of the same rows when a column is set to one value after another. Where columns hang "
+        "together, some of the rows that are made so are like none that exist."
     ),
     "permutation importance": "By how much the score gets worse when the values of one column are shuffled.",
     "pruned": "A trial that was stopped before its last step, as it was worse than others so far.",

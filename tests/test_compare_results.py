@@ -417,7 +417,7 @@ def test_a_plot_is_one_function_and_one_entry(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setitem(PLOTS, counts, ("binary",))
     found = comparison([entry("m", 300, 1.0)], "m")
     page = comparison_page([found], "words", "seed 1")
-    titles = re.findall(r"<h3>(.*)</h3>", page)
+    titles = re.findall(r"<figure>\s*<h3>(.*)</h3>", page)
     assert titles == [plot.title for plot in dataset_plots(found)]
     assert titles[-2:] == ["Feature importance side by side", "Rows judged"]
     assert '"y": [400.0]' in page

@@ -79,6 +79,7 @@ def test_extras_are_imported_where_they_are_an_option() -> None:
     drift = {"pipeline.drift.charts", "pipeline.drift.pages"}
     assert users == {
         "pipeline.cluster",
+        "pipeline.explain.contributions",
         "pipeline.repro",
         "pipeline.search.cluster_worker",
         "pipeline.tables.formats",

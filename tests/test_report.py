@@ -15,6 +15,9 @@ from conftest import make_customers
 import detect_drift
 from pipeline.comparison.entries import Comparison, Entry, Lead
 from pipeline.comparison.page import comparison_page
+from pipeline.explain.cases import Case
+from pipeline.explain.dependence import Dependence
+from pipeline.explain.explanation import Explanation
 from pipeline.gates.overview import Standing
 from pipeline.metrics import Predictions
 
@@ -43,6 +46,16 @@ def make_entry(name: str, task: str, seed: int) -> Entry:
     )  # fmt: skip
 
 
+def make_explanation() -> Explanation:
+    """Of a column of each kind, and two rows."""
+    levels = np.array([[0.2, 0.1, 0.3], [0.5, 0.4, 0.6]])
+    values = {"number": [1.0, 2.0], "date": ["2024-01-01", "2024-06-01"], "category": [EVIL, "other"]}
+    shown = [Dependence(EVIL, kind, values[kind], levels, (0.3, 0.2, 0.4)) for kind in ("number", "date", "category")]
+    cells, added = {EVIL: EVIL, **{f"c{n}": "1" for n in range(9)}}, {EVIL: 0.3, **{f"c{n}": -0.01 for n in range(9)}}
+    cases = [Case("the median prediction", "12", EVIL, "yes", 0.5, cells, 0.29, own) for own in (added, added)]
+    return Explanation(f"probability of {EVIL}", 1000, 2000, True, 100, tuple(shown), tuple(cases))
+
+
 def make_comparison(name: str, task: str) -> Comparison:
     entries = tuple(make_entry(model, task, seed) for seed, model in enumerate(("forest", "forest_tuned", "linear")))
     trials = tuple((n, 0.7 + n / 100, "PRUNED" if n % 3 == 0 else "COMPLETE") for n in range(1, 13))
@@ -64,6 +77,7 @@ def make_comparison(name: str, task: str) -> Comparison:
         drift=None,
         standing=Standing(name, "forest", "0.8", "0.9", "none found", "", ()),
         links={},
+        explanation=make_explanation() if task == "binary" else "The table was not there.",
     )
 
 
@@ -115,7 +129,7 @@ def without_scripts(dom: str) -> str:
 def test_every_plot_is_drawn_without_errors_and_names_from_data_show_as_text(page: Path) -> None:
     done = chromium(page, "--dump-dom")
     plots = done.stdout.count('role="img"')
-    assert plots >= 14
+    assert plots >= 19
     assert f'data-drawn="{plots}"' in done.stdout
     assert len(re.findall(r'class="[^"]*js-plotly-plot', done.stdout)) == plots
     assert "CONSOLE" not in done.stderr, re.findall(r".*CONSOLE.*", done.stderr)
@@ -142,7 +156,18 @@ def test_the_pdf_holds_every_section_and_plot(page: Path, tmp_path: Path) -> Non
     assert len(pdf.pages) >= 5
     # fonts join fi and fl to one character
     text = unicodedata.normalize("NFKC", " ".join(page.extract_text() for page in pdf.pages))
-    for words in ("Summary", "houses", EVIL, "Runs", "All metrics", "Tuning of forest", "Predicted against actual"):
+    for words in (
+        "Summary",
+        "houses",
+        EVIL,
+        "Runs",
+        "All metrics",
+        "Tuning of forest",
+        "Predicted against actual",
+        "Partial dependence on <img",
+        "The table was not there",
+        "4 other columns",
+    ):
         assert words in text
     # titles of axes are drawn with the plots, and nowhere else
     for axis in ("seconds to fit", "predicted price", "false positive rate", "recall", "mean predicted probability"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +14,7 @@ import pandas as pd
 from pipeline.checks.levels import without_each_group
 from pipeline.checks.rivals import Rival
 from pipeline.console import PipelineError
+from pipeline.explain.importance import read_importance
 from pipeline.files import file_sha256
 from pipeline.intervals import units
 from pipeline.metrics import METRICS, Predictions
@@ -146,10 +146,6 @@ def read_evidence(
     for rival in rivals:
         run, words = runs[rival.name], train.y.dtype == object
         path = run.artifact("out_of_fold.csv")
-        importance, errors = (
-            json.loads(run.artifact(f"feature_importance{ending}.json").read_text(encoding="utf-8"))
-            for ending in ("", "_error")
-        )
         found[rival.name] = Evidence(
             table=table,
             own=rival,
@@ -159,7 +155,7 @@ def read_evidence(
             pooled=read_predictions(path, table.task, words),
             pooled_rows=(pooled_rows := read_rows(path)),
             fold=fold_of.loc[pooled_rows].to_numpy(),
-            importance={name: (value, errors.get(name, np.nan)) for name, value in importance.items()},
+            importance=read_importance(run),
             search=searches.get(rival.name),
         )
     return found

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sklearn.pipeline import Pipeline
+
 from pipeline.checks.check import check_models
 from pipeline.checks.evidence import read_evidence, read_search, read_table_of
 from pipeline.checks.finding import Finding
 from pipeline.comparison.entries import Comparison, Entry, Lead, Trial
-from pipeline.console import PipelineError
+from pipeline.console import PipelineError, one_line
+from pipeline.explain.explanation import Explanation, explain_model
+from pipeline.explain.importance import IMPORTANCE_ERROR, importance_intervals, read_importance
 from pipeline.files import read_json
 from pipeline.gates.judge import judge
 from pipeline.gates.overview import doubts, page_links, plot_links, standing
@@ -23,11 +26,12 @@ from pipeline.metrics import metrics_of
 from pipeline.settings import TUNED, Config, Dataset, command_of, stage_of
 from pipeline.store.runs import StoredRun, child_runs, newest_run
 from pipeline.tables.columns import value_text
+from pipeline.tables.split import Parts
 
 # Stages whose results may be missing.
 OPTIONAL = ("tune", "ensemble", "drift")
 # Artifacts of a run that the checks read.
-EVIDENCE = ("out_of_fold.csv", "feature_importance_error.json")
+EVIDENCE = ("out_of_fold.csv", IMPORTANCE_ERROR)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -52,9 +56,9 @@ def compare_dataset(dataset: Dataset, config: Config, stores: Sequence[MlflowCli
     entries, wrong = [], []
     for model, run in runs.items():
         try:
-            entries.append(read_entry(model, run, dataset, results.models))
             for artifact in EVIDENCE:
                 run.artifact(artifact)
+            entries.append(read_entry(model, run, dataset, results.models, config.test_size))
         except PipelineError as error:
             wrong.append(f"the run of {model} cannot be used; make it with `{command_of(name, model)}` ({error})")
     if wrong:
@@ -69,6 +73,8 @@ def compare_dataset(dataset: Dataset, config: Config, stores: Sequence[MlflowCli
         table = read_table_of(dataset, config, naive, results.data_sha256)
         judged = {entry.name: entry.predictions for entry in entries}
         checks = check_models(read_evidence(table, runs, judged, searches))
+        best = next(entry for entry in entries if entry.name == chosen)
+        explanation = read_explanation(runs[chosen], best, dataset, table.parts, config.seed)
     else:
         # as in a job of another dataset
         print(
@@ -76,6 +82,7 @@ def compare_dataset(dataset: Dataset, config: Config, stores: Sequence[MlflowCli
             file=sys.stderr,
         )
         checks = earlier_checks(name)
+        explanation = f"{dataset.file} was not there when this page was made, so nothing else is shown of it."
     entries = [replace(entry, checks=checks.get(entry.name, {})) for entry in entries]
     facts = read_json(METRICS_DIR / f"data/{name}.json", f"python generate_data.py --dataset {name}")
     drift_file = METRICS_DIR / f"drift/{name}.json"
@@ -98,7 +105,25 @@ def compare_dataset(dataset: Dataset, config: Config, stores: Sequence[MlflowCli
         drift=None if results.drift is None else read_json(drift_file, "python detect_drift.py"),
         standing=standing(results, dataset, tuple(judge(dataset, config, results))),
         links=page_links(name),
+        explanation=explanation,
     )
+
+
+def read_explanation(run: StoredRun, entry: Entry, dataset: Dataset, parts: Parts, seed: int) -> Explanation | str:
+    """Of a model, from its run; why there is none, as where its library is not installed here."""
+    try:
+        return explain_model(load(run), dataset, parts, entry.importance, seed)
+    except PipelineError as error:
+        print(f"note: {dataset.name}: {entry.name} is not explained ({one_line(error)})", file=sys.stderr)
+        return f"{entry.name} could not be loaded and asked for predictions ({one_line(error)})."
+
+
+def load(run: StoredRun) -> Pipeline:
+    """A run's model. PipelineError: it cannot be read, as with another version of its library."""
+    try:
+        return run.load_model()
+    except (ImportError, AttributeError) as error:
+        raise PipelineError(f"run {run.run_id}: its model cannot be read here: {error}") from error
 
 
 def earlier_checks(dataset: str) -> dict[str, dict[str, Finding]]:
@@ -140,9 +165,14 @@ def find_runs(
     return {name: newest[name] for model in models for name in (model, f"{model}{TUNED}") if name in hashes}
 
 
-def read_entry(name: str, run: StoredRun, dataset: Dataset, models: Mapping[str, Mapping[str, Any]]) -> Entry:
+def read_entry(
+    name: str, run: StoredRun, dataset: Dataset, models: Mapping[str, Mapping[str, Any]], test_size: float
+) -> Entry:
     """What a run's metrics and artifacts say, and the committed facts of the model."""
     scores, task, facts = run.metrics, dataset.task, models[name]
+    predictions, importance = run.predictions(task, dataset.kept), read_importance(run)
+    # importance is of the test part
+    share = test_size if dataset.evaluation == "cross_validation" else 1
     return Entry(
         name=name,
         estimator=run.params["estimator"],
@@ -154,8 +184,9 @@ def read_entry(name: str, run: StoredRun, dataset: Dataset, models: Mapping[str,
         run_id=run.run_id,
         experiment_id=run.experiment_id,
         store=run.store,
-        predictions=run.predictions(task, dataset.kept),
-        importance=json.loads(run.artifact("feature_importance.json").read_text(encoding="utf-8")),
+        predictions=predictions,
+        importance={column: value for column, (value, _) in importance.items()},
+        importance_interval=importance_intervals(importance, predictions, share),
         gain_interval=facts.get("difference_interval"),
         plots=plot_links(run.tags["dataset"], name),
         rough=facts["rough"],

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.checks.finding import Finding
+from pipeline.explain.explanation import Explanation
 from pipeline.gates.overview import Standing
 from pipeline.metrics import METRICS, Metric, Predictions
 from pipeline.plots import curves
@@ -41,6 +42,7 @@ class Entry:
     `checks`: what each check found, by its name.
     `rough`: why its intervals are rough; empty where they are not. `doubts`: what goes behind its score.
     `uncertainty`: what is known of its probabilities or prediction intervals.
+    `importance_interval`: 95 % intervals of the importance of columns.
     `decision`: what its labels are worth, where the threshold is chosen for a cost or a capacity.
     """
 
@@ -65,6 +67,7 @@ class Entry:
     decision: Mapping[str, Any] | None = None
     uncertainty: Mapping[str, Any] | None = None
     weights: Mapping[str, float] = field(default_factory=dict)
+    importance_interval: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def model(self) -> str:
@@ -85,6 +88,7 @@ class Comparison:
     """A dataset's models beside each other. `classes`: what the table calls the classes 0 and 1, none for other tasks.
     `tests`: the chosen model's lead over each other. `curve`: the best value of a search over several models, after so
     many seconds, and whose it was; empty where one was searched.
+    `explanation`: of the chosen model, or why there is none.
     """
 
     dataset: str
@@ -105,6 +109,7 @@ class Comparison:
     drift: Mapping[str, Any] | None
     standing: Standing
     links: Mapping[str, str]
+    explanation: Explanation | str = ""
 
     @property
     def doubt(self) -> str:

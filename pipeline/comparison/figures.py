@@ -11,7 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.comparison.entries import Comparison
+from pipeline.comparison.entries import Comparison, Entry
+from pipeline.explain.cases import number_words
+from pipeline.explain.dependence import Dependence
+from pipeline.explain.explanation import Explanation
 from pipeline.metrics import CLASSES, METRICS, Predictions, lead
 from pipeline.plots import curves
 from pipeline.settings import TASKS
@@ -210,11 +213,14 @@ def calibration_curves(c: Comparison) -> Iterator[Plot]:
 def importance_bars(c: Comparison) -> Iterator[Plot]:
     """Permutation importance of the features that matter most to any model, side by side."""
     features = [*curves.notable([entry.importance for entry in c.entries], TOP_FEATURES)]
-    traces = [_bars(entry.name, [entry.importance.get(f, 0.0) for f in features], features) for entry in c.entries]
-    words = f"Permutation importance. Most important to any model: {', '.join(features[:3])}."
+    traces = [
+        _bars(entry.name, [entry.importance.get(f, 0.0) for f in features], features)
+        | {"error_x": _reach(entry, features) | {"thickness": 1, "width": 2}}
+        for entry in c.entries
+    ]
+    words = f"Permutation importance, with 95 % intervals. Most important to any model: {', '.join(features[:3])}."
     layout = _rows(150 + len(features) * (12 + 9 * len(c.entries)), curves.importance_axis(c.metric))
-    # two long names may begin with the same letters, so that the ticks alone are shortened
-    layout["yaxis"] |= {"tickvals": features, "ticktext": [curves.shortened(f, LONGEST_NAME) for f in features]}
+    layout["yaxis"] |= _short_ticks(features)
     yield Plot("Feature importance side by side", words, traces, layout)
 
 
@@ -233,6 +239,105 @@ PLOTS: dict[Callable[[Comparison], Iterator[Plot]], tuple[str, ...]] = {
     calibration_curves: ("binary",),
     importance_bars: TASKS,
 }
+
+
+def learned_plots(c: Comparison) -> list[Plot]:
+    """What the chosen model has learned: which columns matter to it, and how predictions go with the leading ones."""
+    shown = c.explanation.dependence if isinstance(c.explanation, Explanation) else ()
+    if not shown:
+        return [own_importance(c)]
+    levels = np.concatenate([[*own.levels, *([own.missing] if own.missing else [])] for own in shown])
+    free = 0.05 * float(np.ptp(levels)) or 0.5
+    # one axis for all, so that a flat one looks flat
+    ends = [float(levels.min()) - free, float(levels.max()) + free]
+    return [own_importance(c), *(dependence(c, own, ends) for own in shown)]
+
+
+def own_importance(c: Comparison) -> Plot:
+    """Permutation importance of the columns that matter most to the chosen model, paler where the interval holds 0."""
+    features = [*curves.notable([c.best.importance], TOP_FEATURES)]
+    bounds = c.best.importance_interval
+    sure = [bounds.get(feature, (0.0, 0.0))[0] > 0 for feature in features]
+    values = [c.best.importance[feature] for feature in features]
+    bars = _bars("", values, features) | {
+        "error_x": _reach(c.best, features),
+        "marker": {"color": [BLUE if one else PALE for one in sure], "pattern": {"shape": ""}},
+        "showlegend": False,
+    }
+    told = [
+        f"{curves.shortened(feature, LONGEST_NAME)} {value:.4f}"
+        + (f" [{bounds[feature][0]:.4f}, {bounds[feature][1]:.4f}]" if feature in bounds else "")
+        for feature, value in zip(features[:3], values, strict=False)
+    ]
+    shown = sum(low > 0 for low, _ in bounds.values())
+    words = (
+        f"Permutation importance ({curves.importance_axis(c.metric)}), with 95 % intervals: {', '.join(told)}. "
+        f"{shown} of {len(c.best.importance)} columns are shown to matter; a bar is pale where the interval holds 0."
+    )
+    layout = _rows(max(200, 120 + 30 * len(features)), curves.importance_axis(c.metric))
+    layout["yaxis"] |= _short_ticks(features)
+    return Plot("The columns that matter most to it", words, [bars], layout)
+
+
+def dependence(c: Comparison, own: Dependence, ends: list[float]) -> Plot:
+    """The partial dependence of a column between the ends of the axis."""
+    assert isinstance(c.explanation, Explanation)
+    middle, low, high = own.levels.T
+    name = curves.shortened(own.column, LONGEST_NAME)
+    reach = {"symmetric": False, "array": high - middle, "arrayminus": middle - low, "color": BLACK, "thickness": 1}
+    axis, labels = {"title": {"text": c.explanation.output}, "range": ends}, [*own.values]
+    if own.kind == "category":
+        # by number, as two long words may begin alike
+        places = np.arange(len(labels))
+        trace = _points("", middle, places, symbol="circle", color=BLUE, size=9) | {"error_x": reach}
+        ticks = [curves.shortened(label, LONGEST_NAME) for label in labels]
+        layout = _axes(height=120 + 30 * len(labels))
+        layout |= {"xaxis": axis, "yaxis": {"tickvals": places, "ticktext": ticks}}
+    else:
+        trace = _line("", labels, middle, color=BLUE, dash="solid") | {"mode": "lines+markers", "error_y": reach}
+        trace |= {"marker": {"symbol": "circle", "color": BLUE}}
+        layout = _axes(name, height=340) | {"yaxis": axis}
+        layout["xaxis"] |= {"type": "date" if own.kind == "date" else "linear"}
+    words = dependence_words(own)
+    if c.best.importance_interval.get(own.column, (0.0, 0.0))[0] <= 0:
+        words += " That the column matters is not shown."
+    return Plot(f"Partial dependence on {name}", words, [trace | {"showlegend": False}], layout)
+
+
+def dependence_words(own: Dependence) -> str:
+    """The lowest and the highest mean prediction, and where these are."""
+    least, most = (int(at) for at in (own.levels[:, 0].argmin(), own.levels[:, 0].argmax()))
+
+    def at(place: int) -> str:
+        value = own.values[place]
+        where = number_words(value) if isinstance(value, float) else curves.shortened(value, LONGEST_NAME)
+        return f"{_level(own.levels[place])} at {where}"
+
+    words = f"The mean prediction is lowest, {at(least)}, and highest, {at(most)}."
+    if np.ptp(own.levels[:, 0]) == 0:
+        words = f"The mean prediction is {_level(own.levels[0])} whatever the value."
+    if own.missing:
+        words += f" Where it is missing: {_level(own.missing)}."
+    return words
+
+
+def _level(level: Sequence[float]) -> str:
+    value, low, high = level
+    # so many digits that two of the interval's width are seen
+    digits = 4 if high <= low else int(np.clip(1 - np.floor(np.log10(high - low)), 0, 10))
+    return f"{value:,.{digits}f} [{low:,.{digits}f}, {high:,.{digits}f}]"
+
+
+def _reach(entry: Entry, features: Sequence[str]) -> dict[str, Any]:
+    """Error bars of the importance of columns, of no length where an interval is not known."""
+    known = [(entry.importance.get(f, 0.0), entry.importance_interval.get(f)) for f in features]
+    above = [bounds[1] - value if bounds else 0.0 for value, bounds in known]
+    return {"symmetric": True, "array": above, "color": BLACK}
+
+
+def _short_ticks(names: Sequence[str]) -> dict[str, Any]:
+    """Two long names may begin with the same letters, so that the ticks alone are shortened."""
+    return {"tickvals": names, "ticktext": [curves.shortened(name, LONGEST_NAME) for name in names]}
 
 
 def _curves(

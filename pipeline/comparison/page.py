@@ -13,8 +13,9 @@ from plotly.offline import get_plotlyjs
 
 from pipeline.checks.check import CHECKS, measured
 from pipeline.comparison.entries import Comparison
-from pipeline.comparison.figures import dataset_plots
-from pipeline.comparison.words import advice, decision_title
+from pipeline.comparison.figures import dataset_plots, learned_plots
+from pipeline.comparison.words import advice, decision_title, parts_of, signed
+from pipeline.explain.cases import number_words
 from pipeline.gates.calibrated import origin_words
 from pipeline.gates.judge import told
 from pipeline.html import render
@@ -26,11 +27,18 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 def comparison_page(comparisons: Sequence[Comparison], overall: str, settings: str) -> str:
     """The whole page: no file and no network beside it. `settings`: what all results were made with, in words."""
-    plots = [[(f"plot-{n}-{k}", plot) for k, plot in enumerate(dataset_plots(c))] for n, c in enumerate(comparisons)]
-    drawn = {key: {"data": plot.traces, "layout": plot.layout} for group in plots for key, plot in group}
+    plots, learned = (
+        [[(f"{kind}-{n}-{k}", plot) for k, plot in enumerate(draw(c))] for n, c in enumerate(comparisons)]
+        for kind, draw in (("plot", dataset_plots), ("learned", learned_plots))
+    )
+    drawn = {key: {"data": plot.traces, "layout": plot.layout} for group in plots + learned for key, plot in group}
     return render(
         TEMPLATES / "page.html",
         sections=[(c, advice(c), group) for c, group in zip(comparisons, plots, strict=True)],
+        learned=learned,
+        parts_of=parts_of,
+        signed=signed,
+        number_words=number_words,
         ways=WAYS,
         decision_title=decision_title,
         threshold_words=threshold_words,

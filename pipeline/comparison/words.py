@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from pipeline.checks.check import CHECKS
 from pipeline.comparison.entries import Comparison, Entry, Lead
+from pipeline.explain.cases import Case
 from pipeline.metrics import METRICS, lead
 from pipeline.uncertainty import uncertainty_words
 from pipeline.worth import decision_words
@@ -14,6 +16,8 @@ from pipeline.worth import decision_words
 WIDE, WIDE_ERROR = 0.1, 0.2
 # Where so large a share of the rows is of one class, accuracy says little of the other.
 ONE_CLASS = 0.9
+# Columns of an explained row that are seen at once.
+LINES = 6
 
 
 def advice(c: Comparison) -> list[str]:
@@ -151,6 +155,43 @@ def decision_title(c: Comparison) -> str:
         f"How many of the rows that are followed up are {positive}: of {found['rows']:,} rows {found['positives']:,} "
         f"are, and {found['capacity']:,} can be followed up"
     )
+
+
+@dataclass(frozen=True)
+class Part:
+    """A line of an explained row: a column, its value, what it adds to the prediction, and how large that is beside the
+    largest (0 to 1).
+    """
+
+    column: str
+    value: str
+    added: float | None
+    size: float = 0.0
+
+
+def parts_of(case: Case) -> tuple[list[Part], list[Part]]:
+    """The lines of a row that are shown, largest contributions first, and the others; without any contributions in the
+    order of importance. What all columns that are not shown add together is a line of its own.
+    """
+    names = [*case.values]
+    if case.added is None:
+        lines = [Part(name, case.values[name], None) for name in names]
+        return lines[:LINES], lines[LINES:]
+    added = case.added
+    shown = sorted(added, key=lambda name: -abs(added[name]))[:LINES]
+    hidden = sorted(set(names) - {*shown}, key=lambda name: (-abs(added.get(name, 0.0)), names.index(name)))
+    largest = max((abs(value) for value in added.values()), default=0.0) or 1.0
+    lines = [Part(name, case.values[name], added[name], abs(added[name]) / largest) for name in shown]
+    if hidden:
+        left = case.rest + sum(added.get(name, 0.0) for name in hidden)
+        which = "other column" if len(hidden) == 1 else "other columns"
+        lines.append(Part(f"{len(hidden)} {which}", "", left, min(1.0, abs(left) / largest)))
+    return lines, [Part(name, case.values[name], added.get(name)) for name in hidden]
+
+
+def signed(value: float) -> str:
+    """A contribution, as short as can be read."""
+    return f"{value:+,.0f}" if abs(value) >= 1e4 else f"{value:+.3g}" if abs(value) >= 5e-5 else "+0"
 
 
 def tuning_words(tuned: Entry, base: Entry, metric: str) -> str:

@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from pipeline.console import without_passwords
+from pipeline.explain.importance import importance_intervals, read_importance
 from pipeline.files import write_text
 from pipeline.gates.calibrated import origin_words, seed_words
 from pipeline.gates.judge import Verdict
@@ -38,6 +39,8 @@ class FoundCheck(TypedDict):
 CHECKS = TypeAdapter(dict[str, dict[str, list[FoundCheck]]])
 # The name of the artifact of a registered run; the champion's is in reports/<dataset>/ too.
 CARD = "model_card.md"
+# Columns that it names.
+LEADING = 5
 
 
 def model_card(
@@ -77,6 +80,7 @@ def model_card(
     add("Data", plain_markdown(data_words(dataset, config, facts)))
     rough = f"; they are rough, of {model['rough']}" if model["rough"] else ""
     add("Metrics", f"{judged_words(dataset)} With 95 % intervals{rough}.", **scores_of(model))
+    add("What it has learned", importance_words(dataset), **leading_columns(dataset, config, run))
     if "uncertainty" in model:
         add("Uncertainty", plain_markdown(uncertainty_words(model["uncertainty"])))
     if "decision" in model:
@@ -222,6 +226,30 @@ def scores_of(model: Mapping[str, Any]) -> dict[str, list[str]]:
         "95 % interval": [f"{low:.4f} to {high:.4f}" for low, high in bounds],
         "cross-validated": [f"{model['cv'][metric]:.4f}" for metric in model["score"]],
         "naive": [f"{naive[metric]:.4f}" if metric in naive else "" for metric in model["score"]],
+    }
+
+
+def importance_words(dataset: Dataset) -> str:
+    """What importance is."""
+    return (
+        f"The columns that matter most: by how much {METRICS[dataset.metric].label} gets worse on the test part when "
+        "the values of one are shuffled (permutation importance), with 95 % intervals."
+    )
+
+
+def leading_columns(dataset: Dataset, config: Config, run: StoredRun) -> dict[str, list[str]]:
+    """Columns of the table of what matters most to a model."""
+    importance = read_importance(run)
+    judged = run.predictions(dataset.task, dataset.kept)
+    share = config.test_size if dataset.evaluation == "cross_validation" else 1
+    bounds = importance_intervals(importance, judged, share)
+    leading = sorted(importance, key=lambda name: -importance[name][0])[:LEADING]
+    return {
+        "column": leading,
+        "importance": [f"{importance[name][0]:.4f}" for name in leading],
+        "95 % interval": [
+            f"{bounds[name][0]:.4f} to {bounds[name][1]:.4f}" if name in bounds else "not known" for name in leading
+        ],
     }
 
 
