@@ -317,7 +317,9 @@ def ensemble_dataset(dataset: Dataset, config: Config, stores: Sequence[MlflowCl
 
 
 def families_of(dataset: Dataset, config: Config) -> list[str]:
-    """The models that a budget of time is spent on: those with settings to search for, whose library is installed."""
+    """The models that a budget of time is spent on, boosting first: those with settings to search for, whose library is
+    installed.
+    """
     from pipeline.training.build import is_installed
 
     models = []
@@ -329,7 +331,8 @@ def families_of(dataset: Dataset, config: Config) -> list[str]:
             print(f"{dataset.name}: note: {name} is left out, as {path.partition('.')[0]} is not installed")
         else:
             models.append(name)
-    return models
+    # by the settings that are known to be good
+    return sorted(models, key=lambda name: name not in config.first_trials)
 
 
 def build_parser(config: Config) -> argparse.ArgumentParser:

@@ -89,8 +89,7 @@ def search_families(
         run(families[0], n_trials, end() if deadline < math.inf else deadline, alone=True)
         return spent
     unit, end_of_first = 1 if cluster is None else lag, started + FIRST_ROUND * (deadline - started)
-    # those with settings that are known to be good begin
-    for family in sorted(families, key=lambda family: not family.first):
+    for family in families:
         if not done(family):
             some = any(best_value(other) is not None for other in families)
             run(family, unit, end_of_first if some else math.inf)
