@@ -23,6 +23,13 @@ from pipeline.metrics import METRICS
 from pipeline.settings import load_config
 
 ROOT = Path(__file__).resolve().parent.parent
+AUTOML = {
+    "ours": "ours",
+    "ours_boost": "ours, extra `boost`",
+    "autogluon_medium": "AutoGluon, medium_quality",
+    "autogluon_best": "AutoGluon, best_quality",
+    "flaml": "FLAML",
+}
 
 
 def help_text(script: str) -> str:
@@ -195,25 +202,91 @@ def winners_table() -> str:
     return "\n".join([_table([*head, "difference on judged rows [95 % interval]"], rows), "", words])
 
 
-def flaml_table() -> str:
-    """Gradient boosting beside FLAML at equal wall time."""
-    found = _read("benchmarks/results/flaml.json")
-    rows = []
-    for name, row in found["tables"].items():
-        trials = [split["ours"]["trials"] for split in row["splits"]]
-        rows.append(
-            [
-                name,
-                _label(row["metric"]),
-                str(len(row["splits"])),
-                f"{row['ours']:.4f}",
-                f"{min(trials)} to {max(trials)}",
-                f"{row['flaml']:.4f}",
-                f"{row['difference']:+.4f} {_interval(row['interval'], '+.4f')}{_shown(row['interval'])}",
-            ]
+def automl_tables() -> str:
+    """The public tables that our search is measured on beside other systems."""
+    rows = [
+        [
+            name,
+            facts["from"],
+            f"{facts['rows']:,} x {facts['columns']}",
+            f"{facts['target']}, {_label(facts['metric'])}"
+            + ("" if facts["positive"] is None else f", {facts['positive']:.0%} positive"),
+            f"{facts['categories']}",
+            f"{facts['missing']:.1%}",
+            f"{', '.join(facts['left_out'])}: {facts['why']}" if facts["left_out"] else "",
+        ]
+        for name, facts in _read("benchmarks/results/automl.json")["tables"].items()
+    ]
+    head = ["table", "from (R package, item)", "rows x columns", "target, metric", "columns of words", "missing values"]
+    return _table([*head, "left out"], rows)
+
+
+def automl_scores() -> str:
+    """Ours beside AutoGluon and FLAML at equal wall time: who is ahead, scores, and the differences of each table."""
+    found = _read("benchmarks/results/automl.json")
+    counts = [
+        [
+            f"{row['budget']:.0f} s",
+            AUTOML[row["ours"]],
+            AUTOML[row["other"]],
+            f"{row['ahead']} of {len(row['tables'])}",
+            *(f"{row[way]}" for way in ("shown_ahead", "shown_behind")),
+        ]
+        for row in found["summary"]
+    ]
+    head = ["budget", "of ours", "beside", "tables on which ours is ahead", "shown to be ahead", "shown to be behind"]
+    parts = [_table(head, counts)] if counts else []
+    for budget in sorted({row["budget"] for row in found["rows"]}):
+        rows = [row for row in found["rows"] if row["budget"] == budget]
+        compared = [row for row in found["summary"] if row["budget"] == budget]
+        parts += [
+            f"**{budget:.0f} s**, splits: {len({row['split'] for row in rows})}. Mean scores:",
+            _automl_means(rows, found["tables"]),
+            "Differences [95 % interval]:",
+            _automl_differences(compared, found["tables"]),
+        ]
+    return "\n\n".join(parts)
+
+
+def _automl_means(rows: Sequence[dict[str, Any]], tables: dict[str, Any]) -> str:
+    """The mean score of each system on each table, how often it failed, and the mean seconds of all."""
+    systems = [name for name in AUTOML if any(row["system"] == name for row in rows)]
+
+    def cell(fits: Sequence[dict[str, Any]], key: str, style: str) -> str:
+        values, failed = [row[key] for row in fits if key in row], sum("failed" in row for row in fits)
+        words = [f"{sum(values) / len(values):{style}}"] if values else []
+        return ", ".join([*words, *([f"{failed} failed"] if failed else [])])
+
+    lines = []
+    for name, facts in tables.items():
+        fits = {system: [row for row in rows if (row["table"], row["system"]) == (name, system)] for system in systems}
+        lines.append(
+            [f"{name}, {_label(facts['metric'])}", *(cell(fits[system], "score", ".4f") for system in systems)]
         )
-    head = ["table", f"metric, {found['seconds']:.0f} s", "splits", "ours", "our trials", "FLAML"]
-    return _table([*head, "difference [95 % interval]"], rows)
+    whole = [[row for row in rows if row["system"] == system] for system in systems]
+    lines.append(["*seconds*", *(cell([row for row in fits if "seconds" in row], "seconds", ".0f") for fits in whole)])
+    return _table(["table, metric", *(AUTOML[system] for system in systems)], lines)
+
+
+def _automl_differences(compared: Sequence[dict[str, Any]], tables: dict[str, Any]) -> str:
+    """Ours less each other system on each table."""
+    others = list(dict.fromkeys(row["other"] for row in compared))
+    mine = list(dict.fromkeys(row["ours"] for row in compared))
+    found = {(row["ours"], row["other"]): row for row in compared}
+    lines = [
+        [name, AUTOML[one], *(_difference(found[one, other]["tables"].get(name)) for other in others)]
+        for name in tables
+        for one in mine
+    ]
+    return _table(["table", "", *(f"less {AUTOML[other]}" for other in others)], lines)
+
+
+def _difference(facts: dict[str, Any] | None) -> str:
+    """A mean difference with its interval, which a single split has not."""
+    if facts is None:
+        return ""
+    words = f"{facts['difference']:+.4f}"
+    return f"{words} {_interval(facts['interval'], '+.4f')}" if facts["interval"] else words
 
 
 def metrics_table() -> str:
