@@ -83,7 +83,7 @@ def propose(
     settings of the running ones.
 
     Its sampling is seeded from the seed and the slot, so a search that was killed and resumed proposes what one left
-    alone would have. The first trials have the settings that are to be tried first, the next one the baseline's.
+    alone would have. The first trial has the baseline's settings, the next ones those that are to be tried first.
     PipelineError: the search space is wrong.
     """
     recipe, space = objective.recipe, objective.space
@@ -98,10 +98,10 @@ def propose(
             multivariate=True,
             group=True,
         )
-    if slot < len(objective.first):
-        study.enqueue_trial(dict(objective.first[slot]))
+    if 0 < slot <= len(objective.first):
+        study.enqueue_trial(dict(objective.first[slot - 1]))
     trial = study.ask()
-    if slot == len(objective.first):
+    if slot == 0:
         settings = {key: value for key, value in recipe.settings.items() if key in space}
     else:
         # how many trees or iterations is found, not suggested: as many as help, up to the end of their range
@@ -159,7 +159,7 @@ def run_trial(
 
 def score_trial(objective: Objective, trial: optuna.Trial, deadline: float) -> float:
     """The score of a trial's settings, reported step by step; where the scorer finds how many trees or iterations help,
-    they become its settings. The baseline's stay as they are. OutOfTimeError: the deadline (monotonic seconds) has
+    they become its settings. The first trial keeps the baseline's. OutOfTimeError: the deadline (monotonic seconds) has
     passed. optuna.TrialPruned: the trial is worse than those before it.
     """
     settings = trial.user_attrs["settings"]
@@ -173,7 +173,7 @@ def score_trial(objective: Objective, trial: optuna.Trial, deadline: float) -> f
                 raise OutOfTimeError
             if done < 1 and trial.should_prune():
                 raise optuna.TrialPruned
-    if trial.user_attrs["slot"] != len(objective.first):
+    if trial.user_attrs["slot"]:
         found = estimator.get_params()
         trial.set_user_attr("settings", {key: found[key] for key in settings if key != ROUNDS})
     return value
