@@ -113,7 +113,7 @@ def test_defaults_are_filled_in(project: Path) -> None:
         (("gates", "houses"), [{"metric": "r2", "above": 0, "current": "a"}], "goes with drifted_columns alone"),
         (("gates", "houses"), [{"metric": "r2", "above": 0, "over": "best"}], "known: naive, champion"),
         (("tuning", "trials"), 0, "tuning.trials: 0 is out of range"),
-        (("tuning", "seconds"), "2 min", "tuning.seconds: expected a number, found '2 min'"),
+        (("tuning", "budget"), "2 min", "tuning.budget: expected a number, found '2 min'"),
         ((*HOUSES, "trials"), 0, "datasets.houses.trials: 0 is out of range; give a number of at least 1"),
         ((*HOUSES, "trials"), 1.5, "datasets.houses.trials: expected a whole number, found 1.5"),
         (FIRST, {"forrest": {"regression": [{"max_depth": 3}]}}, "first_trials.forrest: .* did you mean 'forest'"),
@@ -374,5 +374,5 @@ def test_a_hash_of_settings_is_of_what_a_result_depends_on(project: Path) -> Non
     assert changed(**own, models={**models, "forest": shallow}) == set()
     linear = {"linear": {"alpha": [0, 1]}}
     assert changed(search_spaces={**PARAMS["search_spaces"], **linear}) == {"tune linear"}
-    assert changed(tuning={**PARAMS["tuning"], "trials": 9, "seconds": 9}) == set()
+    assert changed(tuning={**PARAMS["tuning"], "trials": 9, "budget": 9}) == set()
     assert changed(tuning={**PARAMS["tuning"], "lag": 2}) == {f"tune {name}" for name in models}

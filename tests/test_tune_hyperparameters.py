@@ -1,4 +1,5 @@
 import json
+import math
 import random
 import shutil
 import signal
@@ -20,7 +21,7 @@ import tune_hyperparameters as tune
 from pipeline import intervals
 from pipeline.files import hold
 from pipeline.metrics import Predictions
-from pipeline.search import queue
+from pipeline.search import budget, queue
 from pipeline.search.trials import score_trial
 from pipeline.store.connect import open_store
 
@@ -145,19 +146,20 @@ def test_a_search_is_bound_by_its_trials_or_else_by_time(
 ) -> None:
     asked: list[tuple[int, float | None]] = []
 
-    def watched(kept, objective, n_trials, timeout, *rest):
-        asked.append((n_trials, timeout))
-        run_trials(kept, objective, 1, None, *rest)
+    def watched(families, deadline, n_trials, *rest):
+        left = deadline - time.monotonic()
+        asked.append((n_trials, None if left == math.inf else round(left, -1)))
+        return search_families(families, math.inf, 1, *rest)
 
-    run_trials = queue.run_trials
-    monkeypatch.setattr(queue, "run_trials", watched)
+    search_families = budget.search_families
+    monkeypatch.setattr(budget, "search_families", watched)
     counted = {**PARAMS["datasets"], "customers": {**PARAMS["datasets"]["customers"], "trials": 5}}
-    tuning = {**PARAMS["tuning"], "seconds": 77, "trials": 9}
+    tuning = {**PARAMS["tuning"], "budget": 90, "trials": 9}
     for datasets in (PARAMS["datasets"], counted):
         Path("params.yaml").write_text(yaml.safe_dump({**PARAMS, "datasets": datasets, "tuning": tuning}))
         for words in ([], ["--n-trials", "3"], ["--timeout", "60"], ["--n-trials", "3", "--timeout", "60"]):
             assert tune.main(["--dataset", "customers", *words]) == 0
-    assert asked == [(9, 77), (3, None), (9, 60), (3, 60), (5, None), (3, None), (5, 60), (3, 60)]
+    assert asked == [(9, 90), (3, None), (9, 60), (3, 60), (5, None), (3, None), (5, 60), (3, 60)]
     # the same search, which ends elsewhere
     assert len(optuna.get_all_study_names("sqlite:///mlruns/optuna/customers.db")) == 1
     assert "a new study starts" not in capsys.readouterr().out

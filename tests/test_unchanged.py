@@ -277,7 +277,7 @@ def test_a_search_that_found_nothing_better_is_not_repeated_either(
 
 
 def test_a_search_that_its_time_ended_is_not_gone_on_with(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write(tuning={**PARAMS["tuning"], "trials": 1000, "seconds": 1})
+    write(tuning={**PARAMS["tuning"], "trials": 1000, "budget": 1})
     words = ["--dataset", "customers", "--workers", "1"]
     assert train.main(["--dataset", "customers"]) == 0
     assert tune.main(words) == 0

@@ -105,11 +105,11 @@ class Comparison:
     chosen: str
     tests: Mapping[str, Lead]
     studies: Mapping[str, Sequence[Trial]]
-    curve: Sequence[tuple[float, float, str]]
     drift: Mapping[str, Any] | None
     standing: Standing
     links: Mapping[str, str]
     explanation: Explanation | str = ""
+    curve: Sequence[tuple[float, float, str]] = ()
 
     @property
     def doubt(self) -> str:

@@ -17,8 +17,8 @@ import optuna
 
 from pipeline.console import Progress
 from pipeline.metrics import METRICS, lead
+from pipeline.search import queue
 from pipeline.search.family import Family
-from pipeline.search.queue import run_trials
 from pipeline.search.scorers import FOLDS_STEPS, OUT_OF_BAG_STEPS, TREE_ROWS, TREE_SHARE, trees_of
 from pipeline.search.study import slot_of
 from pipeline.search.trials import OutOfTimeError
@@ -66,7 +66,7 @@ def search_families(
         begun = time.monotonic()
         seconds, at_once = None if until == math.inf else until - begun, workers if alone else 1
         label = family.dataset if alone else family.label
-        run_trials(family.kept, family.objective, trials, seconds, lag, at_once, cluster, label, alone)
+        queue.run_trials(family.kept, family.objective, trials, seconds, lag, at_once, cluster, label, alone)
         now, best = time.monotonic(), best_value(family)
         spent.seconds[family.model] = spent.seconds.get(family.model, 0.0) + now - begun
         if best is None or alone:
@@ -78,8 +78,9 @@ def search_families(
         print(f"{words} by {spent.curve[-1][2]}, {deadline - now:.0f} s left", flush=True)
 
     def end() -> float:
-        """When the scoring has to begin."""
-        needed = sum(seconds_to_score(family, parts) for family in families)
+        """When the scoring has to begin: that of the better half, others are scored where time is left."""
+        best = ranked(families)[: halvings(len(families))[0]]
+        needed = sum(seconds_to_score(family, parts) for family in best)
         return deadline - min(needed, (1 - FIRST_ROUND) * (deadline - started))
 
     if len(families) == 1:
