@@ -22,6 +22,7 @@ import json
 import math
 import sys
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -141,6 +142,8 @@ def tune_dataset(
                 print(f"{family.label}: its winner is not scored, there is no time for it", flush=True)
                 continue
             progress = budget.within(deadline, progress)
+        # of folds that are given up
+        warnings.filterwarnings("ignore", "[0-9]+ tasks which were still being processed")
         try:
             results[family.model] = score_winner(
                 family,

@@ -49,10 +49,10 @@ class Simulated:
 def simulate(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Runs a search over simulated families, and returns what was spent and the clock's end."""
 
-    def run(families: list[Simulated], seconds: float, scoring: float = 0.0) -> tuple[Spent, float]:
+    def run(families: list[Simulated], seconds: float, scoring: Any = lambda family: 0.0) -> tuple[Spent, float]:
         clock, by_study = [0.0], {family.kept.study_name: family for family in families}
         monkeypatch.setattr(time, "monotonic", lambda: clock[0])
-        monkeypatch.setattr(budget, "seconds_to_score", lambda family, parts: scoring)
+        monkeypatch.setattr(budget, "seconds_to_score", lambda family, parts: scoring(family))
         monkeypatch.setattr(budget, "seconds_of", lambda trial: trial.user_attrs["seconds"])
 
         def run_trials(kept: optuna.Study, objective: Any, n_trials: int, left: float | None, *rest: Any) -> None:
@@ -108,8 +108,16 @@ def test_the_first_trial_of_all_ends_however_long_it_takes(simulate: Any) -> Non
 @pytest.mark.parametrize(("scoring", "search"), [(5.0, 95.0), (40.0, 60.0), (90.0, 40.0)])
 def test_winners_have_their_time(simulate: Any, scoring: float, search: float) -> None:
     families = [Simulated("a", 0.5, 0.5), Simulated("b", 0.5, 0.6)]
-    _, end = simulate(families, 100.0, scoring)
+    _, end = simulate(families, 100.0, lambda family: scoring)
     assert end == pytest.approx(search, abs=1.5)
+
+
+def test_a_winner_that_takes_longer_to_score_ends_the_search(simulate: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    families = [Simulated("a", 1.0, 0.5), Simulated("b", 1.0, 0.6)]
+    _, end = simulate(families, 100.0, lambda family: 5.0 * len(family.kept.trials))
+    assert end <= 60
+    # a line a trial, not one a look at the clock
+    assert len(capsys.readouterr().out.splitlines()) < 30
 
 
 def test_work_that_would_not_end_in_time_is_given_up() -> None:

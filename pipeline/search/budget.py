@@ -102,9 +102,13 @@ def search_families(
         alive = ranked(alive)[:size]
         now = time.monotonic()
         until = now + (end() - now) / (len(rounds) - number)
-        while able := [family for family in alive if done(family) < n_trials and has_time(family, until)]:
+        while able := [one for one in alive if done(one) < n_trials and has_time(one, min(until, end()))]:
             family = min(able, key=lambda family: spent.seconds.get(family.model, 0.0))
-            run(family, min(done(family) + unit, n_trials), end())
+            before = done(family)
+            run(family, min(before + unit, n_trials), end())
+            if done(family) == before:
+                # the time was up in the middle of a trial
+                break
     spent.total = time.monotonic() - started
     if spent.curve:
         spent.curve.append((round(spent.total, 1), *spent.curve[-1][1:]))
