@@ -67,6 +67,7 @@ PARAMS = {
         "linear": {"classification": {"C": {"log": [0.01, 10.0]}}},
     },
     "tuning": {"trials": 8, "startup_trials": 3, "search_rows": 150},
+    "ensemble": {"members": 5},
     "gates": {"customers": [{"metric": "accuracy", "above": 0.6}]},
 }
 
