@@ -204,7 +204,15 @@ def chosen(folder: Path, metric: str) -> dict[str, Any]:
     model = max(found, key=lambda name: found[name]["cv"][metric])
     trials = sum(sum(facts["trials"].values()) for facts in found.values() if "trials" in facts)
     facts = found[model]
-    return {"score": facts["score"][metric], "cv": facts["cv"][metric], "model": model, "trials": trials}
+    # what each part of it gives alone
+    models = {name: [facts["cv"][metric], facts["score"][metric]] for name, facts in found.items()}
+    return {
+        "score": facts["score"][metric],
+        "cv": facts["cv"][metric],
+        "model": model,
+        "trials": trials,
+        "models": models,
+    }
 
 
 def ours(folder: Path, path: Path, table: Table, seed: int, budget: float, python: str) -> dict[str, Any]:

@@ -32,9 +32,13 @@ def test_ours_is_the_model_that_cross_validation_chooses(tmp_path: Path) -> None
 
     models = {"gradient_boosting": {**facts(0.8, 0.9), "trials": {"complete": 3, "pruned": 2}}}
     write_json(tmp_path / "metrics/tune/table.json", {"models": models})
-    assert chosen(tmp_path, "r2") == {"score": 0.9, "cv": 0.8, "model": "tune: gradient_boosting", "trials": 5}
+    own = {"tune: gradient_boosting": [0.8, 0.9]}
+    found = {"score": 0.9, "cv": 0.8, "model": "tune: gradient_boosting", "trials": 5, "models": own}
+    assert chosen(tmp_path, "r2") == found
     write_json(tmp_path / "metrics/ensemble/table.json", {"models": {"ensemble": facts(0.82, 0.85)}})
-    assert chosen(tmp_path, "r2") == {"score": 0.85, "cv": 0.82, "model": "ensemble: ensemble", "trials": 5}
+    both = {**own, "ensemble: ensemble": [0.82, 0.85]}
+    found = {"score": 0.85, "cv": 0.82, "model": "ensemble: ensemble", "trials": 5, "models": both}
+    assert chosen(tmp_path, "r2") == found
 
 
 def test_ours_comes_first_as_its_seconds_are_the_limit_of_the_others() -> None:
