@@ -133,6 +133,8 @@ def tune_dataset(
         reason = next(trial.user_attrs["reason"] for one in searched.values() for trial in reversed(one.trials))
         raise PipelineError(f"{dataset.name}: every trial failed; the last one: {reason}")
 
+    # of folds that are given up
+    warnings.filterwarnings("ignore", "[0-9]+ tasks which were still being processed")
     results, slower = dict[str, Any](), 1.0
     for family in order:
         begun, expected = time.monotonic(), budget.seconds_to_score(family, parts)
@@ -142,8 +144,6 @@ def tune_dataset(
                 print(f"{family.label}: its winner is not scored, there is no time for it", flush=True)
                 continue
             progress = budget.within(deadline, progress)
-        # of folds that are given up
-        warnings.filterwarnings("ignore", "[0-9]+ tasks which were still being processed")
         try:
             results[family.model] = score_winner(
                 family,

@@ -136,7 +136,7 @@ def test_what_half_the_time_brought_is_told() -> None:
     spent = Spent(curve=[(10.0, 0.80, "a"), (40.0, 0.83, "b"), (90.0, 0.835, "b"), (100.0, 0.835, "b")], total=100.0)
     assert curve_words(spent, "r2") == (
         "best R² of the search: 0.8000 after 25 s, 0.8300 after 50 s, 0.8350 after 100 s; the second half brought "
-        "+0.0050, expect no more of as long again"
+        "+0.0050, as long again may bring as much"
     )
 
 

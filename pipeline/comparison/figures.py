@@ -118,8 +118,8 @@ def learning_curve(c: Comparison) -> Iterator[Plot]:
     half = max((place for place, second in enumerate(seconds) if second <= seconds[-1] / 2), default=0)
     gain = lead(c.metric, values[-1], values[half])
     words = (
-        f"{values[-1]:.4f} by {models[-1]} after {seconds[-1]:.0f} s, {gain:+.4f} of it in the second half: expect no "
-        "more of as long again."
+        f"{values[-1]:.4f} by {models[-1]} after {seconds[-1]:.0f} s, {gain:+.4f} of it in the second half: as long "
+        "again may bring as much."
     )
     layout = _axes("seconds of search", f"{_axis(c)} in the search")
     yield Plot("Best model by time", words, traces, layout)

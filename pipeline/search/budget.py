@@ -78,9 +78,11 @@ def search_families(
         print(f"{words} by {spent.curve[-1][2]}, {deadline - now:.0f} s left", flush=True)
 
     def end() -> float:
-        """When the scoring has to begin: that of the better half, others are scored where time is left."""
+        """When the scoring has to begin: that of the better half, as others are scored where time is left; of a single
+        winner and its baseline.
+        """
         best = ranked(families)[: halvings(len(families))[0]]
-        needed = sum(seconds_to_score(family, parts) for family in best)
+        needed = sum(seconds_to_score(family, parts) for family in best) * (2 if len(families) == 1 else 1)
         return deadline - min(needed, (1 - FIRST_ROUND) * (deadline - started))
 
     if len(families) == 1:
@@ -203,9 +205,8 @@ def curve_words(spent: Spent, metric: str) -> str:
         return next((value for when, value, _ in reversed(spent.curve) if when <= seconds), math.nan)
 
     times = [spent.total / 4, spent.total / 2, spent.total]
-    told = ", ".join(
-        f"{after(seconds):.4f} after {seconds:.0f} s" for seconds in times if math.isfinite(after(seconds))
-    )
+    known = [(after(seconds), seconds) for seconds in times if math.isfinite(after(seconds))]
+    told = ", ".join(f"{value:.4f} after {seconds:.0f} s" for value, seconds in known)
     gain = lead(metric, after(spent.total), after(spent.total / 2))
-    more = f"; the second half brought {gain:+.4f}, expect no more of as long again" if math.isfinite(gain) else ""
+    more = f"; the second half brought {gain:+.4f}, as long again may bring as much" if math.isfinite(gain) else ""
     return f"best {METRICS[metric].label} of the search: {told}{more}"
