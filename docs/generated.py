@@ -289,6 +289,18 @@ def _difference(facts: dict[str, Any] | None) -> str:
     return f"{words} {_interval(facts['interval'], '+.4f')}" if facts["interval"] else words
 
 
+def search_rows_table() -> str:
+    """What a search on a sample of a large table loses, by the rows of the sample."""
+    found = _read("benchmarks/results/search_rows.json")
+    tables, rows = list(dict.fromkeys(row["table"] for row in found["table"])), []
+    for size, facts in found["sizes"].items():
+        scores = [[row["sizes"][size]["score"] for row in found["table"] if row["table"] == table] for table in tables]
+        whole = f"{facts['lost']:+.4f} {_interval(facts['interval'], '+.4f')}"
+        means = [f"{sum(own) / len(own):.4f}" for own in scores]
+        rows.append([f"{int(size):,}", *means, whole, f"{facts['seconds']:.0f} s"])
+    return _table(["rows searched on", *tables, "less than with the largest sample", "seconds of the search"], rows)
+
+
 def metrics_table() -> str:
     """Every metric: what a dataset's `metric` calls it, its label, and whose task it is of."""
     rows = []

@@ -390,7 +390,7 @@ class Tuning(_Section):
     )
     startup_trials: Whole = Field(default=10, ge=1, description="random trials, before the sampler learns from them")
     search_rows: Whole = Field(
-        default=20000, ge=FEWEST_SEARCH_ROWS, description="most training rows to search on, a stratified sample"
+        default=50000, ge=FEWEST_SEARCH_ROWS, description="most training rows to search on, a stratified sample"
     )
 
 
