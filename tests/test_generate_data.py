@@ -318,7 +318,7 @@ def held_to_the_published_table(name: str, shuffled: bool) -> bool:
             if isinstance(rows, Rows)
         }
         parts = dataclasses.replace(parts, **shuffled_rows)
-    models = ("gradient_boosting",) if shuffled else tuple(config.models)
+    models = ("gradient_boosting",) if shuffled else tuple(config.baselines)
     for model in models:
         found = assess(resolve_recipe(dataset, config, model), parts)
         for (published_name, metric), published in PUBLISHED.items():
