@@ -16,7 +16,7 @@ from pipeline.checks.finding import Finding
 from pipeline.comparison.entries import Comparison, Entry, Lead, Trial
 from pipeline.console import PipelineError, one_line
 from pipeline.explain.explanation import Explanation, explain_model
-from pipeline.explain.importance import IMPORTANCE_ERROR, importance_intervals, read_importance
+from pipeline.explain.importance import importance_intervals, read_importance
 from pipeline.files import read_json
 from pipeline.gates.judge import judge
 from pipeline.gates.overview import doubts, page_links, plot_links, standing
@@ -27,11 +27,12 @@ from pipeline.settings import TUNED, Config, Dataset, command_of, stage_of
 from pipeline.store.runs import StoredRun, child_runs, newest_run
 from pipeline.tables.columns import value_text
 from pipeline.tables.split import Parts
+from pipeline.training.record import IMPORTANCE_ERROR, OUT_OF_FOLD
 
 # Stages whose results may be missing.
 OPTIONAL = ("tune", "ensemble", "drift")
 # Artifacts of a run that the checks read.
-EVIDENCE = ("out_of_fold.csv", IMPORTANCE_ERROR)
+EVIDENCE = (OUT_OF_FOLD, IMPORTANCE_ERROR)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

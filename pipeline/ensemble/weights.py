@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from pipeline.metrics import METRICS, Predictions, joined, metric_value
+from pipeline.serving.model import is_positive
 from pipeline.training.calibration import others_of
 
 # Models that are picked one after the other, any of them as often as it helps: weights are multiples of 1 / PICKS.
@@ -24,13 +25,17 @@ def blend(members: Sequence[Predictions], weights: np.ndarray) -> Predictions:
     0.5 or with the most probable class. `weights` (m,) add up to 1.
     """
     first = members[0]
+
+    def mean(part: str) -> np.ndarray:
+        return np.asarray(sum(weight * getattr(own, part) for weight, own in zip(weights, members, strict=True)))
+
     if first.shares is not None and first.classes is not None:
-        shares = sum(weight * own.shares for weight, own in zip(weights, members, strict=True))
-        return replace(first, shares=shares, predicted=first.classes[np.argmax(shares, axis=1)])
+        shares = mean("shares")
+        return replace(first, shares=shares, predicted=first.classes[shares.argmax(axis=1)])
     if first.score is not None:
-        score = sum(weight * own.score for weight, own in zip(weights, members, strict=True))
-        return replace(first, score=score, predicted=(score >= 0.5).astype(int))
-    return replace(first, predicted=sum(weight * own.predicted for weight, own in zip(weights, members, strict=True)))
+        score = mean("score")
+        return replace(first, score=score, predicted=is_positive(score, 0.5).astype(int))
+    return replace(first, predicted=mean("predicted"))
 
 
 def greedy_weights(metric: str, members: Sequence[Predictions], most: int, seed: int) -> np.ndarray:

@@ -10,9 +10,9 @@ import numpy as np
 from pipeline.intervals import PARTS, Estimate, units
 from pipeline.metrics import Predictions
 from pipeline.store.runs import StoredRun
+from pipeline.training.record import IMPORTANCE, IMPORTANCE_ERROR
 
 # Artifacts of a run: the permutation importance of each column, and its standard error.
-IMPORTANCE, IMPORTANCE_ERROR = "feature_importance.json", "feature_importance_error.json"
 
 
 def read_importance(run: StoredRun) -> dict[str, tuple[float, float]]:
