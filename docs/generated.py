@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import os
 import subprocess
 import sys
@@ -14,13 +15,15 @@ from typing import Any
 from scipy import stats
 
 from benchmarks.calibrate import PUBLISHED, PUBLISHED_TUNED
+from benchmarks.paired import paired_interval
 from pipeline.checks.check import CHECKS
 from pipeline.gates.calibrated import seed_words
 from pipeline.gates.judge import earlier_verdicts, told
 from pipeline.gates.overview import doubts, standings_of, table_lines
 from pipeline.html import glossary
 from pipeline.metrics import METRICS
-from pipeline.settings import load_config
+from pipeline.search.budget import value_after
+from pipeline.settings import BOOSTING, ENSEMBLE, TUNED, load_config
 
 ROOT = Path(__file__).resolve().parent.parent
 AUTOML = {
@@ -246,6 +249,51 @@ def automl_scores() -> str:
             _automl_differences(compared, found["tables"]),
         ]
     return "\n\n".join(parts)
+
+
+def automl_ingredients() -> str:
+    """What each part of our search gives alone in the same budget: the mean lead of the test score over boosting of the
+    default install, whose settings the same search has found.
+    """
+    rows = [row for row in _read("benchmarks/results/automl.json")["rows"] if row["system"].startswith("ours")]
+    found: dict[tuple[str, ...], list[float]] = {}
+    for row in rows:
+        (plain,) = [
+            one["models"]
+            for one in rows
+            if one["system"] == "ours" and all(one[key] == row[key] for key in ("budget", "table", "split"))
+        ]
+        if f"{BOOSTING}{TUNED}" not in plain:
+            continue
+        single = [scores for name, scores in row["models"].items() if name != ENSEMBLE]
+        key = f"{row['budget']:.0f} s", AUTOML[row["system"]]
+        for part, score in (("the best single model", max(single)[1]), ("with the ensemble", row["score"])):
+            found.setdefault((*key, part), []).append(score - plain[f"{BOOSTING}{TUNED}"][1])
+    lines = [
+        [*key, f"{len(leads)}", _signed([sum(leads) / len(leads), *paired_interval(leads)])]
+        for key, leads in found.items()
+        if len(leads) > 1
+    ]
+    head = ["budget", "of ours", "chosen by its cross-validated score", "tables x splits"]
+    return _table([*head, "test score less that of tuned `gradient_boosting` alone"], lines)
+
+
+def automl_curves() -> str:
+    """How often the second half of a search brought no more than the second quarter, by which a search tells what as
+    long again may bring.
+    """
+    gains = []
+    for row in _read("benchmarks/results/automl.json")["rows"]:
+        curve = row.get("curve") or [[0.0, math.nan, ""]]
+        quarter, half, whole = (value_after(curve, curve[-1][0] * share) for share in (0.25, 0.5, 1.0))
+        if math.isfinite(quarter):
+            gains.append((half - quarter, whole - half))
+    less = sum(last <= first for first, last in gains)
+    first, last = (sum(own) / max(1, len(gains)) for own in zip(*gains, strict=True)) if gains else (0.0, 0.0)
+    return (
+        f"Of {len(gains)} searches above, {less} gained no more in their second half than in their second quarter; the "
+        f"means are {last:+.4f} and {first:+.4f} (R² or ROC-AUC of the search)."
+    )
 
 
 def _automl_means(rows: Sequence[dict[str, Any]], tables: dict[str, Any]) -> str:

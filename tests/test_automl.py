@@ -2,50 +2,62 @@
 
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
-from benchmarks.automl import SystemFailedError, chosen, run, summary, wanted
+from benchmarks.automl import SystemFailedError, chosen, pairs_of, run, summary, wanted
 from pipeline.files import write_json
+from pipeline.metrics import Predictions
 
 
-def row(table: str, split: int, system: str, **facts: object) -> dict[str, object]:
-    return {"budget": 60.0, "table": table, "split": split, "system": system, **facts}
+def pair(table: str, split: int, difference: float, interval: tuple[float, float]) -> dict[str, object]:
+    which = {"budget": 60.0, "table": table, "split": split, "ours": "ours", "other": "flaml"}
+    return {**which, "difference": difference, "interval": interval}
 
 
-def test_differences_are_of_splits_that_both_have_scored() -> None:
-    rows = []
-    for split, (mine, theirs) in enumerate([(0.9, 0.8), (0.91, 0.8), (0.92, 0.81)]):
-        rows += [row("a", split, "ours", score=mine), row("a", split, "flaml", score=theirs)]
-        rows += [row("b", split, "ours", score=theirs), row("b", split, "flaml", score=mine)]
-    rows += [row("c", 0, "ours", score=0.5), row("c", 0, "flaml", failed="exit code 1")]
-    rows += [row("d", 0, "ours", score=0.5), row("d", 0, "flaml", score=0.4)]
-    (found,) = summary(rows, test_share=0.2)
-    assert (found["ours"], found["other"], list(found["tables"])) == ("ours", "flaml", ["a", "b", "d"])
-    assert (found["ahead"], found["shown_ahead"], found["shown_behind"]) == (2, 1, 1)
+def test_differences_are_of_splits_or_of_the_rows_of_one() -> None:
+    pairs = [pair("a", split, lead, (-1.0, 1.0)) for split, lead in enumerate((0.1, 0.11, 0.11))]
+    pairs += [pair("b", split, -lead, (-1.0, 1.0)) for split, lead in enumerate((0.1, 0.11, 0.11))]
+    pairs += [pair("c", 0, 0.1, (-0.1, 0.3)), pair("d", 0, 0.1, (0.05, 0.15))]
+    (found,) = summary(pairs, test_share=0.2)
+    assert (found["ours"], found["other"], list(found["tables"])) == ("ours", "flaml", ["a", "b", "c", "d"])
+    assert (found["ahead"], found["shown_ahead"], found["shown_behind"]) == (3, 2, 1)
     assert found["tables"]["a"]["difference"] == pytest.approx(0.32 / 3)
-    assert found["tables"]["d"] == {"splits": 1, "difference": pytest.approx(0.1), "interval": None}
+    assert found["tables"]["c"] == {"splits": 1, "difference": pytest.approx(0.1), "interval": (-0.1, 0.3)}
+
+
+def test_a_pair_is_of_the_same_rows_by_the_metric_of_the_table(tmp_path: Path) -> None:
+    actual = np.tile([0, 1], 100)
+    noise = np.random.default_rng(0).normal(size=200)
+    for system, noisy in (("ours", 0.5), ("flaml", 2.0), ("ours_boost", 0.5)):
+        score = actual + noisy * noise
+        pd.to_pickle(Predictions(actual, score, score), tmp_path / f"60-0-hmda-{system}.pickle")
+    first, second = pairs_of(tmp_path, 60.0, 0, "hmda")
+    assert (first["ours"], second["ours"], first["other"]) == ("ours", "ours_boost", "flaml")
+    assert 0 < first["interval"][0] < first["difference"] < first["interval"][1] < 0.5
+    assert pairs_of(tmp_path, 300.0, 0, "hmda") == []
 
 
 def test_ours_is_the_model_that_cross_validation_chooses(tmp_path: Path) -> None:
-    def facts(cv: float, score: float) -> dict[str, object]:
-        return {"cv": {"r2": cv}, "score": {"r2": score}}
+    def facts(cv: float, score: float, sha256: str) -> dict[str, object]:
+        return {"cv": {"r2": cv}, "score": {"r2": score}, "params_sha256": sha256}
 
-    models = {"gradient_boosting": {**facts(0.8, 0.9), "trials": {"complete": 3, "pruned": 2}}}
-    write_json(tmp_path / "metrics/tune/table.json", {"models": models})
-    own = {"tune: gradient_boosting": [0.8, 0.9]}
-    found = {"score": 0.9, "cv": 0.8, "model": "tune: gradient_boosting", "trials": 5, "models": own}
-    assert chosen(tmp_path, "r2") == found
-    write_json(tmp_path / "metrics/ensemble/table.json", {"models": {"ensemble": facts(0.82, 0.85)}})
-    both = {**own, "ensemble: ensemble": [0.82, 0.85]}
-    found = {"score": 0.85, "cv": 0.82, "model": "ensemble: ensemble", "trials": 5, "models": both}
-    assert chosen(tmp_path, "r2") == found
+    models = {"gradient_boosting": {**facts(0.8, 0.9, "a"), "trials": {"complete": 3, "pruned": 2}}}
+    curve = [[1.0, 0.7, "gradient_boosting"]]
+    write_json(tmp_path / "metrics/tune/table.json", {"data_sha256": "data", "curve": curve, "models": models})
+    own = {"gradient_boosting_tuned": [0.8, 0.9]}
+    found = {"cv": 0.8, "model": "gradient_boosting_tuned", "hashes": ["data", "a"], "trials": 5, "models": own}
+    assert chosen(tmp_path, "r2") == {**found, "curve": curve}
+    write_json(tmp_path / "metrics/ensemble/table.json", {"models": {"ensemble": facts(0.82, 0.85, "b")}})
+    both = {**own, "ensemble": [0.82, 0.85]}
+    found = {"cv": 0.82, "model": "ensemble", "hashes": ["data", "b"], "trials": 5, "models": both}
+    assert chosen(tmp_path, "r2") == {**found, "curve": curve}
 
 
-def test_ours_comes_first_as_its_seconds_are_the_limit_of_the_others() -> None:
-    assert [key[3] for key in wanted([60.0], 1, ["a"], ["flaml", "autogluon_best", "ours"])] == [
-        "ours",
-        "autogluon_best",
-        "flaml",
+def test_what_is_cut_holds_whole_tables() -> None:
+    assert [key[1:] for key in wanted([60.0], 2, ["a", "b"], ["flaml", "ours"])] == [
+        (split, table, system) for split in (0, 1) for table in ("a", "b") for system in ("ours", "flaml")
     ]
 
 

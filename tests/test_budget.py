@@ -1,6 +1,7 @@
 """A budget of seconds over several families: where it goes, that it is kept, and what is told of it."""
 
 import json
+import math
 import re
 import time
 from dataclasses import dataclass, field
@@ -11,14 +12,17 @@ import optuna
 import pytest
 import yaml
 from conftest import PARAMS, make_customers, make_houses
+from sklearn.linear_model import Ridge
 
 import generate_data
 import train
 import tune_hyperparameters as tune
-from pipeline.search import budget
+from pipeline.search import budget, trials
 from pipeline.search.budget import Spent, curve_words, halvings, search_families, within
+from pipeline.search.scorers import Steps
 from pipeline.search.study import in_memory
 from pipeline.search.trials import OutOfTimeError
+from pipeline.training import build
 
 
 @dataclass
@@ -36,6 +40,7 @@ class Simulated:
     dataset: str = "table"
     recipe: Recipe = field(default_factory=Recipe)
     objective: Any = None
+    gives_up: float = math.inf
 
     def __post_init__(self) -> None:
         self.kept = in_memory(self.model, "r2", [])
@@ -59,7 +64,7 @@ def simulate(monkeypatch: pytest.MonkeyPatch) -> Any:
             family = by_study[kept.study_name]
             while len(kept.trials) < n_trials:
                 if left is not None and family.seconds > left:
-                    clock[0] += max(left, 0)
+                    clock[0] += max(min(left, family.gives_up), 0)
                     return
                 clock[0] += family.seconds
                 facts = {"slot": len(kept.trials), "seconds": family.seconds}
@@ -110,6 +115,51 @@ def test_winners_have_their_time(simulate: Any, scoring: float, search: float) -
     families = [Simulated("a", 0.5, 0.5), Simulated("b", 0.5, 0.6)]
     _, end = simulate(families, 100.0, lambda family: scoring)
     assert end == pytest.approx(search, abs=1.5)
+
+
+def test_no_time_is_kept_for_a_winner_that_has_not_enough_of_it(simulate: Any) -> None:
+    families = [Simulated(name, 0.5, value) for name, value in (("a", 0.9), ("b", 0.8), ("c", 0.7), ("d", 0.6))]
+    _, end = simulate(families, 100.0, lambda family: 1000.0 if family.model == "b" else 10.0)
+    assert end == pytest.approx(90.0, abs=1.5)
+
+
+def test_a_family_whose_trials_have_no_time_leaves_it_to_the_others(
+    simulate: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # a trial that cannot end is found out at once
+    slow = Simulated("slow", 1.0, 0.9, gives_up=1.0)
+    families = [slow, Simulated("a", 1.0, 0.8), Simulated("b", 1.0, 0.7)]
+    was = budget.has_time
+
+    def then_slow(family: Any, until: float) -> bool:
+        if family.model == "slow" and len(family.kept.trials) == 2:
+            family.seconds = 1000.0
+        return was(family, until)
+
+    monkeypatch.setattr(budget, "has_time", then_slow)
+    spent, end = simulate(families, 100.0)
+    assert end > 95
+    assert spent.seconds["a"] > 50 > 10 > spent.seconds["slow"]
+
+
+@pytest.mark.parametrize(("left", "ends"), [(100.0, True), (5.0, False)])
+def test_a_trial_that_cannot_end_in_time_is_dropped_at_its_first_step(
+    left: float, ends: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, steps = [0.0], list[int]()
+
+    def scorer(estimator: Any) -> Steps:
+        for number in range(1, 6):
+            clock[0] += 4.0
+            steps.append(number)
+            yield number, 0.5, number / 5
+
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(trials, "cpu_count", lambda: 2)
+    recipe = build.Recipe("model", Ridge, {}, False, "regression", "r2", 0.5, {}, {}, frozenset(), 0)
+    objective = trials.Objective(recipe, {}, [], "folds", {"numbers": [], "categories": []}, scorer, 10)
+    found = trials.run_trial(objective, [], trials.propose(objective, [], [], 0), left)
+    assert (found is not None, len(steps)) == (ends, 5 if ends else 1)
 
 
 def test_a_winner_that_takes_longer_to_score_ends_the_search(simulate: Any, capsys: pytest.CaptureFixture[str]) -> None:

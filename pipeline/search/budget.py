@@ -78,12 +78,15 @@ def search_families(
         print(f"{words} by {spent.curve[-1][2]}, {deadline - now:.0f} s left", flush=True)
 
     def end() -> float:
-        """When the scoring has to begin: that of the better half, as others are scored where time is left; of a single
-        winner and its baseline.
+        """When the scoring has to begin: that of the best and of those of the better half that there is time for beside
+        it, as others are scored where time is left; of a single winner and its baseline.
         """
-        best = ranked(families)[: halvings(len(families))[0]]
-        needed = sum(seconds_to_score(family, parts) for family in best) * (2 if len(families) == 1 else 1)
-        return deadline - min(needed, (1 - FIRST_ROUND) * (deadline - started))
+        most, needed = (1 - FIRST_ROUND) * (deadline - started), 0.0
+        for family in ranked(families)[: halvings(len(families))[0]]:
+            seconds = seconds_to_score(family, parts) * (2 if len(families) == 1 else 1)
+            if not needed or needed + seconds <= most:
+                needed += seconds
+        return deadline - min(needed, most)
 
     if len(families) == 1:
         # its first trial tells how long the rest takes
@@ -98,10 +101,10 @@ def search_families(
             run(family, unit, end_of_first if some else math.inf)
         if not done(family):
             print(f"{family.label}: left out, there is no time for a trial of it", flush=True)
-    alive = ranked(families)
+    alive, late = ranked(families), set[str]()
     rounds = halvings(len(alive))
     for number, size in enumerate(rounds):
-        alive = ranked(alive)[:size]
+        alive = [family for family in ranked(alive) if family.model not in late][:size]
         now = time.monotonic()
         until = now + (end() - now) / (len(rounds) - number)
         while able := [one for one in alive if done(one) < n_trials and has_time(one, min(until, end()))]:
@@ -109,8 +112,9 @@ def search_families(
             before = done(family)
             run(family, min(before + unit, n_trials), end())
             if done(family) == before:
-                # the time was up in the middle of a trial
-                break
+                # there was no time for all of the trial
+                late.add(family.model)
+                alive.remove(family)
     spent.total = time.monotonic() - started
     if spent.curve:
         spent.curve.append((round(spent.total, 1), *spent.curve[-1][1:]))
@@ -198,15 +202,16 @@ def within(deadline: float, progress: Progress) -> Progress:
     return show
 
 
+def value_after(curve: Sequence[tuple[float, float, str]], seconds: float) -> float:
+    """The best value of a search after so many seconds; NaN before there was one."""
+    return next((value for when, value, _ in reversed(curve) if when <= seconds), math.nan)
+
+
 def curve_words(spent: Spent, metric: str) -> str:
     """What a quarter, half and all of a search's time brought, and by that what as long again may bring."""
-
-    def after(seconds: float) -> float:
-        return next((value for when, value, _ in reversed(spent.curve) if when <= seconds), math.nan)
-
     times = [spent.total / 4, spent.total / 2, spent.total]
-    known = [(after(seconds), seconds) for seconds in times if math.isfinite(after(seconds))]
-    told = ", ".join(f"{value:.4f} after {seconds:.0f} s" for value, seconds in known)
-    gain = lead(metric, after(spent.total), after(spent.total / 2))
+    known = [(value_after(spent.curve, seconds), seconds) for seconds in times]
+    told = ", ".join(f"{value:.4f} after {seconds:.0f} s" for value, seconds in known if math.isfinite(value))
+    gain = lead(metric, known[-1][0], known[-2][0])
     more = f"; the second half brought {gain:+.4f}, as long again may bring as much" if math.isfinite(gain) else ""
     return f"best {METRICS[metric].label} of the search: {told}{more}"

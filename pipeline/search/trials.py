@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import optuna
+from joblib import cpu_count
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
@@ -26,7 +27,7 @@ SEEDS = 2**32
 
 
 class OutOfTimeError(Exception):
-    """The search's time is up in the middle of a trial, which is dropped as if it had never begun."""
+    """There is no time to end what has begun, as a trial, which is dropped as if it had never begun."""
 
 
 @dataclass(frozen=True)
@@ -159,17 +160,18 @@ def run_trial(
 
 def score_trial(objective: Objective, trial: optuna.Trial, deadline: float) -> float:
     """The score of a trial's settings, reported step by step; where the scorer finds how many trees or iterations help,
-    they become its settings. The first trial keeps the baseline's. OutOfTimeError: the deadline (monotonic seconds) has
-    passed. optuna.TrialPruned: the trial is worse than those before it.
+    they become its settings. The first trial keeps the baseline's. OutOfTimeError: the steps so far tell that it cannot
+    end by the deadline (monotonic seconds). optuna.TrialPruned: the trial is worse than those before it.
     """
     settings = trial.user_attrs["settings"]
     estimator = build_estimator(objective.recipe, objective.columns, settings)
-    value = math.nan
+    value, began, cores = math.nan, time.monotonic(), cpu_count()
     with closing(objective.scorer(estimator)) as steps:
         for step, value, done in steps:
             trial.report(value, step)
             trial.set_user_attr("done", round(done, 6))
-            if done < 1 and time.monotonic() > deadline:
+            # at best the other cores have done as much already
+            if done < 1 and began + (time.monotonic() - began) / min(1.0, done * cores) > deadline:
                 raise OutOfTimeError
             if done < 1 and trial.should_prune():
                 raise optuna.TrialPruned
