@@ -70,8 +70,8 @@ if TYPE_CHECKING:
 
 # The attribute of a study whose search has come to the end that params.yaml sets: its seconds and most trials.
 ENDED = "ended"
-# Of the time that is given to tune and to build the ensemble, the share that the ensemble gets.
-FOR_ENSEMBLE = 0.1
+# Of the time that is given to tune and to build the ensemble, the share that the ensemble gets, in seconds at most.
+FOR_ENSEMBLE, MOST_FOR_ENSEMBLE = 0.15, 20.0
 # The stages whose results an ensemble is made of.
 SOURCES = ("data", "train", "tune")
 
@@ -403,7 +403,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 dataset, timeout = config.dataset(name), args.timeout
                 if timeout:
                     timeout = (started + timeout - time.monotonic()) / (len(names) - place_of)
-                    timeout *= 1 - FOR_ENSEMBLE * args.ensemble
+                    timeout -= min(FOR_ENSEMBLE * timeout, MOST_FOR_ENSEMBLE) if args.ensemble else 0.0
                 if search:
                     n_trials = args.n_trials or dataset.trials
                     model = args.model or dataset.tune or (BOOSTING if n_trials else "")

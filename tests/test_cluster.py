@@ -212,6 +212,27 @@ def test_a_search_that_loses_a_worker_and_gets_another_finds_what_it_finds_here(
     assert [name.read_bytes() for name in names] == found
 
 
+def test_a_budget_over_several_models_is_spent_by_the_workers_and_can_be_found_again_here(
+    project: Path, cluster: Cluster
+) -> None:
+    customers = {**SETTINGS["datasets"]["customers"], "tune": ""}
+    settings = {**SETTINGS, "datasets": {"customers": customers}}
+    Path("params.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
+    workers = cluster.add_worker(), cluster.add_worker()
+    assert start("tune_hyperparameters.py", "--timeout", "60", "--scheduler", cluster.address).wait(300) == 0, printed()
+    assert [worker.poll() for worker in workers] == [None, None]
+    first = json.loads(Path("metrics/tune/customers.json").read_text())["models"]
+    assert len(first) >= 2, printed()
+    for folder in ("mlruns", "reports", "metrics"):
+        shutil.rmtree(folder)
+    same = ("params", "best_value", "trials")
+    for name, facts in first.items():
+        words = ("--model", name, "--n-trials", str(sum(facts["trials"].values())))
+        assert start("tune_hyperparameters.py", *words).wait(timeout=300) == 0, printed()
+        again = json.loads(Path("metrics/tune/customers.json").read_text())["models"][name]
+        assert {key: again[key] for key in same} == {key: facts[key] for key in same}
+
+
 def test_a_scheduler_that_is_lost_is_told_in_a_line_and_the_search_goes_on(project: Path, cluster: Cluster) -> None:
     cluster.add_worker()
     search = start("tune_hyperparameters.py", "--n-trials", "12", "--scheduler", cluster.address)
