@@ -39,6 +39,8 @@ TEXT_COMPONENTS = 10
 # Knots of a number's spline, at its quantiles; components of the products of splines and categories, or one a row where
 # there are fewer; the weight of products beside their factors.
 KNOTS, PRODUCTS, PRODUCT_WEIGHT = 5, 500, 10.0
+# Splines and categories are kept sparse where less than this share of their numbers is not 0.
+SPARSE = 0.05
 warnings.filterwarnings("ignore", "n_components > n_samples")
 
 
@@ -199,7 +201,7 @@ def build_preprocessing(recipe: Recipe, columns: Mapping[str, list[str]]) -> Pip
     if recipe.scale or recipe.splines:
         # a column that has no value where a fold learns stays, as zeros
         standardised = (SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler())
-        splines = (SplineTransformer(KNOTS, knots="quantile", handle_missing="zeros", sparse_output=True),)
+        splines = (SplineTransformer(KNOTS, knots="quantile", handle_missing="zeros"),)
         numbers = splines if recipe.splines else standardised
         steps["numbers"] = make_pipeline(*numbers)
         steps["categories"] = OneHotEncoder(
@@ -224,7 +226,8 @@ def build_preprocessing(recipe: Recipe, columns: Mapping[str, list[str]]) -> Pip
             ("categories", FunctionTransformer(pd.DataFrame.astype, kw_args={"dtype": whole})),
         ]
     parts = [(kind, steps[kind], names) for kind, names in columns.items() if names]
-    by_kind = ColumnTransformer(parts, sparse_threshold=float(recipe.splines))
+    # as a sparse matrix takes its products in many times the time: only where it would be far larger otherwise
+    by_kind = ColumnTransformer(parts, sparse_threshold=SPARSE if recipe.splines else 0.0)
     return Pipeline([("preprocess", by_kind), *further])
 
 
