@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import yaml
 from conftest import PARAMS, ROOT
+from scipy.sparse import issparse
 from sklearn.base import clone
 
 import train
@@ -20,6 +21,7 @@ from pipeline.settings import Dataset, load_config
 from pipeline.store.connect import open_store
 from pipeline.store.runs import newest_run
 from pipeline.tables.split import load_parts
+from pipeline.training import build
 from pipeline.training.build import Recipe, build_model, is_installed, resolve_recipe
 from pipeline.training.fit import fit, predict
 
@@ -140,6 +142,25 @@ def test_how_the_trials_of_a_family_are_scored(project: Path) -> None:
         "lightgbm": "early stopping of a library",
         "catboost": "early stopping of a library",
     }
+
+
+def test_splines_are_sparse_where_they_would_be_far_larger_otherwise_and_mean_the_same(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    orders("regression")
+    recipe, dataset = recipe_of("splines")
+    rows = load_parts(dataset, load_config()).train
+    predicted = []
+    # by default dense, in a table of a few columns
+    for sparse in (0.0, 1.0, build.SPARSE):
+        monkeypatch.setattr(build, "SPARSE", sparse)
+        model = fit(build_model(recipe, rows.X), rows.X, rows.y)
+        assert issparse(model[0].transform(rows.X)) == (sparse == 1.0)
+        predicted.append(predict(model, rows.X, rows.y, "regression").predicted)
+    np.testing.assert_allclose(predicted[1], predicted[0])
+    many = pd.DataFrame(np.random.default_rng(0).integers(0, 40, (240, 5)).astype(str)).add_prefix("code")
+    wide = rows.X[["kind"]].reset_index(drop=True).join(many)
+    assert issparse(build_model(recipe, wide)[0].fit_transform(wide, np.zeros(len(wide))))
 
 
 @pytest.mark.parametrize("model", BOOSTING)
