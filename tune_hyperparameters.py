@@ -70,8 +70,6 @@ if TYPE_CHECKING:
 
 # The attribute of a study whose search has come to the end that params.yaml sets: its seconds and most trials.
 ENDED = "ended"
-# Of the time that is given to tune and to build the ensemble, the share that the ensemble gets, in seconds at most.
-FOR_ENSEMBLE, MOST_FOR_ENSEMBLE = 0.15, 20.0
 # The stages whose results an ensemble is made of.
 SOURCES = ("data", "train", "tune")
 
@@ -84,13 +82,14 @@ def tune_dataset(
     timeout: float | None,
     workers: int | None = None,
     cluster: Client | None = None,
+    ensemble: bool = False,
 ) -> Path:
     """Search for settings of the models, refit and score the winners, log all of it; returns the metrics file's path.
     Where a run of the same code has a winner's settings, or the baseline's, its figures are taken from there.
 
-    The search goes on for `n_trials`, or until the rest of `timeout` seconds is needed for the winners; without either
-    for `tuning.budget`. So many `workers` (by default as many as there are cores), or the threads of the `cluster`, run
-    trials of a single model side by side.
+    The search goes on for `n_trials`, or until the rest of `timeout` seconds is needed for the winners, and for the
+    `ensemble` where one is to be built in them; without either for `tuning.budget`. So many `workers` (by default as
+    many as there are cores), or the threads of the `cluster`, run trials of a single model side by side.
     """
     import joblib
 
@@ -105,9 +104,11 @@ def tune_dataset(
 
     started, begun, by_budget = time.time(), time.monotonic(), n_trials is None and timeout is None
     seconds = config.tuning.budget if by_budget else timeout
-    deadline = math.inf if seconds is None else begun + seconds
     most, ended = n_trials or config.tuning.trials, [seconds, n_trials or config.tuning.trials, *models]
     parts, data_sha256 = load_parts(dataset, config), file_sha256(Path(dataset.file))
+    deadline = math.inf if seconds is None else begun + seconds
+    if timeout and ensemble:
+        deadline -= budget.seconds_of_ensemble(parts, timeout)
     rows = sample_rows(parts.train, dataset, config, config.tuning.search_rows)
     families = [family_of(dataset, config, model, parts, rows, data_sha256) for model in models]
     client, database = open_store(create=True), study.study_database(dataset.name)
@@ -135,15 +136,16 @@ def tune_dataset(
 
     # of folds that are given up
     warnings.filterwarnings("ignore", "[0-9]+ tasks which were still being processed")
-    results, slower = dict[str, Any](), 1.0
+    results, took, planned = dict[str, Any](), 0.0, 0.0
     for family in order:
         begun, expected = time.monotonic(), budget.seconds_to_score(family, parts)
         progress = progress_lines(f"{family.label}, winner")
         if results:
-            if begun + slower * expected > deadline:
+            # by how long the others took
+            if begun + expected * took / planned > deadline:
                 print(f"{family.label}: its winner is not scored, there is no time for it", flush=True)
                 continue
-            progress = budget.within(deadline, progress)
+            progress = budget.within(deadline - budget.seconds_to_log(parts), progress)
         try:
             results[family.model] = score_winner(
                 family,
@@ -158,7 +160,7 @@ def tune_dataset(
                 machine,
                 len(families) == 1,
             )
-            slower = max(slower, (time.monotonic() - begun) / expected)
+            took, planned = took + time.monotonic() - begun, planned + expected
         except OutOfTimeError:
             print(f"{family.label}: its winner is not scored, there is no time for all of its fits", flush=True)
     for family in order:
@@ -403,12 +405,13 @@ def main(argv: Sequence[str] | None = None) -> int:
                 dataset, timeout = config.dataset(name), args.timeout
                 if timeout:
                     timeout = (started + timeout - time.monotonic()) / (len(names) - place_of)
-                    timeout -= min(FOR_ENSEMBLE * timeout, MOST_FOR_ENSEMBLE) if args.ensemble else 0.0
                 if search:
                     n_trials = args.n_trials or dataset.trials
                     model = args.model or dataset.tune or (BOOSTING if n_trials else "")
                     models = [model] if model else families_of(dataset, config)
-                    written = tune_dataset(dataset, config, models, n_trials, timeout, args.workers, cluster)
+                    written = tune_dataset(
+                        dataset, config, models, n_trials, timeout, args.workers, cluster, args.ensemble
+                    )
                     print(f"wrote {written}, reports/{name}/tuning/ and the MLflow runs in {place()}", flush=True)
                 if args.ensemble:
                     stores = [open_store(uri) for uri in args.tracking_uri or [None]]

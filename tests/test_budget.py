@@ -6,9 +6,12 @@ import re
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import optuna
+import pandas as pd
 import pytest
 import yaml
 from conftest import PARAMS, make_customers, make_houses
@@ -180,6 +183,15 @@ def test_work_that_would_not_end_in_time_is_given_up() -> None:
     late("", 1, 6)
     with pytest.raises(OutOfTimeError):
         late("", 2, 6)
+
+
+def test_wide_tables_have_more_time_to_log_and_an_ensemble_a_fifth_at_most() -> None:
+    def parts(columns: int) -> Any:
+        return SimpleNamespace(train=SimpleNamespace(X=pd.DataFrame(np.zeros((2, columns)))))
+
+    assert budget.seconds_to_log(parts(70)) > 2 * budget.seconds_to_log(parts(10))
+    assert budget.seconds_of_ensemble(parts(10), 1000.0) == 3 * budget.seconds_to_log(parts(10))
+    assert budget.seconds_of_ensemble(parts(70), 20.0) == 4.0
 
 
 def test_what_half_the_time_brought_is_told() -> None:

@@ -30,8 +30,10 @@ if TYPE_CHECKING:
 
 # First trials end within this share of the budget, all but the very first; the rest is for winners where they need it.
 FIRST_ROUND = 0.4
-# Seconds that it takes to draw and log a scored winner.
-LOGGING = 3.0
+# Seconds that it takes to draw and log a scored winner: in any case, and for each column, whose importance is found.
+LOGGING, LOGGING_COLUMN = 1.5, 0.06
+# An ensemble is drawn and logged in so many times as many, of its members; that is kept free up to this share.
+OF_ENSEMBLE, MOST_OF_ENSEMBLE = 3.0, 0.2
 
 
 @dataclass
@@ -168,6 +170,16 @@ def seconds_of(trial: optuna.trial.FrozenTrial) -> float:
     return trial.duration.total_seconds() if trial.duration else 0.0
 
 
+def seconds_to_log(parts: Parts) -> float:
+    """How long it takes to draw and log a model that is scored."""
+    return LOGGING + LOGGING_COLUMN * parts.train.X.shape[1]
+
+
+def seconds_of_ensemble(parts: Parts, seconds: float) -> float:
+    """What is kept free for an ensemble, of the seconds that searches and winners are to be done in, too."""
+    return min(OF_ENSEMBLE * seconds_to_log(parts), MOST_OF_ENSEMBLE * seconds)
+
+
 def seconds_to_score(family: Family, parts: Parts) -> float:
     """How long it takes to score a family's best settings so far, by the seconds of their trial: fits on the folds of
     the training part, on all of it and, where models are judged by them, on the folds of all rows.
@@ -183,8 +195,10 @@ def seconds_to_score(family: Family, parts: Parts) -> float:
         columns: Mapping[str, list[str]] = {"numbers": [], "categories": []}
         trees = trees_of(build_estimator(family.recipe, columns, best.user_attrs["settings"]))
         drawn = min(TREE_ROWS, TREE_SHARE * searched)
-        return LOGGING + seconds_of(best) * fits * trees * folds / steps[-1] * rows / drawn
-    return LOGGING + seconds_of(best) * fits * rows / searched
+        seconds = seconds_of(best) * fits * trees * folds / steps[-1] * rows / drawn
+    else:
+        seconds = seconds_of(best) * fits * rows / searched
+    return seconds + seconds_to_log(parts)
 
 
 def within(deadline: float, progress: Progress) -> Progress:
