@@ -184,6 +184,18 @@ def test_a_store_that_is_locked_for_long_is_waited_for(project: Path, capfd: pyt
     assert holder.wait() == 0
 
 
+def test_another_process_leaves_the_log_of_a_store_that_is_opened_twice(project: Path) -> None:
+    log = MLFLOW.with_name("db.sqlite-wal")
+    with closing(sqlite3.connect(MLFLOW)) as connection:
+        connection.execute("SELECT * FROM experiments").fetchall()
+        assert log.exists()
+        open_store()
+        # the last connection of all deletes it, as this one would be if the process had lost its locks
+        code = f"import sqlite3; sqlite3.connect({str(MLFLOW)!r}).execute('SELECT * FROM experiments').fetchall()"
+        subprocess.run([sys.executable, "-c", code], check=True)
+        assert log.exists()
+
+
 def test_the_experiment_of_a_dataset_is_named_in_one_place(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     results = Path("metrics/comparison_results.json").read_text()
     shutil.rmtree("mlruns")

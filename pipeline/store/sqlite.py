@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import sqlite3
@@ -9,7 +10,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
 from pipeline.console import PipelineError, one_line
 from pipeline.files import hold
@@ -33,9 +33,6 @@ STORE = _store()
 STUDIES = STORE / "optuna"
 # Seconds that a database which another program holds is waited for.
 LOCK_TIMEOUT = 600
-# Handles of databases that were looked at. They stay open: closing one would free the locks of all connections that the
-# process has to the file, and another process would delete the log that they write to.
-OPENED: list[BinaryIO] = []
 ALLOW = "make the file and its folder writable"
 RESTORE = "put a backup in its place, or move it away and run it again"
 # What SQLite, the system and MLflow say, and what mends it.
@@ -55,7 +52,10 @@ def check_database(path: Path, kind: str, table: str) -> None:
     if not path.is_file():
         raise PipelineError(f"{path}: is a folder or a device, not {kind}; move it away")
     with database_errors(path), closing(sqlite3.connect(path)) as connection:
-        OPENED.append(path.open("r+b"))
+        # asked for and not tried: closing a file of one's own frees the locks of the process's connections to it, and
+        # another process would delete the log that they write to
+        if not os.access(path, os.R_OK | os.W_OK, effective_ids=os.access in os.supports_effective_ids):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         problem = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         found = connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", [table]).fetchone()
     if problem != "ok":
