@@ -89,7 +89,7 @@ def train_dataset(
         name = recipe.model
         if known := logged(client, recipe, parts, tags[name], settings[name]):
             results[name] = entry_of(known)
-            copy_plots(known, folder / name)
+            copy_plots(known.plots, folder / name)
             print(f"{labels[name]}: unchanged, {score_of(known)} taken from its run", flush=True)
             say_more(labels[name], results[name])
 

@@ -233,7 +233,7 @@ def score_winner(
     )
     write_runs(client, dataset.name, records, parent=replace(parent, curves={**parent.curves, **machine}))
     if known and known.params == tuned.params:
-        copy_plots(known, folder)
+        copy_plots(known.plots, folder)
         print(f"{family.label}: unchanged, the winner is taken from its run", flush=True)
     else:
         log_run(client, tuned, parts, f"{family.model}{TUNED}", of_winner | tried, folder, started, dataset.file)
@@ -306,7 +306,7 @@ def ensemble_dataset(dataset: Dataset, config: Config, stores: Sequence[MlflowCl
             tags = {"dataset": dataset.name, "stage": ENSEMBLE, **hashes}
             fitted = logged(client, recipe, parts, tags)
             if fitted:
-                copy_plots(fitted, folder)
+                copy_plots(fitted.plots, folder)
                 print(f"{label}: unchanged, taken from its run")
             else:
                 fitted = assess_ensemble(recipe, parts, members, pooled, most)

@@ -204,10 +204,12 @@ def prepare(folder: Path, path: Path, table: Table, seed: int) -> None:
         "source": str(path),
         "file": "data/table.csv",
         "target": table.target,
+        "task": table.task,
         "metric": table.metric,
+        "evaluation": "holdout",
+        **({} if table.positive is None else {"positive": table.positive}),
     }
-    facts |= {"task": table.task} if table.positive is None else {"task": table.task, "positive": table.positive}
-    params |= {"seed": seed, "datasets": {"table": facts | {"evaluation": "holdout"}}, "gates": {}}
+    params |= {"seed": seed, "datasets": {"table": facts}, "gates": {}}
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
     run([sys.executable, str(ROOT / "generate_data.py"), "--dataset", "table"], folder, 60)
 

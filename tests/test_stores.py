@@ -196,6 +196,22 @@ def test_another_process_leaves_the_log_of_a_store_that_is_opened_twice(project:
         assert log.exists()
 
 
+@pytest.mark.parametrize("script", ["train", "tune"])
+def test_plots_stand_for_a_run_that_is_there(project: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    # or DVC takes a stage that failed in a fresh clone, where the metrics are committed, for one that is done
+    module, words, _ = SCRIPTS[script]
+    shutil.rmtree("reports")
+    shutil.rmtree("mlruns")
+
+    def refuses(*_: object, **__: object) -> None:
+        raise PipelineError("full")
+
+    with monkeypatch.context() as context:
+        context.setattr("pipeline.training.record.write_runs", refuses)
+        assert module.main(words) == 2
+    assert not [*Path("reports").rglob("predictions_plot.png")]
+
+
 def test_the_experiment_of_a_dataset_is_named_in_one_place(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     results = Path("metrics/comparison_results.json").read_text()
     shutil.rmtree("mlruns")

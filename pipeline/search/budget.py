@@ -103,10 +103,10 @@ def search_families(
             run(family, unit, end_of_first if some else math.inf)
         if not done(family):
             print(f"{family.label}: left out, there is no time for a trial of it", flush=True)
-    alive, late = ranked(families), set[str]()
+    alive = ranked(families)
     rounds = halvings(len(alive))
     for number, size in enumerate(rounds):
-        alive = [family for family in ranked(alive) if family.model not in late][:size]
+        alive = ranked(alive)[:size]
         now = time.monotonic()
         until = now + (end() - now) / (len(rounds) - number)
         while able := [one for one in alive if done(one) < n_trials and has_time(one, min(until, end()))]:
@@ -115,7 +115,6 @@ def search_families(
             run(family, min(before + unit, n_trials), end())
             if done(family) == before:
                 # there was no time for all of the trial
-                late.add(family.model)
                 alive.remove(family)
     spent.total = time.monotonic() - started
     if spent.curve:

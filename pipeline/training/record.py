@@ -6,9 +6,11 @@ import json
 import pickle
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -56,7 +58,8 @@ def log_run(
     file: str,
     machine: Curves | None = None,
 ) -> None:
-    """Write the plots of an assessed model into the folder, and its MLflow run with plots, predictions and model.
+    """Write the MLflow run of an assessed model, with plots, predictions and model; then its plots into the folder, so
+    that they stand for a run that is there.
 
     Args:
         tags: of the run; the tag "dataset" is the name of its experiment.
@@ -67,7 +70,6 @@ def log_run(
     recipe, model = fitted.recipe, fitted.model
     found = importances(model, recipe, parts.test)
     importance = {column: value for column, (value, _) in found.items()}
-    plots = save_plots(fitted, importance, f"{tags['dataset']}: {name}", parts.words, folder)
     metrics = {**fitted.score, "fit_seconds": fitted.fit_seconds, "model_bytes": pickled_bytes(model)}
     for prefix, values in (("train", fitted.train), ("test", fitted.test), ("cv", fitted.cv)):
         metrics |= {f"{prefix}_{metric}": value for metric, value in values.items()}
@@ -94,7 +96,6 @@ def log_run(
         params=params,
         metrics=metrics,
         curves={**fold_scores(fitted, parts.train), **(machine or {})},
-        files=plots,
         texts={
             # scikit-learn's picture of the steps
             "model.html": estimator_html_repr(model),
@@ -112,7 +113,10 @@ def log_run(
     )
     model = served(model, columns_of_source(recipe, parts), parts.words)
     example = example_rows(parts.train.X.head(EXAMPLE_ROWS), model)
-    write_runs(client, tags["dataset"], [record], model=model, example=example)
+    with TemporaryDirectory() as drawn:
+        plots = save_plots(fitted, importance, f"{tags['dataset']}: {name}", parts.words, Path(drawn))
+        write_runs(client, tags["dataset"], [replace(record, files=plots)], model=model, example=example)
+        copy_plots(plots, folder)
 
 
 def description(
@@ -216,9 +220,8 @@ def logged(
         return None
 
 
-def copy_plots(known: Assessment, folder: Path) -> None:
-    """Put the plots of the run that an assessment was read from into the folder."""
-    for plot in known.plots:
+def copy_plots(plots: Sequence[Path], folder: Path) -> None:
+    for plot in plots:
         write_atomic(folder / plot.name, partial(shutil.copyfile, plot))
 
 
