@@ -106,9 +106,8 @@ def tune_dataset(
     seconds = config.tuning.budget if by_budget else timeout
     most, ended = n_trials or config.tuning.trials, [seconds, n_trials or config.tuning.trials, *models]
     parts, data_sha256 = load_parts(dataset, config), file_sha256(Path(dataset.file))
-    deadline = math.inf if seconds is None else begun + seconds
-    if timeout and ensemble:
-        deadline -= budget.seconds_of_ensemble(parts, timeout)
+    deadline = math.inf if seconds is None else begun + seconds - budget.seconds_of_pages(seconds)
+    for_ensemble = budget.seconds_of_ensemble(parts, timeout) if timeout and ensemble else 0.0
     rows = sample_rows(parts.train, dataset, config, config.tuning.search_rows)
     families = [family_of(dataset, config, model, parts, rows, data_sha256) for model in models]
     client, database = open_store(create=True), study.study_database(dataset.name)
@@ -123,7 +122,9 @@ def tune_dataset(
         # a search that its time has ended is over, unless more is asked for
         if not (by_budget and all(family.kept.user_attrs.get(ENDED) == ended for family in families)):
             at_once = workers or joblib.cpu_count()
-            spent = budget.search_families(families, deadline, most, config.tuning.lag, parts, at_once, cluster)
+            spent = budget.search_families(
+                families, deadline, most, config.tuning.lag, parts, at_once, cluster, for_ensemble
+            )
         for family in families if by_budget else ():
             family.kept.set_user_attr(ENDED, ended)
         order = budget.ranked(families)
@@ -134,6 +135,8 @@ def tune_dataset(
         reason = next(trial.user_attrs["reason"] for one in searched.values() for trial in reversed(one.trials))
         raise PipelineError(f"{dataset.name}: every trial failed; the last one: {reason}")
 
+    # the first winner may need all of it, which then makes no ensemble
+    deadline -= for_ensemble
     # of folds that are given up
     warnings.filterwarnings("ignore", "[0-9]+ tasks which were still being processed")
     results, took, planned = dict[str, Any](), 0.0, 0.0
@@ -323,7 +326,7 @@ def ensemble_dataset(dataset: Dataset, config: Config, stores: Sequence[MlflowCl
 
 def families_of(dataset: Dataset, config: Config) -> list[str]:
     """The models that a budget of time is spent on, in the order of `first_trials`, then of `models`: those with
-    settings to search for, whose library is installed.
+    settings to search for, whose library is installed, and that no other one stands for.
     """
     from pipeline.training.build import is_installed
 
@@ -336,6 +339,9 @@ def families_of(dataset: Dataset, config: Config) -> list[str]:
             print(f"{dataset.name}: note: {name} is left out, as {path.partition('.')[0]} is not installed")
         else:
             models.append(name)
+    for name in {config.models[model].instead_of for model in models} & {*models}:
+        print(f"{dataset.name}: note: {name} is left out for one much like it")
+        models.remove(name)
     # those with settings that are known to be good, in their order
     order = [*config.first_trials, *models]
     return sorted(models, key=order.index)

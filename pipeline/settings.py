@@ -377,6 +377,9 @@ class ModelSpec(_Section):
         default="", description="its setting for the positions of categories, which it then gets as whole numbers"
     )
     baseline: Switch = Field(default=True, description="whether train.py trains it where no --model is named")
+    instead_of: Text = Field(
+        default="", description="a model much like it, which a search by time leaves out where this one is installed"
+    )
 
 
 @dataclass(frozen=True, config={"extra": "forbid"})
@@ -391,6 +394,11 @@ class Tuning(_Section):
     startup_trials: Whole = Field(default=10, ge=1, description="random trials, before the sampler learns from them")
     search_rows: Whole = Field(
         default=50000, ge=FEWEST_SEARCH_ROWS, description="most training rows to search on, a stratified sample"
+    )
+    validation_rows: Whole = Field(
+        default=3000,
+        ge=1,
+        description="rows that a trial on folds is scored on: on as many folds as have them, at least two",
     )
 
 
@@ -498,6 +506,8 @@ class Config(_Section):
         for name in self.drift.moving:
             _known(name, self.datasets, "drift", "moving", name)
         for name, spec in self.models.items():
+            if spec.instead_of:
+                _known(spec.instead_of, self.models, "models", name, "instead_of")
             _check_jobs(spec.params, "models", name, "params")
             _check_jobs(spec.classification_params, "models", name, "classification_params")
             if name.endswith(TUNED):
@@ -660,7 +670,7 @@ def search_sha256(config: Config, dataset: Dataset, model: str) -> str:
     kind, tuning = kind_of(dataset.task), config.tuning
     space = space_of(config.search_spaces.get(model, {}), kind)
     first = getattr(config.first_trials.get(model, FirstTrials()), kind)
-    numbers = [tuning.search_rows, tuning.startup_trials, tuning.lag]
+    numbers = [tuning.search_rows, tuning.validation_rows, tuning.startup_trials, tuning.lag]
     return settings_sha256(config, dataset, model, search=[space, first, numbers])
 
 

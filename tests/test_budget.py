@@ -25,6 +25,7 @@ from pipeline.search.budget import Spent, curve_words, halvings, search_families
 from pipeline.search.scorers import Steps
 from pipeline.search.study import in_memory
 from pipeline.search.trials import OutOfTimeError
+from pipeline.settings import load_config
 from pipeline.training import build
 
 
@@ -57,7 +58,9 @@ class Simulated:
 def simulate(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Runs a search over simulated families, and returns what was spent and the clock's end."""
 
-    def run(families: list[Simulated], seconds: float, scoring: Any = lambda family: 0.0) -> tuple[Spent, float]:
+    def run(
+        families: list[Simulated], seconds: float, scoring: Any = lambda family: 0.0, for_ensemble: float = 0.0
+    ) -> tuple[Spent, float]:
         clock, by_study = [0.0], {family.kept.study_name: family for family in families}
         monkeypatch.setattr(time, "monotonic", lambda: clock[0])
         monkeypatch.setattr(budget, "seconds_to_score", lambda family, parts: scoring(family))
@@ -76,7 +79,8 @@ def simulate(monkeypatch: pytest.MonkeyPatch) -> Any:
                 kept.add_trial(optuna.trial.create_trial(value=value, user_attrs=facts))
 
         monkeypatch.setattr(budget.queue, "run_trials", run_trials)
-        spent = search_families(families, seconds, 1000, 4, None, 1)  # type: ignore[arg-type]
+        rows: Any = None
+        spent = search_families(families, seconds, 1000, 4, rows, 1, for_ensemble=for_ensemble)  # type: ignore[arg-type]
         return spent, clock[0]
 
     return run
@@ -160,7 +164,7 @@ def test_a_trial_that_cannot_end_in_time_is_dropped_at_its_first_step(
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     monkeypatch.setattr(trials, "cpu_count", lambda: 2)
     recipe = build.Recipe("model", Ridge, {}, False, "regression", "r2", 0.5, {}, {}, frozenset(), 0)
-    objective = trials.Objective(recipe, {}, [], "folds", {"numbers": [], "categories": []}, scorer, 10)
+    objective = trials.Objective(recipe, {}, [], "folds", {"numbers": [], "categories": []}, scorer, 10, 0.0)
     found = trials.run_trial(objective, [], trials.propose(objective, [], [], 0), left)
     assert (found is not None, len(steps)) == (ends, 5 if ends else 1)
 
@@ -171,6 +175,13 @@ def test_a_winner_that_takes_longer_to_score_ends_the_search(simulate: Any, caps
     assert end <= 60
     # a line a trial, not one a look at the clock
     assert len(capsys.readouterr().out.splitlines()) == sum(len(family.kept.trials) for family in families)
+
+
+@pytest.mark.parametrize(("scoring", "latest"), [(20.0, 100 - 2 * 20 - 10), (40.0, 100 - 40)])
+def test_time_is_kept_for_an_ensemble_of_several_winners_alone(simulate: Any, scoring: float, latest: float) -> None:
+    families = [Simulated("a", 1.0, 0.5), Simulated("b", 1.0, 0.6), Simulated("c", 1.0, 0.4)]
+    _, end = simulate(families, 100.0, lambda family: scoring, 10.0)
+    assert latest - 1 <= end <= latest
 
 
 def test_work_that_would_not_end_in_time_is_given_up() -> None:
@@ -274,6 +285,17 @@ def test_a_family_that_fails_or_is_not_installed_is_left_out(project: Path, caps
     assert tune.main(["--dataset", "houses", "--timeout", "6"]) == 0
     assert {*found("houses")["models"]} <= {"forest", "gradient_boosting"}
     assert "houses: note: absent is left out, as nowhere is not installed" in capsys.readouterr().out
+
+
+def test_a_model_much_like_another_one_is_left_out(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    forest = PARAMS["models"]["forest"]
+    settings(models={**PARAMS["models"], "forest": {**forest, "instead_of": "gradient_boosting"}})
+    config = load_config()
+    assert tune.families_of(config.dataset("houses"), config) == ["forest"]
+    assert "houses: note: gradient_boosting is left out for one much like it" in capsys.readouterr().out
+    settings(models={**PARAMS["models"], "forest": {**forest, "instead_of": "boosting"}})
+    assert tune.main(["--dataset", "houses"]) == 2
+    assert "models.forest.instead_of: 'boosting' is unknown" in capsys.readouterr().err
 
 
 def test_search_and_ensemble_share_the_time_of_all_tables(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,11 +15,11 @@ from sklearn.metrics import f1_score, r2_score
 
 from pipeline.metrics import METRICS, Predictions, metric_value, metrics_of
 from pipeline.search import scorers
-from pipeline.search.scorers import pooled_value, trees_needed
+from pipeline.search.scorers import fewest_folds, pooled_value, trees_needed
 from pipeline.search.space import at_least, space_of_task
 from pipeline.search.trials import make_objective, propose, run_trial
 from pipeline.settings import Config, load_config
-from pipeline.tables.split import Parts, load_parts
+from pipeline.tables.split import Parts, Rows, load_parts
 from pipeline.training.assess import assess
 from pipeline.training.build import Recipe, build_estimator, resolve_recipe
 from pipeline.training.fit import empty_columns_as_zero
@@ -286,3 +286,22 @@ def test_an_early_stopped_fold_is_scored_at_its_best_iteration(project: Path, me
         assert trial.value != pytest.approx(last, rel=1e-6)
     assert trial.user_attrs["settings"]["max_iter"] == round(np.mean(best))
     assert trial.user_attrs["settings"]["early_stopping"] is False
+
+
+@pytest.mark.parametrize(
+    ("task", "share", "least", "kept"),
+    [
+        *[("regression", 0.5, 1, 2), ("regression", 0.5, 400, 2), ("regression", 0.5, 401, 3)],
+        *[("regression", 0.5, 1000, 5), ("regression", 0.5, 10**30, 5)],
+        # twice the rows of the rarer class
+        *[("binary", 0.5, 400, 2), ("binary", 0.05, 41, 3), ("binary", 0.05, 80, 4), ("binary", 0.0, 1, 5)],
+    ],
+)
+def test_trials_are_scored_on_as_many_folds_as_have_enough_rows(task: str, share: float, least: int, kept: int) -> None:
+    y = np.tile(np.arange(200) < 200 * share, 5).astype(float if task == "regression" else int)
+    folds = [(np.delete(np.arange(1000), own), own) for own in np.arange(1000).reshape(5, 200)]
+    y[0] = 1
+    found = fewest_folds(Rows(pd.DataFrame({"x": y}), y, folds), task, least)
+    # in time the last ones have the most rows to learn from
+    assert found is folds or found == folds[-kept:]
+    assert len(found) == kept

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import optuna
+from joblib import cpu_count
 
 from pipeline.console import Progress
 from pipeline.metrics import METRICS, lead
@@ -30,8 +31,12 @@ if TYPE_CHECKING:
 
 # First trials end within this share of the budget, all but the very first; the rest is for winners where they need it.
 FIRST_ROUND = 0.4
+# The fit on all training rows takes so many times as long as that on a fold.
+LAST_FIT = 1.2
 # Seconds that it takes to draw and log a scored winner: in any case, and for each column, whose importance is found.
-LOGGING, LOGGING_COLUMN = 1.5, 0.06
+LOGGING, LOGGING_COLUMN = 2.0, 0.04
+# Seconds for the pages of a search, which come last, and the most that is kept for them of all time.
+PAGES, MOST_OF_PAGES = 2.5, 0.05
 # An ensemble is drawn and logged in so many times as many, of its members; that is kept free up to this share.
 OF_ENSEMBLE, MOST_OF_ENSEMBLE = 3.0, 0.2
 
@@ -55,9 +60,10 @@ def search_families(
     parts: Parts,
     workers: int,
     cluster: Client | None = None,
+    for_ensemble: float = 0.0,
 ) -> Spent:
-    """Search on until the rest of the time (deadline in monotonic seconds) is needed to score the winners, or each
-    family has n_trials. At least one family runs its first trial.
+    """Search on until the rest of the time (deadline in monotonic seconds) is needed to score the winners and, of
+    several, `for_ensemble`, or each family has n_trials. At least one family runs its first trial.
 
     Trials of several families run one after the other, as many at once as the cluster takes; those of a single one side
     by side in so many `workers`. PipelineError: as run_trials.
@@ -83,11 +89,14 @@ def search_families(
         """When the scoring has to begin: that of the best and of those of the better half that there is time for beside
         it, as others are scored where time is left; of a single winner and its baseline.
         """
-        most, needed = (1 - FIRST_ROUND) * (deadline - started), 0.0
-        for family in ranked(families)[: halvings(len(families))[0]]:
-            seconds = seconds_to_score(family, parts) * (2 if len(families) == 1 else 1)
-            if not needed or needed + seconds <= most:
-                needed += seconds
+        most = (1 - FIRST_ROUND) * (deadline - started)
+        better = ranked(families)[: halvings(len(families))[0]]
+        first, *others = [seconds_to_score(family, parts) for family in better] or [0.0]
+        needed = first * (2 if len(families) == 1 else 1)
+        for seconds in others:
+            kept = for_ensemble if needed == first else 0.0
+            if needed + kept + seconds <= most:
+                needed += kept + seconds
         return deadline - min(needed, most)
 
     if len(families) == 1:
@@ -109,7 +118,11 @@ def search_families(
         alive = ranked(alive)[:size]
         now = time.monotonic()
         until = now + (end() - now) / (len(rounds) - number)
-        while able := [one for one in alive if done(one) < n_trials and has_time(one, min(until, end()))]:
+        while True:
+            last = min(until, end())
+            able = [one for one in alive if done(one) < n_trials and has_time(one, last)]
+            if not able:
+                break
             family = min(able, key=lambda family: spent.seconds.get(family.model, 0.0))
             before = done(family)
             run(family, min(before + unit, n_trials), end())
@@ -174,6 +187,11 @@ def seconds_to_log(parts: Parts) -> float:
     return LOGGING + LOGGING_COLUMN * parts.train.X.shape[1]
 
 
+def seconds_of_pages(seconds: float) -> float:
+    """What is kept for the pages of the search, of the seconds for all."""
+    return min(PAGES, MOST_OF_PAGES * seconds)
+
+
 def seconds_of_ensemble(parts: Parts, seconds: float) -> float:
     """What is kept free for an ensemble, of the seconds that searches and winners are to be done in, too."""
     return min(OF_ENSEMBLE * seconds_to_log(parts), MOST_OF_ENSEMBLE * seconds)
@@ -186,17 +204,21 @@ def seconds_to_score(family: Family, parts: Parts) -> float:
     best, rows, searched = best_trial(family), len(parts.train.y), len(family.rows.y)
     if best is None:
         return 0.0
-    folds = len(parts.train.folds)
-    # the last fit is as long as two folds, as nothing runs beside it
-    fits = 1 + 2 / folds + (len(parts.whole.y) / rows if parts.whole else 0)
+    folds, of_whole = len(parts.train.folds), len(parts.whole.y) / rows if parts.whole else 0.0
     if family.way in ("out of bag", "grown on folds"):
         steps = OUT_OF_BAG_STEPS if family.way == "out of bag" else FOLDS_STEPS
         columns: Mapping[str, list[str]] = {"numbers": [], "categories": []}
         trees = trees_of(build_estimator(family.recipe, columns, best.user_attrs["settings"]))
         drawn = min(TREE_ROWS, TREE_SHARE * searched)
-        seconds = seconds_of(best) * fits * trees * folds / steps[-1] * rows / drawn
+        # the last fit has as many trees as a fold, and all cores
+        fits = folds + 2 + folds * of_whole
+        seconds = seconds_of(best) * fits * trees / steps[-1] * rows / drawn
     else:
-        seconds = seconds_of(best) * fits * rows / searched
+        # folds side by side; the last fit takes a little longer than one of them, as nothing runs beside it
+        at_once = cpu_count()
+        fits = math.ceil(folds / at_once) * (1 + of_whole) + LAST_FIT
+        of_fold = seconds_of(best) / math.ceil(len(family.rows.folds) / at_once)
+        seconds = (of_fold + family.seconds_to_prepare) * fits * rows / searched
     return seconds + seconds_to_log(parts)
 
 

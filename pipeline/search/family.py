@@ -9,7 +9,7 @@ from typing import Any
 
 import optuna
 
-from pipeline.search.scorers import way_of_scoring
+from pipeline.search.scorers import fewest_folds, way_of_scoring
 from pipeline.search.space import space_of_task
 from pipeline.search.study import in_memory, open_study, study_name, trials_of
 from pipeline.search.trials import FOUND, Objective, make_objective
@@ -47,6 +47,11 @@ class Family:
         """With the rows preprocessed, which takes its time."""
         return make_objective(self.recipe, self.space, self.first, self.way, self.rows, self.startup_trials)
 
+    @property
+    def seconds_to_prepare(self) -> float:
+        """What it took to preprocess the rows of a fold; 0 where they were not."""
+        return self.objective.seconds_to_prepare if "objective" in vars(self) else 0.0
+
     @cached_property
     def kept(self) -> optuna.Study:
         """The study in the dataset's database. PipelineError: as open_study."""
@@ -62,6 +67,7 @@ def family_of(dataset: Dataset, config: Config, model: str, parts: Parts, rows: 
     unknown to its library, or has nothing to tune.
     """
     recipe = replace(resolve_recipe(dataset, config, model), judged_rows=parts.judged_rows)
+    rows = replace(rows, folds=fewest_folds(rows, dataset.task, config.tuning.validation_rows))
     space = space_of_task(config.search_spaces.get(model, {}), model, dataset.task)
     first = getattr(config.first_trials[model], kind_of(dataset.task)) if model in config.first_trials else ()
     way = way_of_scoring(recipe, space, rows.independent)

@@ -80,6 +80,23 @@ def way_of_scoring(recipe: Recipe, space: Mapping[str, Any], independent: bool) 
     return next((way for name, way in ways.items() if name in known and FOUND[way] in space), "folds")
 
 
+def fewest_folds(rows: Rows, task: str, least: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The last folds that have at least so many validation rows, of classes each an equal part of them; two at least.
+    More would tell settings apart a little better, and let fewer be tried.
+    """
+    for number in range(2, len(rows.folds)):
+        y = np.concatenate([rows.y[validation] for _, validation in rows.folds[-number:]])
+        if (len(y) if task == "regression" else _rows_of_rarest(y, len(np.unique(rows.y)))) >= least:
+            return rows.folds[-number:]
+    return rows.folds
+
+
+def _rows_of_rarest(y: np.ndarray, classes: int) -> int:
+    """As many rows as there were if all classes were as rare as the rarest one."""
+    counts = np.unique(y, return_counts=True)[1]
+    return int(counts.min()) * classes if len(counts) == classes else 0
+
+
 def make_scorer(
     way: str, recipe: Recipe, space: Mapping[str, Any], columns: Mapping[str, list[str]], rows: Rows
 ) -> Scorer:

@@ -33,7 +33,7 @@ class OutOfTimeError(Exception):
 @dataclass(frozen=True)
 class Objective:
     """What the trials of a search have in common: the settings that they may try, those that are tried first, and how
-    an estimator is scored.
+    an estimator is scored. `seconds_to_prepare`: what it took to preprocess a fold.
     """
 
     recipe: Recipe
@@ -43,6 +43,7 @@ class Objective:
     columns: Mapping[str, list[str]]
     scorer: Scorer
     startup_trials: int
+    seconds_to_prepare: float
 
 
 class BestTrialPruner(optuna.pruners.BasePruner):
@@ -70,8 +71,11 @@ def make_objective(
     startup_trials: int,
 ) -> Objective:
     """The objective of a search on these rows, which are preprocessed here, once."""
-    columns = columns_by_kind(recipe, rows.X)
-    return Objective(recipe, space, first, way, columns, make_scorer(way, recipe, space, columns, rows), startup_trials)
+    started, columns = time.monotonic(), columns_by_kind(recipe, rows.X)
+    scorer = make_scorer(way, recipe, space, columns, rows)
+    folds = 1 if way == "out of bag" else len(rows.folds)
+    seconds = (time.monotonic() - started) / folds
+    return Objective(recipe, space, first, way, columns, scorer, startup_trials, seconds)
 
 
 def propose(

@@ -17,7 +17,7 @@ from pipeline.training.fit import predict
 
 IMPORTANCE_ROWS = 1000
 # How often a column is shuffled; of many columns less often, as the rows decide the error more than the order does.
-IMPORTANCE_REPEATS, SHUFFLES, FEWEST = 3, 100, 30
+IMPORTANCE_REPEATS, SHUFFLES, FEWEST = 3, 50, 30
 
 
 def importances(model: Pipeline, recipe: Recipe, rows: Rows) -> dict[str, tuple[float, float]]:
