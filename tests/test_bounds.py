@@ -82,11 +82,13 @@ TAKEN: dict[str, list[Change]] = {
     "largest test part that leaves rows for the folds": [(("test_size",), 0.95)],
     "fewest searched rows, endless random trials": [
         (("tuning", "search_rows"), 50),
+        (("tuning", "validation_rows"), 1),
         (("tuning", "startup_trials"), 10**30),
     ],
     "largest seed, more searched rows than there are, one trial": [
         (("seed",), 2**32 - 1),
         (("tuning", "search_rows"), 10**30),
+        (("tuning", "validation_rows"), 10**30),
         (("tuning", "trials"), 1),
     ],
     "longest lag, shortest time": [

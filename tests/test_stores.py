@@ -30,6 +30,7 @@ from pipeline.store.runs import run_of
 from pipeline.store.source import current_commit, source_tags
 from pipeline.store.sqlite import ALLOW, RESTORE
 from pipeline.store.write import RunRecord, write_runs
+from pipeline.training.record import IMPORTANCE
 
 MLFLOW, OPTUNA = Path("mlruns/db.sqlite"), Path("mlruns/optuna/customers.db")
 WORDS = ["--dataset", "customers", "--model", "linear"]
@@ -210,6 +211,24 @@ def test_plots_stand_for_a_run_that_is_there(project: Path, monkeypatch: pytest.
         context.setattr("pipeline.training.record.write_runs", refuses)
         assert module.main(words) == 2
     assert not [*Path("reports").rglob("predictions_plot.png")]
+
+
+def test_a_run_that_other_code_finds_again_has_the_importances_of_that_code(project: Path) -> None:
+    def logged() -> tuple[str, dict[str, float]]:
+        run = run_of(open_store(), "customers", "linear", *hashes_of("linear"))
+        run.check([IMPORTANCE])
+        return run.run_id, json.loads(run.artifact(IMPORTANCE).read_text())
+
+    before = logged()
+    # in another process, as MLflow keeps where the run's files were before the project was copied
+    code = "import train; from pipeline.training import importance; importance.IMPORTANCE_REPEATS = 1; "
+    code += f"raise SystemExit(train.main({[*WORDS, '--force']}))"
+    subprocess.run(
+        [sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": str(Path(train.__file__).parent)}
+    )
+    after = logged()
+    assert after[0] == before[0]
+    assert after[1] != before[1]
 
 
 def test_the_experiment_of_a_dataset_is_named_in_one_place(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -141,14 +141,18 @@ def _is_logged(client: MlflowClient, dataset: str, record: RunRecord, model: Pip
         # other code may have found the same: the run is that code's too
         if run.tags.get(tag) != value:
             client.set_tag(run.run_id, tag, value)
-    known = json.loads(run.tags.get(HASHES, "{}"))
-    drawn = {path.name: file_sha256(path) for path in record.files}
-    if not drawn.items() <= known.items():
-        # plots of other code: the run has the latest
-        for path in record.files:
-            client.log_artifact(run.run_id, str(path))
-        client.set_tag(run.run_id, HASHES, json.dumps(known | drawn))
+    known, hashes = json.loads(run.tags.get(HASHES, "{}")), hashes_of(record)
+    if not hashes.items() <= known.items():
+        # plots and importances of other code: the run has the latest
+        _log_files(client, run.run_id, record)
+        client.set_tag(run.run_id, HASHES, json.dumps(known | hashes))
     return True
+
+
+def hashes_of(record: RunRecord) -> dict[str, str]:
+    """The SHA-256 of each file and text, by the name of its artifact."""
+    texts = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in record.texts.items()}
+    return {path.name: file_sha256(path) for path in record.files} | texts
 
 
 def columns_of(table: str) -> str:
@@ -190,9 +194,7 @@ def _write_run(
     tags = {**source_tags(), **record.tags, "timestamp": moment}
     if database_of(client.tracking_uri) is None:
         tags["writer"] = writer()
-    hashes = {path.name: file_sha256(path) for path in record.files}
-    hashes |= {name: hashlib.sha256(text.encode()).hexdigest() for name, text in record.texts.items()}
-    if hashes:
+    if hashes := hashes_of(record):
         tags[HASHES] = json.dumps(hashes)
     run = client.create_run(experiment, start_time=start, run_name=record.name, tags=tags).info
     leading = {}
@@ -201,12 +203,16 @@ def _write_run(
     _log_figures(client, run.run_id, record, ended, leading)
     if record.inputs:
         client.log_inputs(run.run_id, [_dataset_input(part) for part in record.inputs])
-    for path in record.files:
-        client.log_artifact(run.run_id, str(path))
-    for name, text in record.texts.items():
-        client.log_text(run.run_id, text, name)
+    _log_files(client, run.run_id, record)
     client.set_terminated(run.run_id, record.status, ended)
     return str(run.run_id)
+
+
+def _log_files(client: MlflowClient, run_id: str, record: RunRecord) -> None:
+    for path in record.files:
+        client.log_artifact(run_id, str(path))
+    for name, text in record.texts.items():
+        client.log_text(run_id, text, name)
 
 
 def _dataset_input(part: TablePart) -> DatasetInput:
