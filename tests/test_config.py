@@ -246,7 +246,7 @@ def numeric_settings() -> dict[tuple[str, ...], dict[str, Any]]:
 
 def test_every_numeric_setting_is_taken_at_its_bounds_and_refused_beyond(project: Path) -> None:
     found = numeric_settings()
-    assert len(found) == 15
+    assert len(found) == 16
     assert found[("seed",)] == found[("seed",)] | {"minimum": 0, "maximum": 2**32 - 1}
     for key, rule in found.items():
         above, below = rule.get("exclusiveMinimum"), rule.get("exclusiveMaximum")
