@@ -508,6 +508,8 @@ class Config(_Section):
         for name, spec in self.models.items():
             if spec.instead_of:
                 _known(spec.instead_of, self.models, "models", name, "instead_of")
+                if self.models[spec.instead_of].instead_of:
+                    raise _mistake("stands for a model that stands for one", "models", name, "instead_of")
             _check_jobs(spec.params, "models", name, "params")
             _check_jobs(spec.classification_params, "models", name, "classification_params")
             if name.endswith(TUNED):

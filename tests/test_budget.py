@@ -296,6 +296,9 @@ def test_a_model_much_like_another_one_is_left_out(project: Path, capsys: pytest
     settings(models={**PARAMS["models"], "forest": {**forest, "instead_of": "boosting"}})
     assert tune.main(["--dataset", "houses"]) == 2
     assert "models.forest.instead_of: 'boosting' is unknown" in capsys.readouterr().err
+    settings(models={**PARAMS["models"], "forest": {**forest, "instead_of": "forest"}})
+    assert tune.main(["--dataset", "houses"]) == 2
+    assert "models.forest.instead_of: stands for a model that stands for one" in capsys.readouterr().err
 
 
 def test_search_and_ensemble_share_the_time_of_all_tables(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -84,17 +84,14 @@ def fewest_folds(rows: Rows, task: str, least: int) -> list[tuple[np.ndarray, np
     """The last folds that have at least so many validation rows, of classes each an equal part of them; two at least.
     More would tell settings apart a little better, and let fewer be tried.
     """
+    # a regression is one class
+    classes = np.zeros(len(rows.y), int) if task == "regression" else np.unique(rows.y, return_inverse=True)[1]
+    number_of_classes = classes.max() + 1
     for number in range(2, len(rows.folds)):
-        y = np.concatenate([rows.y[validation] for _, validation in rows.folds[-number:]])
-        if (len(y) if task == "regression" else _rows_of_rarest(y, len(np.unique(rows.y)))) >= least:
+        validation = np.concatenate([own for _, own in rows.folds[-number:]])
+        if np.bincount(classes[validation], minlength=number_of_classes).min() * number_of_classes >= least:
             return rows.folds[-number:]
     return rows.folds
-
-
-def _rows_of_rarest(y: np.ndarray, classes: int) -> int:
-    """As many rows as there were if all classes were as rare as the rarest one."""
-    counts = np.unique(y, return_counts=True)[1]
-    return int(counts.min()) * classes if len(counts) == classes else 0
 
 
 def make_scorer(

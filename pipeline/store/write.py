@@ -142,9 +142,11 @@ def _is_logged(client: MlflowClient, dataset: str, record: RunRecord, model: Pip
         if run.tags.get(tag) != value:
             client.set_tag(run.run_id, tag, value)
     known, hashes = json.loads(run.tags.get(HASHES, "{}")), hashes_of(record)
-    if not hashes.items() <= known.items():
+    if changed := {name for name, sha256 in hashes.items() if known.get(name) != sha256}:
         # plots and importances of other code: the run has the latest
-        _log_files(client, run.run_id, record)
+        files = [path for path in record.files if path.name in changed]
+        texts = {name: text for name, text in record.texts.items() if name in changed}
+        _log_files(client, run.run_id, files, texts)
         client.set_tag(run.run_id, HASHES, json.dumps(known | hashes))
     return True
 
@@ -203,15 +205,15 @@ def _write_run(
     _log_figures(client, run.run_id, record, ended, leading)
     if record.inputs:
         client.log_inputs(run.run_id, [_dataset_input(part) for part in record.inputs])
-    _log_files(client, run.run_id, record)
+    _log_files(client, run.run_id, record.files, record.texts)
     client.set_terminated(run.run_id, record.status, ended)
     return str(run.run_id)
 
 
-def _log_files(client: MlflowClient, run_id: str, record: RunRecord) -> None:
-    for path in record.files:
+def _log_files(client: MlflowClient, run_id: str, files: Sequence[Path], texts: Mapping[str, str]) -> None:
+    for path in files:
         client.log_artifact(run_id, str(path))
-    for name, text in record.texts.items():
+    for name, text in texts.items():
         client.log_text(run_id, text, name)
 
 
