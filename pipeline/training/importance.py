@@ -18,6 +18,8 @@ from pipeline.training.fit import predict
 IMPORTANCE_ROWS = 1000
 # How often a column is shuffled; of many columns less often, as the rows decide the error more than the order does.
 IMPORTANCE_REPEATS, SHUFFLES, FEWEST = 3, 50, 30
+# So many rows are predicted at once: a call takes as long for some hundred as for some thousand.
+ROWS_AT_ONCE = 20_000
 
 
 def importances(model: Pipeline, recipe: Recipe, rows: Rows) -> dict[str, tuple[float, float]]:
@@ -30,29 +32,35 @@ def importances(model: Pipeline, recipe: Recipe, rows: Rows) -> dict[str, tuple[
     y, rng = rows.y[picked], np.random.default_rng(recipe.seed)
     metric = METRICS[recipe.metric]
 
-    def judged(X: pd.DataFrame, y: np.ndarray) -> list[Predictions]:
-        """Of each copy of the picked rows in X; one call for all, as scikit-learn's one a copy takes twice the time."""
-        found = predict(model, X, y, recipe.task)
-        return [found.of(slice(first, first + len(picked))) for first in range(0, len(X), len(picked))]
+    def judged(copies: Sequence[pd.DataFrame]) -> list[Predictions]:
+        """Of each copy of the picked rows."""
+        found = predict(model, pd.concat(copies, ignore_index=True), np.tile(y, len(copies)), recipe.task)
+        return [found.of(slice(first, first + len(picked))) for first in range(0, len(found.actual), len(picked))]
 
-    [whole] = judged(X, y)
+    [whole] = judged([X])
     whole = replace(whole, **{name: labels[picked] for name, labels in rows.belonging.items()})
     own = metric.of(whole)
     repeats = min(max(SHUFFLES // max(X.shape[1], 1), 1), IMPORTANCE_REPEATS)
-    copies, labels = pd.concat([X] * repeats, ignore_index=True), np.tile(y, repeats)
+    at_once = max(ROWS_AT_ONCE // (len(picked) * repeats), 1)
     found = {}
-    for name in X:
-        orders = np.concatenate([rng.permutation(len(picked)) for _ in range(repeats)])
-        shuffled = copies.copy()
-        shuffled[name] = X[name].iloc[orders].set_axis(copies.index)
-        parts = [metric.of(part) for part in judged(shuffled, labels)]
+    for first in range(0, X.shape[1], at_once):
+        names = X.columns[first : first + at_once]
+        copies = [shuffled(X, name, rng) for name in names for _ in range(repeats)]
+        judgements = [metric.of(part) for part in judged(copies)]
+        for number, name in enumerate(names):
+            parts = judgements[number * repeats : (number + 1) * repeats]
 
-        def lost(weights: np.ndarray, parts: Sequence[Weighted] = parts) -> np.ndarray:
-            return np.mean([lead(recipe.metric, own(weights), part(weights)) for part in parts], axis=0)
+            def lost(weights: np.ndarray, parts: Sequence[Weighted] = parts) -> np.ndarray:
+                return np.mean([lead(recipe.metric, own(weights), part(weights)) for part in parts], axis=0)
 
-        of_column = estimate_of(lost, recipe.metric, whole, recipe.seed)
-        found[str(name)] = of_column.value, of_column.error
+            of_column = estimate_of(lost, recipe.metric, whole, recipe.seed)
+            found[str(name)] = of_column.value, of_column.error
     return found
+
+
+def shuffled(X: pd.DataFrame, name: str, rng: np.random.Generator) -> pd.DataFrame:
+    """A copy of the rows with one column in another order."""
+    return X.assign(**{name: X[name].iloc[rng.permutation(len(X))].set_axis(X.index)})
 
 
 def _pick(y: np.ndarray, is_binary: bool, seed: int) -> np.ndarray:
