@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     import optuna
     from distributed import Client
     from mlflow import MlflowClient
+    from optuna.trial import FrozenTrial
 
     from pipeline.search.family import Family
     from pipeline.store.write import Curves
@@ -108,6 +109,7 @@ def tune_dataset(
     parts, data_sha256 = load_parts(dataset, config), file_sha256(Path(dataset.file))
     deadline = math.inf if seconds is None else begun + seconds - budget.seconds_of_pages(seconds)
     for_ensemble = budget.seconds_of_ensemble(parts, timeout) if timeout and ensemble else 0.0
+    most_of_others = math.inf if seconds is None else budget.MOST_OF_OTHERS * seconds
     rows = sample_rows(parts.train, dataset, config, config.tuning.search_rows)
     families = [family_of(dataset, config, model, parts, rows, data_sha256) for model in models]
     client, database = open_store(create=True), study.study_database(dataset.name)
@@ -123,12 +125,12 @@ def tune_dataset(
         if not (by_budget and all(family.kept.user_attrs.get(ENDED) == ended for family in families)):
             at_once = workers or joblib.cpu_count()
             spent = budget.search_families(
-                families, deadline, most, config.tuning.lag, parts, at_once, cluster, for_ensemble
+                families, deadline, most, config.tuning.lag, parts, at_once, cluster, for_ensemble, most_of_others
             )
         for family in families if by_budget else ():
             family.kept.set_user_attr(ENDED, ended)
-        order = budget.ranked(families)
         searched = {family.model: family.searched(most) for family in families}
+        order = [one for one in budget.ranked(families) if budget.complete_trials(searched[one.model])]
     if spent.curve:
         print(f"{dataset.name}: {budget.curve_words(spent, dataset.metric)}", flush=True)
     if not order:
@@ -141,8 +143,11 @@ def tune_dataset(
     warnings.filterwarnings("ignore", "[0-9]+ tasks which were still being processed")
     results, took, planned = dict[str, Any](), 0.0, 0.0
     for family in order:
-        begun, expected = time.monotonic(), budget.seconds_to_score(family, parts)
-        progress = progress_lines(f"{family.label}, winner")
+        begun, progress = time.monotonic(), progress_lines(f"{family.label}, winner")
+        found = searched[family.model].best_trial
+        if family is not order[0]:
+            found = budget.best_affordable(family, searched[family.model], parts, most_of_others) or found
+        expected = budget.seconds_to_score(family, parts, found)
         if results:
             # by how long the others took
             if begun + expected * took / planned > deadline:
@@ -153,6 +158,7 @@ def tune_dataset(
             results[family.model] = score_winner(
                 family,
                 searched[family.model],
+                found,
                 dataset,
                 config,
                 parts,
@@ -167,10 +173,12 @@ def tune_dataset(
         except OutOfTimeError:
             print(f"{family.label}: its winner is not scored, there is no time for all of its fits", flush=True)
     for family in order:
-        found = searched[family.model]
-        if family.model in results and len(found.trials) < most:
-            command = f"{command_of(dataset.name, f'{family.model}{TUNED}')} --n-trials {len(found.trials)}"
-            print(f"{family.label}: the time was up; `{command}` finds the same", flush=True)
+        trials, best = searched[family.model].trials, searched[family.model].best_value
+        if family.model in results and len(trials) < most:
+            command = f"{command_of(dataset.name, f'{family.model}{TUNED}')} --n-trials {len(trials)}"
+            is_best = results[family.model]["best_value"] == round(best, 6)
+            words = "finds the same" if is_best else f"scores its best settings, of {best:.4f}"
+            print(f"{family.label}: the time was up; `{command}` {words}", flush=True)
     # of several that are searched by time the best alone, as drawing takes time too
     first = order[0].model
     write_study_reports(searched[first], f"{first} on {dataset.name}", dataset.metric, pages / first)
@@ -194,6 +202,7 @@ def former_curve(path: Path, data_sha256: str) -> list[Any]:
 def score_winner(
     family: Family,
     searched: optuna.Study,
+    trial: FrozenTrial,
     dataset: Dataset,
     config: Config,
     parts: Parts,
@@ -204,16 +213,16 @@ def score_winner(
     machine: Curves,
     alone: bool,
 ) -> dict[str, Any]:
-    """Fit and score a search's winner beside the baseline, and log it with its trials; its part of the committed
-    metrics. Where a run of the same code has the settings of either, its figures are taken from there. A baseline that
-    has no run is fitted only where the model is `alone`: a budget for several goes to winners.
+    """Fit and score the settings of a search's trial beside the baseline, and log them with all trials; their part of
+    the committed metrics. Where a run of the same code has the settings of either, its figures are taken from there. A
+    baseline that has no run is fitted only where the model is `alone`: a budget for several goes to winners.
     """
     from pipeline.search import winner
     from pipeline.store.write import write_runs
     from pipeline.training.assess import assess
     from pipeline.training.record import copy_plots, log_run, logged
 
-    recipe, found = family.recipe, winner.best_settings(searched, dataset.name)
+    recipe, found = family.recipe, dict(trial.user_attrs["settings"])
     tags = {"dataset": dataset.name, **family.hashes}
     of_baseline = {**tags, "stage": "baseline", "params_sha256": settings_sha256(config, dataset, family.model)}
     of_winner, tried = {**tags, "stage": "tuned"}, {"best_trial": json.dumps(found)}
@@ -228,7 +237,7 @@ def score_winner(
         )
     result = {
         "params_sha256": family.hashes["params_sha256"],
-        **winner.summarise(searched, best, baseline, tuned),
+        **winner.summarise(searched, trial, best, baseline, tuned),
     }
     folder = Path("reports") / dataset.name / "tuning" / family.model
     parent, records = winner.study_records(

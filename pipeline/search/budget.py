@@ -1,8 +1,8 @@
 """A budget of seconds, spent on the families where it pays, and what the time has brought.
 
-Each family runs the first of its trials; then the better half of them goes on, and half of these, until one is left,
-every round for as long: successive halving (Karnin et al. 2013; Jamieson & Talwalkar 2016) with families as arms.
-Within a round the family that has had the least time is next.
+Each family runs the first of its trials; then the better half of them goes on, and half of these, until one is left, or
+two for an ensemble, every round for as long: successive halving (Karnin et al. 2013; Jamieson & Talwalkar 2016) with
+families as arms. Within a round the family that has had the least time is next.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import optuna
 from joblib import cpu_count
+from optuna.trial import FrozenTrial
 
 from pipeline.console import Progress
 from pipeline.metrics import METRICS, lead
@@ -29,16 +30,19 @@ from pipeline.training.build import build_estimator
 if TYPE_CHECKING:
     from distributed import Client
 
-# First trials end within this share of the budget, all but the very first; the rest is for winners where they need it.
+# First trials end within this share of the budget, all but the very first.
 FIRST_ROUND = 0.4
+# Winners have at most this share of the budget, where they need it; one beside the best at most so much of all seconds,
+# as an ensemble of several is worth more than the last digits of one.
+MOST_OF_WINNERS, MOST_OF_OTHERS = 0.7, 0.25
 # The fit on all training rows takes so many times as long as that on a fold.
 LAST_FIT = 1.2
 # Seconds that it takes to draw and log a scored winner: in any case, and for each column, whose importance is found.
-LOGGING, LOGGING_COLUMN = 2.0, 0.04
+LOGGING, LOGGING_COLUMN = 2.0, 0.02
 # Seconds for the pages of a search, which come last, and the most that is kept for them of all time.
 PAGES, MOST_OF_PAGES = 2.5, 0.05
 # An ensemble is drawn and logged in so many times as many, of its members; that is kept free up to this share.
-OF_ENSEMBLE, MOST_OF_ENSEMBLE = 3.0, 0.2
+OF_ENSEMBLE, MOST_OF_ENSEMBLE = 2.0, 0.2
 
 
 @dataclass
@@ -61,9 +65,11 @@ def search_families(
     workers: int,
     cluster: Client | None = None,
     for_ensemble: float = 0.0,
+    most_of_others: float = math.inf,
 ) -> Spent:
-    """Search on until the rest of the time (deadline in monotonic seconds) is needed to score the winners and, of
-    several, `for_ensemble`, or each family has n_trials. At least one family runs its first trial.
+    """Search on until the rest of the time (deadline in monotonic seconds) is needed to score the winners, each but the
+    best in `most_of_others` seconds, and, of several, `for_ensemble`, or each family has n_trials. At least one family
+    runs its first trial.
 
     Trials of several families run one after the other, as many at once as the cluster takes; those of a single one side
     by side in so many `workers`. PipelineError: as run_trials.
@@ -89,14 +95,15 @@ def search_families(
         """When the scoring has to begin: that of the best and of those of the better half that there is time for beside
         it, as others are scored where time is left; of a single winner and its baseline.
         """
-        most = (1 - FIRST_ROUND) * (deadline - started)
-        better = ranked(families)[: halvings(len(families))[0]]
-        first, *others = [seconds_to_score(family, parts) for family in better] or [0.0]
-        needed = first * (2 if len(families) == 1 else 1)
-        for seconds in others:
-            kept = for_ensemble if needed == first else 0.0
-            if needed + kept + seconds <= most:
-                needed += kept + seconds
+        most, needed, winners = MOST_OF_WINNERS * (deadline - started), 0.0, 0
+        for family in ranked(families)[: halvings(len(families))[0]]:
+            bound, kept = (most_of_others, for_ensemble if winners == 1 else 0.0) if winners else (math.inf, 0.0)
+            trial = best_affordable(family, family.kept, parts, bound)
+            seconds = seconds_to_score(family, parts, trial) if trial else math.inf
+            if not winners or needed + kept + seconds <= most:
+                needed, winners = needed + kept + seconds, winners + 1
+        if len(families) == 1:
+            needed *= 2
         return deadline - min(needed, most)
 
     if len(families) == 1:
@@ -113,7 +120,7 @@ def search_families(
         if not done(family):
             print(f"{family.label}: left out, there is no time for a trial of it", flush=True)
     alive = ranked(families)
-    rounds = halvings(len(alive))
+    rounds = halvings(len(alive), 2 if for_ensemble else 1)
     for number, size in enumerate(rounds):
         alive = ranked(alive)[:size]
         now = time.monotonic()
@@ -140,10 +147,10 @@ def done(family: Family) -> int:
     return len(family.kept.get_trials(deepcopy=False))
 
 
-def halvings(families: int) -> list[int]:
-    """How many families are left in each round, from so many down to one."""
+def halvings(families: int, last: int = 1) -> list[int]:
+    """How many families are left in each round, from so many down to the last."""
     sizes = [families]
-    while sizes[-1] > 1:
+    while sizes[-1] > last:
         sizes.append(math.ceil(sizes[-1] / 2))
     return sizes[1:] or sizes
 
@@ -170,14 +177,30 @@ def best_value(family: Family) -> float | None:
     return None if best is None else best.value
 
 
-def best_trial(family: Family) -> optuna.trial.FrozenTrial | None:
-    trials = family.kept.get_trials(deepcopy=False)
-    complete = [trial for trial in sorted(trials, key=slot_of) if trial.state.name == "COMPLETE"]
+def best_trial(family: Family) -> FrozenTrial | None:
+    return _best(family, complete_trials(family.kept))
+
+
+def best_affordable(family: Family, study: optuna.Study, parts: Parts, seconds: float) -> FrozenTrial | None:
+    """The best of a family's trials in the study whose settings are scored in so many seconds; None where there is
+    none.
+    """
+    trials = complete_trials(study)
+    return _best(family, [trial for trial in trials if seconds_to_score(family, parts, trial) <= seconds])
+
+
+def complete_trials(study: optuna.Study) -> list[FrozenTrial]:
+    """In the order of the search."""
+    trials = study.get_trials(deepcopy=False)
+    return [trial for trial in sorted(trials, key=slot_of) if trial.state.name == "COMPLETE"]
+
+
+def _best(family: Family, trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
     sign = METRICS[family.recipe.metric].sign
-    return max(complete, key=lambda trial: sign * (trial.value or 0.0), default=None)
+    return max(trials, key=lambda trial: sign * (trial.value or 0.0), default=None)
 
 
-def seconds_of(trial: optuna.trial.FrozenTrial) -> float:
+def seconds_of(trial: FrozenTrial) -> float:
     """How long a trial took."""
     return trial.duration.total_seconds() if trial.duration else 0.0
 
@@ -197,27 +220,25 @@ def seconds_of_ensemble(parts: Parts, seconds: float) -> float:
     return min(OF_ENSEMBLE * seconds_to_log(parts), MOST_OF_ENSEMBLE * seconds)
 
 
-def seconds_to_score(family: Family, parts: Parts) -> float:
-    """How long it takes to score a family's best settings so far, by the seconds of their trial: fits on the folds of
+def seconds_to_score(family: Family, parts: Parts, trial: FrozenTrial) -> float:
+    """How long it takes to score the settings of a family's trial, by the seconds that it took: fits on the folds of
     the training part, on all of it and, where models are judged by them, on the folds of all rows.
     """
-    best, rows, searched = best_trial(family), len(parts.train.y), len(family.rows.y)
-    if best is None:
-        return 0.0
+    rows, searched = len(parts.train.y), len(family.rows.y)
     folds, of_whole = len(parts.train.folds), len(parts.whole.y) / rows if parts.whole else 0.0
     if family.way in ("out of bag", "grown on folds"):
         steps = OUT_OF_BAG_STEPS if family.way == "out of bag" else FOLDS_STEPS
         columns: Mapping[str, list[str]] = {"numbers": [], "categories": []}
-        trees = trees_of(build_estimator(family.recipe, columns, best.user_attrs["settings"]))
+        trees = trees_of(build_estimator(family.recipe, columns, trial.user_attrs["settings"]))
         drawn = min(TREE_ROWS, TREE_SHARE * searched)
         # the last fit has as many trees as a fold, and all cores
         fits = folds + 2 + folds * of_whole
-        seconds = seconds_of(best) * fits * trees / steps[-1] * rows / drawn
+        seconds = seconds_of(trial) * fits * trees / steps[-1] * rows / drawn
     else:
         # folds side by side; the last fit takes a little longer than one of them, as nothing runs beside it
         at_once = cpu_count()
         fits = math.ceil(folds / at_once) * (1 + of_whole) + LAST_FIT
-        of_fold = seconds_of(best) / math.ceil(len(family.rows.folds) / at_once)
+        of_fold = seconds_of(trial) / math.ceil(len(family.rows.folds) / at_once)
         seconds = (of_fold + family.seconds_to_prepare) * fits * rows / searched
     return seconds + seconds_to_log(parts)
 

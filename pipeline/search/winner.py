@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.trial import FrozenTrial
 
-from pipeline.console import PipelineError
 from pipeline.intervals import is_ahead, paired_differences
 from pipeline.metrics import relative_gain
 from pipeline.search.study import slot_of
@@ -18,14 +18,6 @@ from pipeline.store.write import NOTE, RunRecord
 from pipeline.training.assess import Assessment
 
 STATUS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
-
-
-def best_settings(study: optuna.Study, label: str) -> dict[str, Any]:
-    """The settings of the best complete trial. PipelineError: every trial failed."""
-    trials = study.get_trials(deepcopy=False)
-    if not any(trial.state.name == "COMPLETE" for trial in trials):
-        raise PipelineError(f"{label}: every trial failed; the last one: {trials[-1].user_attrs['reason']}")
-    return dict(study.best_trial.user_attrs["settings"])
 
 
 def choose(
@@ -52,14 +44,18 @@ def choose(
 
 
 def summarise(
-    study: optuna.Study, best: Mapping[str, Any], baseline: Assessment | None, winner: Assessment
+    study: optuna.Study,
+    trial: FrozenTrial,
+    best: Mapping[str, Any],
+    baseline: Assessment | None,
+    winner: Assessment,
 ) -> dict[str, Any]:
-    """The winner's part of the committed metrics, with its lead where there is a baseline."""
+    """The part in the committed metrics of a trial's winner, with its lead where there is a baseline."""
     facts, trials = winner.summary(), study.get_trials(deepcopy=False)
     found = {
         "estimator": facts.pop("estimator"),
         "params": dict(best),
-        "best_value": round(study.best_value, 6),
+        "best_value": round(trial.value or 0.0, 6),
         "trials": trials_by_end(trials),
         "pruned_work": round(pruned_work(trials), 6),
         **facts,
