@@ -174,11 +174,13 @@ def tune_dataset(
             print(f"{family.label}: its winner is not scored, there is no time for all of its fits", flush=True)
     for family in order:
         trials, best = searched[family.model].trials, searched[family.model].best_value
-        if family.model in results and len(trials) < most:
-            command = f"{command_of(dataset.name, f'{family.model}{TUNED}')} --n-trials {len(trials)}"
-            is_best = results[family.model]["best_value"] == round(best, 6)
-            words = "finds the same" if is_best else f"scores its best settings, of {best:.4f}"
-            print(f"{family.label}: the time was up; `{command}` {words}", flush=True)
+        command = f"{command_of(dataset.name, f'{family.model}{TUNED}')} --n-trials {len(trials)}"
+        if family.model not in results:
+            continue
+        if results[family.model]["best_value"] != round(best, 6):
+            print(f"{family.label}: its best settings, of {best:.4f}, take longer; `{command}` scores them", flush=True)
+        elif len(trials) < most:
+            print(f"{family.label}: the time was up; `{command}` finds the same", flush=True)
     # of several that are searched by time the best alone, as drawing takes time too
     first = order[0].model
     write_study_reports(searched[first], f"{first} on {dataset.name}", dataset.metric, pages / first)

@@ -59,11 +59,15 @@ def simulate(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Runs a search over simulated families, and returns what was spent and the clock's end."""
 
     def run(
-        families: list[Simulated], seconds: float, scoring: Any = lambda family: 0.0, for_ensemble: float = 0.0
+        families: list[Simulated],
+        seconds: float,
+        scoring: Any = lambda family: 0.0,
+        for_ensemble: float = 0.0,
+        most_of_others: float = math.inf,
     ) -> tuple[Spent, float]:
         clock, by_study = [0.0], {family.kept.study_name: family for family in families}
         monkeypatch.setattr(time, "monotonic", lambda: clock[0])
-        monkeypatch.setattr(budget, "seconds_to_score", lambda family, parts: scoring(family))
+        monkeypatch.setattr(budget, "seconds_to_score", lambda family, parts, trial: scoring(family))
         monkeypatch.setattr(budget, "seconds_of", lambda trial: trial.user_attrs["seconds"])
 
         def run_trials(kept: optuna.Study, objective: Any, n_trials: int, left: float | None, *rest: Any) -> None:
@@ -80,7 +84,8 @@ def simulate(monkeypatch: pytest.MonkeyPatch) -> Any:
 
         monkeypatch.setattr(budget.queue, "run_trials", run_trials)
         rows: Any = None
-        spent = search_families(families, seconds, 1000, 4, rows, 1, for_ensemble=for_ensemble)  # type: ignore[arg-type]
+        bounds = {"for_ensemble": for_ensemble, "most_of_others": most_of_others}
+        spent = search_families(families, seconds, 1000, 4, rows, 1, **bounds)  # type: ignore[arg-type]
         return spent, clock[0]
 
     return run
@@ -89,6 +94,11 @@ def simulate(monkeypatch: pytest.MonkeyPatch) -> Any:
 @pytest.mark.parametrize(("families", "left"), [(1, [1]), (2, [1]), (3, [2, 1]), (5, [3, 2, 1]), (7, [4, 2, 1])])
 def test_half_of_the_families_go_on(families: int, left: list[int]) -> None:
     assert halvings(families) == left
+
+
+@pytest.mark.parametrize(("families", "left"), [(1, [1]), (2, [2]), (3, [2]), (5, [3, 2]), (7, [4, 2])])
+def test_two_families_go_on_to_the_end_for_an_ensemble(families: int, left: list[int]) -> None:
+    assert halvings(families, 2) == left
 
 
 def test_the_best_family_gets_most_and_the_worst_its_first_trial(simulate: Any) -> None:
@@ -100,6 +110,13 @@ def test_the_best_family_gets_most_and_the_worst_its_first_trial(simulate: Any) 
     assert spent.curve[-1][2] == "b"
     values = [value for _, value, _ in spent.curve]
     assert values == sorted(values)
+
+
+def test_the_two_best_families_have_as_long_for_an_ensemble(simulate: Any) -> None:
+    families = [Simulated(name, 1.0, value) for name, value in (("a", 0.1), ("b", 0.9), ("c", 0.5), ("d", 0.8))]
+    spent, _ = simulate(families, 100.0, for_ensemble=5.0)
+    assert spent.seconds["b"] == pytest.approx(spent.seconds["d"], abs=1.5)
+    assert spent.seconds["a"] == spent.seconds["c"] == 1
 
 
 def test_slow_families_are_left_out(simulate: Any, capsys: pytest.CaptureFixture[str]) -> None:
@@ -117,10 +134,39 @@ def test_the_first_trial_of_all_ends_however_long_it_takes(simulate: Any) -> Non
     assert [len(family.kept.trials) for family in families] == [1, 0]
 
 
-@pytest.mark.parametrize(("scoring", "search"), [(5.0, 95.0), (40.0, 60.0), (90.0, 40.0)])
+@pytest.mark.parametrize(("scoring", "search"), [(5.0, 95.0), (40.0, 60.0), (90.0, 30.0)])
 def test_winners_have_their_time(simulate: Any, scoring: float, search: float) -> None:
     families = [Simulated("a", 0.5, 0.5), Simulated("b", 0.5, 0.6)]
     _, end = simulate(families, 100.0, lambda family: scoring)
+    assert end == pytest.approx(search, abs=1.5)
+
+
+def test_a_winner_beside_the_best_is_the_best_that_its_share_of_the_time_is_enough_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(budget, "seconds_to_score", lambda family, parts, trial: trial.user_attrs["seconds"])
+    family: Any = Simulated("a", 1.0, 0.5)
+    for slot, (value, seconds, state) in enumerate(
+        [
+            (0.5, 4.0, "COMPLETE"),
+            (0.7, 9.0, "COMPLETE"),
+            (0.6, 2.0, "COMPLETE"),
+            (0.9, 50.0, "COMPLETE"),
+            (0.8, 1.0, "PRUNED"),
+        ]
+    ):
+        facts = {"slot": slot, "seconds": seconds}
+        kept = optuna.trial.create_trial(value=value, user_attrs=facts, state=optuna.trial.TrialState[state])
+        family.kept.add_trial(kept)
+    parts: Any = None
+    found = [budget.best_affordable(family, family.kept, parts, seconds) for seconds in (1.0, 5.0, 10.0, math.inf)]
+    assert [trial and trial.value for trial in found] == [None, 0.6, 0.7, 0.9]
+
+
+@pytest.mark.parametrize(("most", "search"), [(50.0, 55.0), (20.0, 90.0)])
+def test_time_is_kept_for_another_winner_within_its_bound(simulate: Any, most: float, search: float) -> None:
+    families = [Simulated("a", 0.5, 0.6), Simulated("b", 0.5, 0.5)]
+    _, end = simulate(families, 100.0, lambda family: 10.0 if family.model == "a" else 30.0, 5.0, most)
     assert end == pytest.approx(search, abs=1.5)
 
 
@@ -200,8 +246,8 @@ def test_wide_tables_have_more_time_to_log_and_an_ensemble_a_fifth_at_most() -> 
     def parts(columns: int) -> Any:
         return SimpleNamespace(train=SimpleNamespace(X=pd.DataFrame(np.zeros((2, columns)))))
 
-    assert budget.seconds_to_log(parts(70)) > 2 * budget.seconds_to_log(parts(10))
-    assert budget.seconds_of_ensemble(parts(10), 1000.0) == 3 * budget.seconds_to_log(parts(10))
+    assert budget.seconds_to_log(parts(70)) > 1.5 * budget.seconds_to_log(parts(10))
+    assert budget.seconds_of_ensemble(parts(10), 1000.0) == 2 * budget.seconds_to_log(parts(10))
     assert budget.seconds_of_ensemble(parts(70), 20.0) == 4.0
 
 
@@ -245,6 +291,35 @@ def test_a_budget_goes_to_all_families_and_each_search_can_be_found_again(
     for name, facts in first["models"].items():
         same = ("params", "best_value", "trials", "cv", "score")
         assert {key: again[name][key] for key in same} == {key: facts[key] for key in same}, name
+
+
+def test_a_winner_of_other_settings_than_the_best_says_how_these_are_scored(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cheap = dict[str, optuna.trial.FrozenTrial]()
+
+    def worst_trial(family: Any, study: optuna.Study, parts: Any, seconds: float) -> optuna.trial.FrozenTrial:
+        if seconds == math.inf:
+            return study.best_trial
+        cheap[family.model] = min(budget.complete_trials(study), key=lambda trial: trial.value or 0.0)
+        return cheap[family.model]
+
+    monkeypatch.setattr(budget, "best_affordable", worst_trial)
+    make_houses().to_csv("x.csv", index=False)
+    assert generate_data.main(["--dataset", "houses"]) == 0
+    assert tune.main(["--dataset", "houses", "--timeout", "15", "--ensemble"]) == 0
+    printed, models = capsys.readouterr().out, found("houses")["models"]
+    best = max(models, key=lambda name: models[name]["best_value"])
+    [other] = {*models} - {best}
+    assert models[other]["params"] == cheap[other].user_attrs["settings"]
+    assert models[other]["best_value"] == round(cheap[other].value or 0.0, 6)
+    [(value, command)] = re.findall(
+        r"settings, of (.*), take longer; `python tune_hyperparameters.py (.*)` sc", printed
+    )
+    assert tune.main(command.split()) == 0
+    again = found("houses")["models"][other]
+    assert f"{again['best_value']:.4f}" == value
+    assert again["best_value"] > models[other]["best_value"]
 
 
 def test_a_budget_of_params_is_spent_once(

@@ -74,7 +74,7 @@ def search_families(
     Trials of several families run one after the other, as many at once as the cluster takes; those of a single one side
     by side in so many `workers`. PipelineError: as run_trials.
     """
-    started, spent = time.monotonic(), Spent()
+    started, spent, finalists = time.monotonic(), Spent(), 2 if for_ensemble else 1
 
     def run(family: Family, trials: int, until: float, alone: bool = False) -> None:
         begun = time.monotonic()
@@ -96,7 +96,7 @@ def search_families(
         it, as others are scored where time is left; of a single winner and its baseline.
         """
         most, needed, winners = MOST_OF_WINNERS * (deadline - started), 0.0, 0
-        for family in ranked(families)[: halvings(len(families))[0]]:
+        for family in ranked(families)[: halvings(len(families), finalists)[0]]:
             bound, kept = (most_of_others, for_ensemble if winners == 1 else 0.0) if winners else (math.inf, 0.0)
             trial = best_affordable(family, family.kept, parts, bound)
             seconds = seconds_to_score(family, parts, trial) if trial else math.inf
@@ -120,7 +120,7 @@ def search_families(
         if not done(family):
             print(f"{family.label}: left out, there is no time for a trial of it", flush=True)
     alive = ranked(families)
-    rounds = halvings(len(alive), 2 if for_ensemble else 1)
+    rounds = halvings(len(alive), finalists)
     for number, size in enumerate(rounds):
         alive = ranked(alive)[:size]
         now = time.monotonic()
