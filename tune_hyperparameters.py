@@ -95,8 +95,9 @@ def tune_dataset(
     import joblib
 
     from pipeline.plots.study import write_study_reports
-    from pipeline.search import budget, study
+    from pipeline.search import budget
     from pipeline.search.family import family_of
+    from pipeline.search.study import study_database
     from pipeline.search.trials import OutOfTimeError
     from pipeline.store.connect import open_store, store_lock
     from pipeline.store.sqlite import database_errors
@@ -112,7 +113,7 @@ def tune_dataset(
     most_of_others = math.inf if seconds is None else budget.MOST_OF_OTHERS * seconds
     rows = sample_rows(parts.train, dataset, config, config.tuning.search_rows)
     families = [family_of(dataset, config, model, parts, rows, data_sha256) for model in models]
-    client, database = open_store(create=True), study.study_database(dataset.name)
+    client, database = open_store(create=True), study_database(dataset.name)
     pages, path = Path("reports") / dataset.name / "tuning", Path("metrics/tune") / f"{dataset.name}.json"
     with ExitStack() as stack:
         for family in families:
@@ -130,7 +131,7 @@ def tune_dataset(
         for family in families if by_budget else ():
             family.kept.set_user_attr(ENDED, ended)
         searched = {family.model: family.searched(most) for family in families}
-        order = [one for one in budget.ranked(families) if budget.complete_trials(searched[one.model])]
+        order = [family for family in budget.ranked(families) if budget.best_first(family, searched[family.model])]
     if spent.curve:
         print(f"{dataset.name}: {budget.curve_words(spent, dataset.metric)}", flush=True)
     if not order:
@@ -144,9 +145,8 @@ def tune_dataset(
     results, took, planned = dict[str, Any](), 0.0, 0.0
     for family in order:
         begun, progress = time.monotonic(), progress_lines(f"{family.label}, winner")
-        found = searched[family.model].best_trial
-        if family is not order[0]:
-            found = budget.best_affordable(family, searched[family.model], parts, most_of_others) or found
+        study, bound = searched[family.model], most_of_others if results else math.inf
+        found = budget.best_affordable(family, study, parts, bound) or study.best_trial
         expected = budget.seconds_to_score(family, parts, found)
         if results:
             # by how long the others took
@@ -157,7 +157,7 @@ def tune_dataset(
         try:
             results[family.model] = score_winner(
                 family,
-                searched[family.model],
+                study,
                 found,
                 dataset,
                 config,

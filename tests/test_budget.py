@@ -301,7 +301,7 @@ def test_a_winner_of_other_settings_than_the_best_says_how_these_are_scored(
     def worst_trial(family: Any, study: optuna.Study, parts: Any, seconds: float) -> optuna.trial.FrozenTrial:
         if seconds == math.inf:
             return study.best_trial
-        cheap[family.model] = min(budget.complete_trials(study), key=lambda trial: trial.value or 0.0)
+        cheap[family.model] = budget.best_first(family, study)[-1]
         return cheap[family.model]
 
     monkeypatch.setattr(budget, "best_affordable", worst_trial)

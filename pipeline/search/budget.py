@@ -173,31 +173,22 @@ def ranked(families: Sequence[Family]) -> list[Family]:
 
 def best_value(family: Family) -> float | None:
     """Of the complete trials; None where there are none."""
-    best = best_trial(family)
-    return None if best is None else best.value
-
-
-def best_trial(family: Family) -> FrozenTrial | None:
-    return _best(family, complete_trials(family.kept))
+    return next((trial.value for trial in best_first(family, family.kept)), None)
 
 
 def best_affordable(family: Family, study: optuna.Study, parts: Parts, seconds: float) -> FrozenTrial | None:
     """The best of a family's trials in the study whose settings are scored in so many seconds; None where there is
     none.
     """
-    trials = complete_trials(study)
-    return _best(family, [trial for trial in trials if seconds_to_score(family, parts, trial) <= seconds])
+    trials = best_first(family, study)
+    return next((trial for trial in trials if seconds_to_score(family, parts, trial) <= seconds), None)
 
 
-def complete_trials(study: optuna.Study) -> list[FrozenTrial]:
-    """In the order of the search."""
-    trials = study.get_trials(deepcopy=False)
-    return [trial for trial in sorted(trials, key=slot_of) if trial.state.name == "COMPLETE"]
-
-
-def _best(family: Family, trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
+def best_first(family: Family, study: optuna.Study) -> list[FrozenTrial]:
+    """A family's complete trials in the study; of equals the first of the search is the better one."""
     sign = METRICS[family.recipe.metric].sign
-    return max(trials, key=lambda trial: sign * (trial.value or 0.0), default=None)
+    complete = [trial for trial in study.get_trials(deepcopy=False) if trial.state.name == "COMPLETE"]
+    return sorted(complete, key=lambda trial: (-sign * (trial.value or 0.0), slot_of(trial)))
 
 
 def seconds_of(trial: FrozenTrial) -> float:
