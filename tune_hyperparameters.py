@@ -109,8 +109,10 @@ def tune_dataset(
     most, ended = n_trials or config.tuning.trials, [seconds, n_trials or config.tuning.trials, *models]
     parts, data_sha256 = load_parts(dataset, config), file_sha256(Path(dataset.file))
     deadline = math.inf if seconds is None else begun + seconds - budget.seconds_of_pages(seconds)
-    for_ensemble = budget.seconds_of_ensemble(parts, timeout) if timeout and ensemble else 0.0
-    most_of_others = math.inf if seconds is None else budget.MOST_OF_OTHERS * seconds
+    # the stage that builds one has time of its own
+    for_ensemble = 0.0 if by_budget else None
+    if timeout and ensemble:
+        for_ensemble = budget.seconds_of_ensemble(parts, timeout)
     rows = sample_rows(parts.train, dataset, config, config.tuning.search_rows)
     families = [family_of(dataset, config, model, parts, rows, data_sha256) for model in models]
     client, database = open_store(create=True), study_database(dataset.name)
@@ -126,7 +128,7 @@ def tune_dataset(
         if not (by_budget and all(family.kept.user_attrs.get(ENDED) == ended for family in families)):
             at_once = workers or joblib.cpu_count()
             spent = budget.search_families(
-                families, deadline, most, config.tuning.lag, parts, at_once, cluster, for_ensemble, most_of_others
+                families, deadline, most, config.tuning.lag, parts, at_once, cluster, for_ensemble, seconds
             )
         for family in families if by_budget else ():
             family.kept.set_user_attr(ENDED, ended)
@@ -139,13 +141,13 @@ def tune_dataset(
         raise PipelineError(f"{dataset.name}: every trial failed; the last one: {reason}")
 
     # the first winner may need all of it, which then makes no ensemble
-    deadline -= for_ensemble
+    deadline -= for_ensemble or 0.0
     # of folds that are given up
     warnings.filterwarnings("ignore", "[0-9]+ tasks which were still being processed")
     results, took, planned = dict[str, Any](), 0.0, 0.0
     for family in order:
         begun, progress = time.monotonic(), progress_lines(f"{family.label}, winner")
-        study, bound = searched[family.model], most_of_others if results else math.inf
+        study, bound = searched[family.model], budget.most_of_winner(len(results), seconds)
         found = budget.best_affordable(family, study, parts, bound) or study.best_trial
         expected = budget.seconds_to_score(family, parts, found)
         if results:
@@ -279,13 +281,13 @@ def result_lines(
 
 
 def ensemble_dataset(dataset: Dataset, config: Config, stores: Sequence[MlflowClient]) -> Path:
-    """Build the weighted ensemble of a dataset's fitted models, and log it where it is ahead of the best of them by a
-    standard error; returns the metrics file's path. The models are those of metrics/, with their runs in the `stores`.
-    PipelineError: there are none, or one or its run is missing or stale.
+    """Build the weighted ensemble of a dataset's fitted models, and log it where its cross-validated score is better
+    than that of the best of them; returns the metrics file's path. The models are those of metrics/, with their runs in
+    the `stores`. PipelineError: there are none, or one or its run is missing or stale.
     """
     from pipeline.ensemble.members import read_members
     from pipeline.ensemble.model import assess_ensemble, recipe_of, select
-    from pipeline.intervals import is_ahead, paired_differences
+    from pipeline.intervals import paired_differences
     from pipeline.store.connect import open_store, store_lock
     from pipeline.tables.split import load_parts
     from pipeline.training.record import copy_plots, log_run, logged
@@ -308,12 +310,11 @@ def ensemble_dataset(dataset: Dataset, config: Config, stores: Sequence[MlflowCl
         print(f"{label}: none is built of fewer than two models")
     else:
         weights, pooled = select(members, parts.train, most)
-        rival = members[best].pooled
-        [(lead, (low, high))] = paired_differences(metric, pooled, [rival], config.seed)
+        [(lead, (low, high))] = paired_differences(metric, pooled, [members[best].pooled], config.seed)
         facts |= {"lead": round(lead, 6), "lead_interval": [round(low, 6), round(high, 6)]}
         words = f"cross-validated {metric} {lead:+.4f} [{low:+.4f}, {high:+.4f}] against {best}"
-        if not is_ahead(metric, pooled, rival, config.seed):
-            print(f"{label}: none is built, as it is not ahead by a standard error: {words}")
+        if lead <= 0:
+            print(f"{label}: none is built, as it is not ahead: {words}")
         else:
             print(f"{label}: {words}", flush=True)
             recipe, client = recipe_of(members[best].recipe, weights), open_store(create=True)

@@ -62,8 +62,8 @@ def simulate(monkeypatch: pytest.MonkeyPatch) -> Any:
         families: list[Simulated],
         seconds: float,
         scoring: Any = lambda family: 0.0,
-        for_ensemble: float = 0.0,
-        most_of_others: float = math.inf,
+        for_ensemble: float | None = None,
+        of_seconds: float | None = None,
     ) -> tuple[Spent, float]:
         clock, by_study = [0.0], {family.kept.study_name: family for family in families}
         monkeypatch.setattr(time, "monotonic", lambda: clock[0])
@@ -84,7 +84,7 @@ def simulate(monkeypatch: pytest.MonkeyPatch) -> Any:
 
         monkeypatch.setattr(budget.queue, "run_trials", run_trials)
         rows: Any = None
-        bounds = {"for_ensemble": for_ensemble, "most_of_others": most_of_others}
+        bounds = {"for_ensemble": for_ensemble, "of_seconds": of_seconds}
         spent = search_families(families, seconds, 1000, 4, rows, 1, **bounds)  # type: ignore[arg-type]
         return spent, clock[0]
 
@@ -163,10 +163,17 @@ def test_a_winner_beside_the_best_is_the_best_that_its_share_of_the_time_is_enou
     assert [trial and trial.value for trial in found] == [None, 0.6, 0.7, 0.9]
 
 
-@pytest.mark.parametrize(("most", "search"), [(50.0, 55.0), (20.0, 90.0)])
-def test_time_is_kept_for_another_winner_within_its_bound(simulate: Any, most: float, search: float) -> None:
+@pytest.mark.parametrize(("most", "search"), [(None, 55.0), (130.0, 55.0), (100.0, 90.0)])
+def test_time_is_kept_for_another_winner_within_its_bound(simulate: Any, most: Any, search: float) -> None:
     families = [Simulated("a", 0.5, 0.6), Simulated("b", 0.5, 0.5)]
     _, end = simulate(families, 100.0, lambda family: 10.0 if family.model == "a" else 30.0, 5.0, most)
+    assert end == pytest.approx(search, abs=1.5)
+
+
+@pytest.mark.parametrize(("scoring", "search"), [(8.0, 100 - 4 * 8 - 5), (12.0, 100 - 2 * 12 - 5)])
+def test_time_is_kept_for_further_winners_that_are_cheap(simulate: Any, scoring: float, search: float) -> None:
+    families = [Simulated(name, 0.5, value) for name, value in (("a", 0.9), ("b", 0.8), ("c", 0.7), ("d", 0.6))]
+    _, end = simulate(families, 100.0, lambda family: scoring, 5.0, 100.0)
     assert end == pytest.approx(search, abs=1.5)
 
 
@@ -223,7 +230,7 @@ def test_a_winner_that_takes_longer_to_score_ends_the_search(simulate: Any, caps
     assert len(capsys.readouterr().out.splitlines()) == sum(len(family.kept.trials) for family in families)
 
 
-@pytest.mark.parametrize(("scoring", "latest"), [(20.0, 100 - 2 * 20 - 10), (40.0, 100 - 40)])
+@pytest.mark.parametrize(("scoring", "latest"), [(20.0, 100 - 3 * 20 - 10), (40.0, 100 - 40)])
 def test_time_is_kept_for_an_ensemble_of_several_winners_alone(simulate: Any, scoring: float, latest: float) -> None:
     families = [Simulated("a", 1.0, 0.5), Simulated("b", 1.0, 0.6), Simulated("c", 1.0, 0.4)]
     _, end = simulate(families, 100.0, lambda family: scoring, 10.0)

@@ -230,6 +230,11 @@ def test_another_member_makes_it_stale(houses: Path) -> None:
     assert ENSEMBLE not in read_results(config.dataset("houses"), config).models
 
 
+def leads_by(lead: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every ensemble leads the best of its members by so much."""
+    monkeypatch.setattr("pipeline.intervals.paired_differences", lambda *facts: [(lead, [lead - 0.1, lead + 0.1])])
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -243,7 +248,7 @@ def test_another_member_makes_it_stale(houses: Path) -> None:
 def test_classes_with_thresholds_and_calibration(
     project: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
 ) -> None:
-    monkeypatch.setattr("pipeline.intervals.is_ahead", lambda *facts: True)
+    leads_by(0.1, monkeypatch)
     settings(**table_settings("customers", **changes))
     take_in(customers=make_customers(600))
     assert train.main(["--dataset", "customers"]) == tune.main(["--dataset", "customers", "--ensemble"]) == 0
@@ -259,7 +264,7 @@ def test_classes_with_thresholds_and_calibration(
 
 
 def test_several_classes(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.intervals.is_ahead", lambda *facts: True)
+    leads_by(0.1, monkeypatch)
     table = {"target": "kind", "task": "multiclass", "metric": "log_loss"}
     frame = make_houses(400)
     frame["kind"] = np.where(frame["price"] > 2, "villa", np.where(frame["age"] > 25, "hut", "flat"))
@@ -277,7 +282,7 @@ def test_several_classes(project: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.mark.parametrize("split", [{"group": "street"}, {"time": "day"}])
 def test_groups_and_time(project: Path, monkeypatch: pytest.MonkeyPatch, split: dict[str, str]) -> None:
-    monkeypatch.setattr("pipeline.intervals.is_ahead", lambda *facts: True)
+    leads_by(0.1, monkeypatch)
     frame = make_houses()
     frame["street"], frame["day"] = np.arange(len(frame)) % 40, np.arange(len(frame))
     for evaluation in ("holdout", "cross_validation"):
@@ -292,9 +297,9 @@ def test_groups_and_time(project: Path, monkeypatch: pytest.MonkeyPatch, split: 
 def test_none_is_built_where_it_is_not_ahead(
     houses: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("pipeline.intervals.is_ahead", lambda *facts: False)
+    leads_by(0.0, monkeypatch)
     assert tune.main(["--dataset", "houses", "--ensemble"]) == 0
-    assert "houses ensemble: none is built, as it is not ahead by a standard error" in capsys.readouterr().out
+    assert "houses ensemble: none is built, as it is not ahead" in capsys.readouterr().out
     assert json.loads(HOUSES.read_text())["models"] == {}
     config = load_config()
     results = read_results(config.dataset("houses"), config)
@@ -343,6 +348,6 @@ def test_members_may_be_in_several_stores(project: Path, tmp_path: Path, monkeyp
         with monkeypatch.context() as patch:
             patch.setenv("MLFLOW_TRACKING_URI", uri)
             assert train.main(["--dataset", "houses", "--model", model]) == 0
-    monkeypatch.setattr("pipeline.intervals.is_ahead", lambda *facts: True)
+    leads_by(0.1, monkeypatch)
     assert tune.main(["--dataset", "houses", "--ensemble", *stores]) == 0
     assert ensemble_run("houses")[1].name == ENSEMBLE

@@ -1,8 +1,8 @@
 """A budget of seconds, spent on the families where it pays, and what the time has brought.
 
 Each family runs the first of its trials; then the better half of them goes on, and half of these, until one is left, or
-two for an ensemble, every round for as long: successive halving (Karnin et al. 2013; Jamieson & Talwalkar 2016) with
-families as arms. Within a round the family that has had the least time is next.
+two where an ensemble follows, every round for as long: successive halving (Karnin et al. 2013; Jamieson & Talwalkar
+2016) with families as arms. Within a round the family that has had the least time is next.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
 # First trials end within this share of the budget, all but the very first.
 FIRST_ROUND = 0.4
-# Winners have at most this share of the budget, where they need it; one beside the best at most so much of all seconds,
-# as an ensemble of several is worth more than the last digits of one.
-MOST_OF_WINNERS, MOST_OF_OTHERS = 0.7, 0.25
+# Winners have at most this share of the budget, where they need it; the second and each further one at most so much of
+# all seconds, as an ensemble of several is worth more than the last digits of one.
+MOST_OF_WINNERS, MOST_OF_SECOND, MOST_OF_FURTHER = 0.7, 0.25, 0.1
 # The fit on all training rows takes so many times as long as that on a fold.
 LAST_FIT = 1.2
 # Seconds that it takes to draw and log a scored winner: in any case, and for each column, whose importance is found.
@@ -64,17 +64,17 @@ def search_families(
     parts: Parts,
     workers: int,
     cluster: Client | None = None,
-    for_ensemble: float = 0.0,
-    most_of_others: float = math.inf,
+    for_ensemble: float | None = None,
+    of_seconds: float | None = None,
 ) -> Spent:
-    """Search on until the rest of the time (deadline in monotonic seconds) is needed to score the winners, each but the
-    best in `most_of_others` seconds, and, of several, `for_ensemble`, or each family has n_trials. At least one family
-    runs its first trial.
+    """Search on until the rest of the time (deadline in monotonic seconds) is needed to score the winners, as
+    `most_of_winner` bounds them, and, of several, `for_ensemble`, which is None where none is built; or each family has
+    n_trials. At least one family runs its first trial.
 
     Trials of several families run one after the other, as many at once as the cluster takes; those of a single one side
     by side in so many `workers`. PipelineError: as run_trials.
     """
-    started, spent, finalists = time.monotonic(), Spent(), 2 if for_ensemble else 1
+    started, spent, finalists = time.monotonic(), Spent(), 1 if for_ensemble is None else 2
 
     def run(family: Family, trials: int, until: float, alone: bool = False) -> None:
         begun = time.monotonic()
@@ -92,13 +92,13 @@ def search_families(
         print(f"{words} by {spent.curve[-1][2]}, {deadline - now:.0f} s left", flush=True)
 
     def end() -> float:
-        """When the scoring has to begin: that of the best and of those of the better half that there is time for beside
-        it, as others are scored where time is left; of a single winner and its baseline.
+        """When the scoring has to begin: that of the best and, for an ensemble, of the others that there is time for,
+        else of those of the better half, as others are scored where time is left; of a single winner and its baseline.
         """
         most, needed, winners = MOST_OF_WINNERS * (deadline - started), 0.0, 0
-        for family in ranked(families)[: halvings(len(families), finalists)[0]]:
-            bound, kept = (most_of_others, for_ensemble if winners == 1 else 0.0) if winners else (math.inf, 0.0)
-            trial = best_affordable(family, family.kept, parts, bound)
+        for family in ranked(families)[: len(families) if finalists > 1 else halvings(len(families))[0]]:
+            kept = for_ensemble or 0.0 if winners == 1 else 0.0
+            trial = best_affordable(family, family.kept, parts, most_of_winner(winners, of_seconds))
             seconds = seconds_to_score(family, parts, trial) if trial else math.inf
             if not winners or needed + kept + seconds <= most:
                 needed, winners = needed + kept + seconds, winners + 1
@@ -194,6 +194,13 @@ def best_first(family: Family, study: optuna.Study) -> list[FrozenTrial]:
 def seconds_of(trial: FrozenTrial) -> float:
     """How long a trial took."""
     return trial.duration.total_seconds() if trial.duration else 0.0
+
+
+def most_of_winner(place: int, seconds: float | None) -> float:
+    """The most seconds that the winner in a place, from 0, is scored in, of all that are given; None: no bound."""
+    if seconds is None or not place:
+        return math.inf
+    return (MOST_OF_SECOND if place == 1 else MOST_OF_FURTHER) * seconds
 
 
 def seconds_to_log(parts: Parts) -> float:
