@@ -5,6 +5,7 @@ import math
 import re
 import time
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +16,7 @@ import pandas as pd
 import pytest
 import yaml
 from conftest import PARAMS, make_customers, make_houses
+from sklearn.ensemble import ExtraTreesRegressor, RandomForestRegressor
 from sklearn.linear_model import Ridge
 
 import generate_data
@@ -256,6 +258,25 @@ def test_wide_tables_have_more_time_to_log_and_an_ensemble_a_fifth_at_most() -> 
     assert budget.seconds_to_log(parts(70)) > 1.5 * budget.seconds_to_log(parts(10))
     assert budget.seconds_of_ensemble(parts(10), 1000.0) == 2 * budget.seconds_to_log(parts(10))
     assert budget.seconds_of_ensemble(parts(70), 20.0) == 4.0
+
+
+@pytest.mark.parametrize(
+    ("forest", "as_many_rows"),
+    # 63 % of 800 rows in place of 1 - exp(-1/2) of them; all of them as before
+    [(RandomForestRegressor, (1 - math.exp(-1)) / (1 - math.exp(-0.5))), (ExtraTreesRegressor, 1.0)],
+)
+def test_a_forest_takes_as_long_as_the_different_rows_of_its_trees(forest: Any, as_many_rows: float) -> None:
+    recipe = build.Recipe(
+        "forest", forest, {"n_estimators": 80}, False, "regression", "r2", 0.5, {}, {}, frozenset(), 0
+    )
+    rows = SimpleNamespace(y=np.zeros(1000), X=pd.DataFrame({"x": np.zeros(1000)}))
+    rows.folds = [(np.arange(800), np.arange(800, 1000))] * 5
+    family: Any = SimpleNamespace(way="grown on folds", recipe=recipe, rows=rows)
+    parts: Any = SimpleNamespace(train=rows, whole=None)
+    trial: Any = SimpleNamespace(duration=timedelta(seconds=3), user_attrs={"settings": {}})
+    # five folds and a last fit, for which two are counted; a trial grows as many trees in all
+    expected = 3 * 7 * as_many_rows + budget.seconds_to_log(parts)
+    assert budget.seconds_to_score(family, parts, trial) == pytest.approx(expected)
 
 
 def test_what_half_the_time_brought_is_told() -> None:

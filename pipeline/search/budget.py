@@ -227,11 +227,17 @@ def seconds_to_score(family: Family, parts: Parts, trial: FrozenTrial) -> float:
     if family.way in ("out of bag", "grown on folds"):
         steps = OUT_OF_BAG_STEPS if family.way == "out of bag" else FOLDS_STEPS
         columns: Mapping[str, list[str]] = {"numbers": [], "categories": []}
-        trees = trees_of(build_estimator(family.recipe, columns, trial.user_attrs["settings"]))
-        drawn = min(TREE_ROWS, TREE_SHARE * searched)
+        forest = build_estimator(family.recipe, columns, trial.user_attrs["settings"])
+        of_trial = searched if family.way == "out of bag" else len(family.rows.folds[-1][0])
+        of_tree: float = len(parts.train.folds[-1][0])
+        learned: float = of_trial
+        if forest.bootstrap and forest.max_samples is None:
+            # of n rows that are drawn from as many 63 % are different ones
+            learned = -of_trial * math.expm1(-max(1, min(TREE_ROWS, int(TREE_SHARE * of_trial))) / of_trial)
+            of_tree *= -math.expm1(-1)
         # the last fit has as many trees as a fold, and all cores
         fits = folds + 2 + folds * of_whole
-        seconds = seconds_of(trial) * fits * trees / steps[-1] * rows / drawn
+        seconds = seconds_of(trial) * fits * trees_of(forest) / steps[-1] * of_tree / learned
     else:
         # folds side by side; the last fit takes a little longer than one of them, as nothing runs beside it
         at_once = cpu_count()
