@@ -286,8 +286,7 @@ def ensemble_dataset(dataset: Dataset, config: Config, stores: Sequence[MlflowCl
     the `stores`. PipelineError: there are none, or one or its run is missing or stale.
     """
     from pipeline.ensemble.members import read_members
-    from pipeline.ensemble.model import assess_ensemble, recipe_of, select
-    from pipeline.intervals import paired_differences
+    from pipeline.ensemble.model import assess_ensemble, lead_over, recipe_of, select
     from pipeline.store.connect import open_store, store_lock
     from pipeline.tables.split import load_parts
     from pipeline.training.record import copy_plots, log_run, logged
@@ -310,7 +309,7 @@ def ensemble_dataset(dataset: Dataset, config: Config, stores: Sequence[MlflowCl
         print(f"{label}: none is built of fewer than two models")
     else:
         weights, pooled = select(members, parts.train, most)
-        [(lead, (low, high))] = paired_differences(metric, pooled, [members[best].pooled], config.seed)
+        lead, (low, high) = lead_over(members[best], pooled)
         facts |= {"lead": round(lead, 6), "lead_interval": [round(low, 6), round(high, 6)]}
         words = f"cross-validated {metric} {lead:+.4f} [{low:+.4f}, {high:+.4f}] against {best}"
         if lead <= 0:

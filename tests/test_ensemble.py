@@ -232,7 +232,7 @@ def test_another_member_makes_it_stale(houses: Path) -> None:
 
 def leads_by(lead: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every ensemble leads the best of its members by so much."""
-    monkeypatch.setattr("pipeline.intervals.paired_differences", lambda *facts: [(lead, [lead - 0.1, lead + 0.1])])
+    monkeypatch.setattr("pipeline.ensemble.model.lead_over", lambda *facts: (lead, [lead - 0.1, lead + 0.1]))
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
 from pipeline.ensemble.weights import blend_by_other_folds, greedy_weights
+from pipeline.intervals import paired_differences
 from pipeline.metrics import Predictions
 from pipeline.settings import ENSEMBLE
 from pipeline.tables.split import Parts, Rows
@@ -31,6 +32,14 @@ def select(members: Mapping[str, Assessment], train: Rows, most: int) -> tuple[d
     found = {name: round(float(weight), 6) for name, weight in zip(members, weights, strict=True) if weight}
     # the heaviest first
     return dict(sorted(found.items(), key=lambda pair: -pair[1])), by_other_folds
+
+
+def lead_over(best: Assessment, pooled: Predictions) -> tuple[float, list[float]]:
+    """How much better out-of-fold predictions of an ensemble (n,) are than those of its best member, with the 95 %
+    interval. It is built where that is above 0, as models are chosen by their cross-validated score.
+    """
+    [lead] = paired_differences(best.recipe.metric, pooled, [best.pooled], best.recipe.seed)
+    return lead
 
 
 def recipe_of(member: Recipe, weights: Mapping[str, float]) -> Recipe:
