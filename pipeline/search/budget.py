@@ -1,8 +1,8 @@
 """A budget of seconds, spent on the families where it pays, and what the time has brought.
 
-Each family runs the first of its trials; then the better half of them goes on, and half of these, until one is left, or
-two where an ensemble follows, every round for as long: successive halving (Karnin et al. 2013; Jamieson & Talwalkar
-2016) with families as arms. Within a round the family that has had the least time is next.
+Each family runs the first of its trials; then the better half of them goes on, and half of these, until one is left,
+every round for as long: successive halving (Karnin et al. 2013; Jamieson & Talwalkar 2016) with families as arms.
+Within a round the family that has had the least time is next.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ FIRST_ROUND = 0.4
 # Winners have at most this share of the budget, where they need it; the second and each further one at most so much of
 # all seconds, as an ensemble of several is worth more than the last digits of one.
 MOST_OF_WINNERS, MOST_OF_SECOND, MOST_OF_FURTHER = 0.7, 0.25, 0.1
+# Further winners are kept time for once a search has taken so many times as long as it took to its best value.
+STALLED = 1.5
 # The fit on all training rows takes so many times as long as that on a fold.
 LAST_FIT = 1.2
 # Seconds that it takes to draw and log a scored winner: in any case, and for each column, whose importance is found.
@@ -42,7 +44,7 @@ LOGGING, LOGGING_COLUMN = 2.0, 0.02
 # Seconds for the pages of a search, which come last, and the most that is kept for them of all time.
 PAGES, MOST_OF_PAGES = 2.5, 0.05
 # An ensemble is drawn and logged in so many times as many, of its members; that is kept free up to this share.
-OF_ENSEMBLE, MOST_OF_ENSEMBLE = 2.0, 0.2
+OF_ENSEMBLE, MOST_OF_ENSEMBLE = 2.5, 0.2
 
 
 @dataclass
@@ -74,7 +76,7 @@ def search_families(
     Trials of several families run one after the other, as many at once as the cluster takes; those of a single one side
     by side in so many `workers`. PipelineError: as run_trials.
     """
-    started, spent, finalists = time.monotonic(), Spent(), 1 if for_ensemble is None else 2
+    started, spent = time.monotonic(), Spent()
 
     def run(family: Family, trials: int, until: float, alone: bool = False) -> None:
         begun = time.monotonic()
@@ -92,11 +94,16 @@ def search_families(
         print(f"{words} by {spent.curve[-1][2]}, {deadline - now:.0f} s left", flush=True)
 
     def end() -> float:
-        """When the scoring has to begin: that of the best and, for an ensemble, of the others that there is time for,
-        else of those of the better half, as others are scored where time is left; of a single winner and its baseline.
+        """When the scoring has to begin: that of the best and of those of the better half that there is time for, for
+        an ensemble of the second, and of all once trials bring no more; others are scored where time is left. Of a
+        single winner and its baseline.
         """
         most, needed, winners = MOST_OF_WINNERS * (deadline - started), 0.0, 0
-        for family in ranked(families)[: len(families) if finalists > 1 else halvings(len(families))[0]]:
+        at_most = halvings(len(families))[0]
+        if for_ensemble is not None:
+            stalled = bool(spent.curve) and time.monotonic() - started > STALLED * spent.curve[-1][0]
+            at_most = len(families) if stalled else 2
+        for family in ranked(families)[:at_most]:
             kept = for_ensemble or 0.0 if winners == 1 else 0.0
             trial = best_affordable(family, family.kept, parts, most_of_winner(winners, of_seconds))
             seconds = seconds_to_score(family, parts, trial) if trial else math.inf
@@ -120,11 +127,11 @@ def search_families(
         if not done(family):
             print(f"{family.label}: left out, there is no time for a trial of it", flush=True)
     alive = ranked(families)
-    rounds = halvings(len(alive), finalists)
+    rounds = halvings(len(alive))
     for number, size in enumerate(rounds):
         alive = ranked(alive)[:size]
-        now = time.monotonic()
-        until = now + (end() - now) / (len(rounds) - number)
+        now, left = time.monotonic(), len(rounds) - number
+        until = now + (end() - now) / left if left > 1 else math.inf
         while True:
             last = min(until, end())
             able = [one for one in alive if done(one) < n_trials and has_time(one, last)]
@@ -147,10 +154,10 @@ def done(family: Family) -> int:
     return len(family.kept.get_trials(deepcopy=False))
 
 
-def halvings(families: int, last: int = 1) -> list[int]:
-    """How many families are left in each round, from so many down to the last."""
+def halvings(families: int) -> list[int]:
+    """How many families are left in each round, from so many down to one."""
     sizes = [families]
-    while sizes[-1] > last:
+    while sizes[-1] > 1:
         sizes.append(math.ceil(sizes[-1] / 2))
     return sizes[1:] or sizes
 
