@@ -145,9 +145,9 @@ def tune_dataset(
     # of folds that are given up
     warnings.filterwarnings("ignore", "[0-9]+ tasks which were still being processed")
     results, took, planned = dict[str, Any](), 0.0, 0.0
-    for family in order:
+    for place, family in enumerate(order):
         begun, progress = time.monotonic(), progress_lines(f"{family.label}, winner")
-        study, bound = searched[family.model], budget.most_of_winner(len(results), seconds)
+        study, bound = searched[family.model], budget.most_of_winner(place, seconds)
         found = budget.best_affordable(family, study, parts, bound) or study.best_trial
         expected = budget.seconds_to_score(family, parts, found)
         if results:

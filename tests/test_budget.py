@@ -174,6 +174,14 @@ def test_time_is_kept_for_cheap_further_winners_once_trials_bring_no_more(
     assert end == pytest.approx(search, abs=1.5)
 
 
+def test_a_winner_has_the_bound_of_its_place_also_where_one_before_it_is_left_out(simulate: Any) -> None:
+    seconds = {"a": 10.0, "b": 20.0, "c": 8.0}
+    families = [Simulated(name, 0.5, value, gain=0.0) for name, value in (("a", 0.9), ("b", 0.8), ("c", 0.7))]
+    # a quarter of 60 s is too short for b, a tenth for c
+    _, end = simulate(families, 100.0, lambda family: seconds[family.model], 5.0, 60.0)
+    assert end == pytest.approx(90.0, abs=1.5)
+
+
 def test_no_time_is_kept_for_a_winner_that_has_not_enough_of_it(simulate: Any) -> None:
     families = [Simulated(name, 0.5, value) for name, value in (("a", 0.9), ("b", 0.8), ("c", 0.7), ("d", 0.6))]
     _, end = simulate(families, 100.0, lambda family: 1000.0 if family.model == "b" else 10.0)

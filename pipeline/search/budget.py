@@ -103,9 +103,9 @@ def search_families(
         if for_ensemble is not None:
             stalled = bool(spent.curve) and time.monotonic() - started > STALLED * spent.curve[-1][0]
             at_most = len(families) if stalled else 2
-        for family in ranked(families)[:at_most]:
+        for place, family in enumerate(ranked(families)[:at_most]):
             kept = for_ensemble or 0.0 if winners == 1 else 0.0
-            trial = best_affordable(family, family.kept, parts, most_of_winner(winners, of_seconds))
+            trial = best_affordable(family, family.kept, parts, most_of_winner(place, of_seconds))
             seconds = seconds_to_score(family, parts, trial) if trial else math.inf
             if not winners or needed + kept + seconds <= most:
                 needed, winners = needed + kept + seconds, winners + 1
