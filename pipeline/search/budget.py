@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 FIRST_ROUND = 0.4
 # Winners have at most this share of the budget, where they need it; the second and each further one at most so much of
 # all seconds, as an ensemble of several is worth more than the last digits of one.
-MOST_OF_WINNERS, MOST_OF_SECOND, MOST_OF_FURTHER = 0.7, 0.25, 0.1
+MOST_OF_WINNERS, MOST_OF_SECOND, MOST_OF_FURTHER = 0.7, 0.3, 0.1
 # Further winners are kept time for once a search has taken so many times as long as it took to its best value.
 STALLED = 1.5
 # The fit on all training rows takes so many times as long as that on a fold.

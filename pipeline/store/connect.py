@@ -49,7 +49,7 @@ def open_store(uri: str | None = None, create: bool = False) -> MlflowClient:
         logging.getLogger(noisy).setLevel(logging.ERROR)
     import mlflow
 
-    for noisy in ("mlflow.sklearn", "mlflow.store.db.utils"):
+    for noisy in ("mlflow.sklearn", "mlflow.store.db.utils", "mlflow.utils.environment"):
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
     with store_errors(uri):
         if database is None:
