@@ -1,4 +1,6 @@
 import copy
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -7,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from conftest import PARAMS
+from conftest import PARAMS, ROOT
 from joblib.parallel import get_active_backend
 from sklearn import metrics
 from sklearn.linear_model import LogisticRegression
@@ -388,3 +390,37 @@ def test_a_served_forest_adds_up_its_trees_in_the_order_of_the_judged_one() -> N
     forest = Watched()
     assert [*TargetWords(forest, ("No", "Yes"), 0.5).predict(np.zeros((2, 1)))] == ["Yes", "Yes"]
     assert forest.backend == "SequentialBackend"
+
+
+# The first fold is over at once; the others are given up while they learn.
+GIVEN_UP = """
+import time
+import numpy as np
+import pandas as pd
+from sklearn.dummy import DummyRegressor
+from sklearn.pipeline import Pipeline
+from pipeline.tables.split import Rows
+from pipeline.training.fit import out_of_fold
+
+class Slow(DummyRegressor):
+    def __init__(self, n_jobs=3):
+        super().__init__()
+        self.n_jobs = n_jobs
+    def fit(self, X, y):
+        time.sleep(0.1 if len(y) == 10 else 2.0)
+        print(len(y), "rows learned from", flush=True)
+        return super().fit(X, y)
+
+def give_up(number):
+    raise SystemExit(7)
+
+rows = np.arange(40)
+folds = [(rows[:10], rows[10:20]), (rows[:20], rows[20:30]), (rows[:30], rows[30:])]
+model = Pipeline([("all", "passthrough"), ("model", Slow())])
+out_of_fold(model, Rows(pd.DataFrame({"x": rows}), rows, folds), "regression", give_up)
+"""
+
+
+def test_a_process_ends_after_the_folds_that_it_has_begun() -> None:
+    ended = subprocess.run([sys.executable, "-c", GIVEN_UP], cwd=ROOT, capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout.count("rows learned from")) == (7, 3), ended.stderr

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +22,9 @@ from pipeline.metrics import Predictions, joined
 from pipeline.serving.model import is_positive
 from pipeline.settings import THREADS
 from pipeline.tables.split import Rows
+
+# Folds that are at work.
+_AT_WORK: set[threading.Event] = set()
 
 
 def fit(model: Pipeline, X: pd.DataFrame, y: np.ndarray) -> Pipeline:
@@ -125,19 +131,39 @@ def out_of_fold(
         left = len(folds) % whole if number >= len(folds) - len(folds) % whole and not boosts else len(folds)
         own = clone(model).set_params(**dict.fromkeys(names, max(1, whole // left)))
         # of this thread alone
-        with threadpool_limits(max(1, whole // len(folds)), user_api="openmp"):
+        with _at_work(), threadpool_limits(max(1, whole // len(folds)), user_api="openmp"):
             fitted = fit(own, X.iloc[train], y[train])
             return predict(fitted, X.iloc[validation], y[validation], task)
 
-    parts = []
-    for part in Parallel(n_jobs=jobs, prefer="threads", return_as="generator")(
-        delayed(judged)(number) for number in range(len(folds))
-    ):
-        parts.append(part)
-        fold_ended(len(parts))
+    parts, judging = [], Parallel(n_jobs=jobs, prefer="threads", return_as="generator")
+    with closing(judging(delayed(judged)(number) for number in range(len(folds)))) as ended:
+        for part in ended:
+            parts.append(part)
+            fold_ended(len(parts))
     order = np.argsort(np.concatenate([validation for _, validation in folds]))
     belonging = {kind: labels[validated_rows(folds)] for kind, labels in rows.belonging.items()}
     return replace(joined(parts).of(order), **belonging)
+
+
+@contextmanager
+def _at_work() -> Iterator[None]:
+    """What is done inside is over before the process ends."""
+    over = threading.Event()
+    _AT_WORK.add(over)
+    try:
+        yield
+    finally:
+        _AT_WORK.discard(over)
+        over.set()
+
+
+@atexit.register
+def _end_work() -> None:
+    """Wait for the folds that go on when the others are given up: joblib's threads would be ended in the middle of
+    a fit, in which CatBoost crashes.
+    """
+    for over in list(_AT_WORK):
+        over.wait()
 
 
 def columns_of_other_kind(model: Pipeline, X: pd.DataFrame) -> list[str]:
