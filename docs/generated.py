@@ -232,21 +232,23 @@ def automl_scores() -> str:
             f"{row['budget']:.0f} s",
             AUTOML[row["ours"]],
             AUTOML[row["other"]],
+            "kept" if row["kept"] else "worked on",
             f"{row['ahead']} of {len(row['tables'])}",
             *(f"{row[way]}" for way in ("shown_ahead", "shown_behind")),
         ]
         for row in found["summary"]
     ]
-    head = ["budget", "of ours", "beside", "tables on which ours is ahead", "shown to be ahead", "shown to be behind"]
+    head = ["budget", "of ours", "beside", "tables", "ours is ahead on", "shown to be ahead", "shown to be behind"]
     parts = [_table(head, counts)] if counts else []
     for budget in sorted({row["budget"] for row in found["rows"]}):
         rows = [row for row in found["rows"] if row["budget"] == budget]
         compared = [row for row in found["summary"] if row["budget"] == budget]
+        tables = {name: facts for name, facts in found["tables"].items() if any(row["table"] == name for row in rows)}
         parts += [
             f"**{budget:.0f} s**, splits: {len({row['split'] for row in rows})}. Mean scores:",
-            _automl_means(rows, found["tables"]),
+            _automl_means(rows, tables),
             "Differences [95 % interval]:",
-            _automl_differences(compared, found["tables"]),
+            _automl_differences(compared, tables),
         ]
     return "\n\n".join(parts)
 
@@ -258,11 +260,8 @@ def automl_ingredients() -> str:
     rows = [row for row in _read("benchmarks/results/automl.json")["rows"] if row["system"].startswith("ours")]
     found: dict[tuple[str, ...], list[float]] = {}
     for row in rows:
-        (plain,) = [
-            one["models"]
-            for one in rows
-            if one["system"] == "ours" and all(one[key] == row[key] for key in ("budget", "table", "split"))
-        ]
+        same = [one for one in rows if all(one[key] == row[key] for key in ("budget", "table", "split"))]
+        plain = next((one["models"] for one in same if one["system"] == "ours"), {})
         if f"{BOOSTING}{TUNED}" not in plain:
             continue
         single = [scores for name, scores in row["models"].items() if name != ENSEMBLE]
@@ -320,9 +319,9 @@ def _automl_differences(compared: Sequence[dict[str, Any]], tables: dict[str, An
     """Ours less each other system on each table."""
     others = list(dict.fromkeys(row["other"] for row in compared))
     mine = list(dict.fromkeys(row["ours"] for row in compared))
-    found = {(row["ours"], row["other"]): row for row in compared}
+    found = {(row["ours"], row["other"], name): facts for row in compared for name, facts in row["tables"].items()}
     lines = [
-        [name, AUTOML[one], *(_difference(found[one, other]["tables"].get(name)) for other in others)]
+        [name, AUTOML[one], *(_difference(found.get((one, other, name))) for other in others)]
         for name in tables
         for one in mine
     ]

@@ -17,14 +17,16 @@ def pair(table: str, split: int, difference: float, interval: tuple[float, float
 
 
 def test_differences_are_of_splits_or_of_the_rows_of_one() -> None:
-    pairs = [pair("a", split, lead, (-1.0, 1.0)) for split, lead in enumerate((0.1, 0.11, 0.11))]
-    pairs += [pair("b", split, -lead, (-1.0, 1.0)) for split, lead in enumerate((0.1, 0.11, 0.11))]
-    pairs += [pair("c", 0, 0.1, (-0.1, 0.3)), pair("d", 0, 0.1, (0.05, 0.15))]
-    (found,) = summary(pairs, test_share=0.2)
-    assert (found["ours"], found["other"], list(found["tables"])) == ("ours", "flaml", ["a", "b", "c", "d"])
+    pairs = [pair("ames", split, lead, (-1.0, 1.0)) for split, lead in enumerate((0.1, 0.11, 0.11))]
+    pairs += [pair("cells", split, -lead, (-1.0, 1.0)) for split, lead in enumerate((0.1, 0.11, 0.11))]
+    pairs += [pair("hmda", 0, 0.1, (-0.1, 0.3)), pair("crash_deaths", 0, 0.1, (0.05, 0.15))]
+    found, kept = summary([*pairs, pair("diamonds", 0, -0.1, (-0.2, 0.1))], test_share=0.2)
+    assert (found["ours"], found["other"], found["kept"]) == ("ours", "flaml", False)
+    assert [*found["tables"]] == ["ames", "cells", "hmda", "crash_deaths"]
     assert (found["ahead"], found["shown_ahead"], found["shown_behind"]) == (3, 2, 1)
-    assert found["tables"]["a"]["difference"] == pytest.approx(0.32 / 3)
-    assert found["tables"]["c"] == {"splits": 1, "difference": pytest.approx(0.1), "interval": (-0.1, 0.3)}
+    assert found["tables"]["ames"]["difference"] == pytest.approx(0.32 / 3)
+    assert (kept["ahead"], kept["shown_behind"], [*kept["tables"]]) == (0, 0, ["diamonds"])
+    assert found["tables"]["hmda"] == {"splits": 1, "difference": pytest.approx(0.1), "interval": (-0.1, 0.3)}
 
 
 def test_a_pair_is_of_the_same_rows_by_the_metric_of_the_table(tmp_path: Path) -> None:
