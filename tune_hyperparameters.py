@@ -143,7 +143,7 @@ def tune_dataset(
     # the first winner may need all of it, which then makes no ensemble
     deadline -= for_ensemble or 0.0
     # of folds that are given up
-    warnings.filterwarnings("ignore", "[0-9]+ tasks which were still being processed")
+    warnings.filterwarnings("ignore", "[0-9]+ tasks (which were still being processed|have been successfully executed)")
     results, took, planned = dict[str, Any](), 0.0, 0.0
     for place, family in enumerate(order):
         begun, progress = time.monotonic(), progress_lines(f"{family.label}, winner")
