@@ -1,4 +1,6 @@
 import copy
+import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -424,3 +426,15 @@ out_of_fold(model, Rows(pd.DataFrame({"x": rows}), rows, folds), "regression", g
 def test_a_process_ends_after_the_folds_that_it_has_begun() -> None:
     ended = subprocess.run([sys.executable, "-c", GIVEN_UP], cwd=ROOT, capture_output=True, text=True)
     assert (ended.returncode, ended.stdout.count("rows learned from")) == (7, 3), ended.stderr
+
+
+def test_blas_has_one_thread_where_models_are_fitted() -> None:
+    limits = "[each['num_threads'] for each in threadpool_info() if each['user_api'] == 'blas']"
+    code = f"from threadpoolctl import threadpool_info; import {{}}; print({limits})"
+    environment = {**os.environ, "OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2"}
+    numbers = [
+        json.loads(subprocess.check_output([sys.executable, "-c", code.format(name)], cwd=ROOT, env=environment))
+        for name in ("sklearn.linear_model", "pipeline.training.fit", "pipeline.search.scorers")
+    ]
+    # numpy's and scipy's; as many as the environment says where nothing else does
+    assert [set(each) for each in numbers] == [{2}, {1}, {1}]

@@ -18,7 +18,7 @@ def begin(threads: int, objective: bytes) -> None:
     """
     global _objective
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "LOKY_MAX_CPU_COUNT"), str(threads))
+    os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "LOKY_MAX_CPU_COUNT"), str(threads))
     parent = multiprocessing.parent_process()
     assert parent is not None
 

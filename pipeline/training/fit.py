@@ -23,6 +23,9 @@ from pipeline.serving.model import is_positive
 from pipeline.settings import THREADS
 from pipeline.tables.split import Rows
 
+# For the whole process, as its threads share the limit: fits run side by side, and the threads of BLAS would wait for
+# each other. Its sums also depend on how many there are.
+threadpool_limits(1, user_api="blas")
 # Folds that are at work.
 _AT_WORK: set[threading.Event] = set()
 
