@@ -147,7 +147,7 @@ def tune_dataset(
     results, took, planned = dict[str, Any](), 0.0, 0.0
     for place, family in enumerate(order):
         begun, progress = time.monotonic(), progress_lines(f"{family.label}, winner")
-        study, bound = searched[family.model], budget.most_of_winner(place, seconds)
+        study, bound = searched[family.model], budget.most_of_winner(place, seconds, for_ensemble is not None)
         found = budget.best_affordable(family, study, parts, bound) or study.best_trial
         expected = budget.seconds_to_score(family, parts, found)
         if results:

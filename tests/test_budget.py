@@ -282,6 +282,30 @@ def test_a_forest_takes_as_long_as_the_different_rows_of_its_trees(forest: Any, 
     assert budget.seconds_to_score(family, parts, trial) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(("slot", "share"), [(0, 1.0), (1, 100 / 140)])
+def test_a_winner_has_no_iterations_past_the_best_one(slot: int, share: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budget, "cpu_count", lambda: 2)
+    rows = SimpleNamespace(y=np.zeros(1000), X=pd.DataFrame({"x": np.zeros(1000)}))
+    rows.folds = [(np.arange(800), np.arange(800, 1000))] * 5
+    searched = SimpleNamespace(y=rows.y, folds=rows.folds[-2:])
+    family: Any = SimpleNamespace(way="early stopping of a library", rows=searched, seconds_to_prepare=0.5)
+    parts: Any = SimpleNamespace(train=rows, whole=None)
+    facts = {"slot": slot, "settings": {"n_estimators": 100}}
+    trial: Any = SimpleNamespace(duration=timedelta(seconds=7), user_attrs=facts)
+    # five folds, two at a time, and the last fit
+    expected = (7 * share + 0.5) * 4 + budget.seconds_to_log(parts)
+    assert budget.seconds_to_score(family, parts, trial) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("place", "for_ensemble", "most"),
+    [(0, True, 40.0), (1, True, 30.0), (2, True, 10.0), (5, True, 10.0), (0, False, math.inf), (1, False, 30.0)],
+)
+def test_a_winner_has_a_share_of_the_time(place: int, for_ensemble: bool, most: float) -> None:
+    assert budget.most_of_winner(place, 100.0, for_ensemble) == most
+    assert budget.most_of_winner(place, None, for_ensemble) == math.inf
+
+
 def test_what_half_the_time_brought_is_told() -> None:
     spent = Spent(curve=[(10.0, 0.80, "a"), (40.0, 0.83, "b"), (90.0, 0.835, "b"), (100.0, 0.835, "b")], total=100.0)
     assert curve_words(spent, "r2") == (

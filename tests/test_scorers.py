@@ -264,7 +264,7 @@ def test_an_early_stopped_fold_is_scored_at_its_best_iteration(project: Path, me
         X = empty_columns_as_zero(preprocessing.fit_transform(parts.train.X.iloc[train], parts.train.y[train]))
         asked, y = preprocessing.transform(parts.train.X.iloc[validation]), parts.train.y
         options = build_estimator(recipe, objective.columns, settings).get_params()
-        options |= {"scoring": "loss", "n_iter_no_change": scorers.PATIENCE}
+        options |= {"scoring": "loss", "n_iter_no_change": scorers.PATIENCE["early stopping"]}
         stopped = kind(**options).fit(X, y[train], X_val=asked, y_val=y[validation])
         losses = -np.array(stopped.validation_score_)
         best.append(max(1, int(losses.argmin())))

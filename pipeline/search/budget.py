@@ -21,7 +21,15 @@ from pipeline.console import Progress
 from pipeline.metrics import METRICS, lead
 from pipeline.search import queue
 from pipeline.search.family import Family
-from pipeline.search.scorers import FOLDS_STEPS, OUT_OF_BAG_STEPS, TREE_ROWS, TREE_SHARE, trees_of
+from pipeline.search.scorers import (
+    FOLDS_STEPS,
+    FOUND,
+    OUT_OF_BAG_STEPS,
+    PATIENCE,
+    TREE_ROWS,
+    TREE_SHARE,
+    trees_of,
+)
 from pipeline.search.study import slot_of
 from pipeline.search.trials import OutOfTimeError
 from pipeline.tables.split import Parts
@@ -32,13 +40,11 @@ if TYPE_CHECKING:
 
 # First trials end within this share of the budget, all but the very first.
 FIRST_ROUND = 0.4
-# Winners have at most this share of the budget, where they need it; the second and each further one at most so much of
-# all seconds, as an ensemble of several is worth more than the last digits of one.
-MOST_OF_WINNERS, MOST_OF_SECOND, MOST_OF_FURTHER = 0.7, 0.3, 0.1
+# Winners have at most this share of the budget, where they need it; of an ensemble's the first, the second and each
+# further one at most so much of all seconds, as several are worth more together than the last digits of one.
+MOST_OF_WINNERS, MOST_OF_FIRST, MOST_OF_SECOND, MOST_OF_FURTHER = 0.7, 0.4, 0.3, 0.1
 # Further winners are kept time for once a search has taken so many times as long as it took to its best value.
 STALLED = 1.5
-# The fit on all training rows takes so many times as long as that on a fold.
-LAST_FIT = 1.2
 # Seconds that it takes to draw and log a scored winner: in any case, and for each column, whose importance is found.
 LOGGING, LOGGING_COLUMN = 2.0, 0.02
 # Seconds for the pages of a search, which come last, and the most that is kept for them of all time.
@@ -105,7 +111,10 @@ def search_families(
             at_most = len(families) if stalled else 2
         for place, family in enumerate(ranked(families)[:at_most]):
             kept = for_ensemble or 0.0 if winners == 1 else 0.0
-            trial = best_affordable(family, family.kept, parts, most_of_winner(place, of_seconds))
+            bound = most_of_winner(place, of_seconds, for_ensemble is not None)
+            trial = best_affordable(family, family.kept, parts, bound)
+            if place == 0:
+                trial = trial or best_first(family, family.kept)[0]
             seconds = seconds_to_score(family, parts, trial) if trial else math.inf
             if not winners or needed + kept + seconds <= most:
                 needed, winners = needed + kept + seconds, winners + 1
@@ -203,11 +212,13 @@ def seconds_of(trial: FrozenTrial) -> float:
     return trial.duration.total_seconds() if trial.duration else 0.0
 
 
-def most_of_winner(place: int, seconds: float | None) -> float:
-    """The most seconds that the winner in a place, from 0, is scored in, of all that are given; None: no bound."""
-    if seconds is None or not place:
+def most_of_winner(place: int, seconds: float | None, for_ensemble: bool) -> float:
+    """The most seconds that the winner in a place, from 0, is scored in, of all that are given; without a bound where
+    none are, and for the best model where no ensemble is built.
+    """
+    if seconds is None or not (place or for_ensemble):
         return math.inf
-    return (MOST_OF_SECOND if place == 1 else MOST_OF_FURTHER) * seconds
+    return (MOST_OF_FIRST, MOST_OF_SECOND, MOST_OF_FURTHER)[min(place, 2)] * seconds
 
 
 def seconds_to_log(parts: Parts) -> float:
@@ -246,10 +257,13 @@ def seconds_to_score(family: Family, parts: Parts, trial: FrozenTrial) -> float:
         fits = folds + 2 + folds * of_whole
         seconds = seconds_of(trial) * fits * trees_of(forest) / steps[-1] * of_tree / learned
     else:
-        # folds side by side; the last fit takes a little longer than one of them, as nothing runs beside it
+        # folds side by side, without the iterations past the best one; the last fit, which has all cores, takes as long
         at_once = cpu_count()
-        fits = math.ceil(folds / at_once) * (1 + of_whole) + LAST_FIT
+        fits = math.ceil(folds / at_once) * (1 + of_whole) + 1
         of_fold = seconds_of(trial) / math.ceil(len(family.rows.folds) / at_once)
+        if family.way in PATIENCE and slot_of(trial):
+            iterations = trial.user_attrs["settings"][FOUND[family.way]]
+            of_fold *= iterations / (iterations + PATIENCE[family.way])
         seconds = (of_fold + family.seconds_to_prepare) * fits * rows / searched
     return seconds + seconds_to_log(parts)
 

@@ -22,7 +22,7 @@ def study_name(model: str, way: str, hashes: Mapping[str, str]) -> str:
     """The name of the study of exactly these hashes of data and settings, searched and scored in exactly this way."""
     forests: list[Any] = [scorers.TREE_SHARE, scorers.TREE_ROWS, scorers.OUT_OF_BAG_STEPS, scorers.FOLDS_STEPS]
     forests += [scorers.FOREST_PARTS, scorers.TREE_TOLERANCE]
-    facts = json.dumps([model, way, scorers.PATIENCE, forests, SEARCH_SEED, hashes], sort_keys=True)
+    facts = json.dumps([model, way, scorers.PATIENCE.get(way), forests, SEARCH_SEED, hashes], sort_keys=True)
     parts = {"data": hashes["data_sha256"], "settings": hashes["params_sha256"]}
     parts["search"] = hashlib.sha256(facts.encode()).hexdigest()
     return f"{model} ({', '.join(f'{part} {sha256[:8]}' for part, sha256 in parts.items())})"

@@ -117,7 +117,7 @@ def propose(
         if objective.way == "early stopping":
             settings["early_stopping"] = True
         elif objective.way == "early stopping of a library":
-            settings[ROUNDS] = PATIENCE
+            settings[ROUNDS] = PATIENCE[objective.way]
     trial.set_user_attr("slot", slot)
     trial.set_user_attr("settings", settings)
     return study.get_trials(deepcopy=False)[-1]
