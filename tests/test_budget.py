@@ -299,7 +299,7 @@ def test_a_winner_has_no_iterations_past_the_best_one(slot: int, share: float, m
 
 @pytest.mark.parametrize(
     ("place", "for_ensemble", "most"),
-    [(0, True, 40.0), (1, True, 30.0), (2, True, 10.0), (5, True, 10.0), (0, False, math.inf), (1, False, 30.0)],
+    [(0, True, 40.0), (1, True, 30.0), (2, True, 20.0), (5, True, 20.0), (0, False, math.inf), (1, False, 30.0)],
 )
 def test_a_winner_has_a_share_of_the_time(place: int, for_ensemble: bool, most: float) -> None:
     assert budget.most_of_winner(place, 100.0, for_ensemble) == most

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 FIRST_ROUND = 0.4
 # Winners have at most this share of the budget, where they need it; of an ensemble's the first, the second and each
 # further one at most so much of all seconds, as several are worth more together than the last digits of one.
-MOST_OF_WINNERS, MOST_OF_FIRST, MOST_OF_SECOND, MOST_OF_FURTHER = 0.7, 0.4, 0.3, 0.1
+MOST_OF_WINNERS, MOST_OF_FIRST, MOST_OF_SECOND, MOST_OF_FURTHER = 0.7, 0.4, 0.3, 0.2
 # Further winners are kept time for once a search has taken so many times as long as it took to its best value.
 STALLED = 1.5
 # Seconds that it takes to draw and log a scored winner: in any case, and for each column, whose importance is found.
