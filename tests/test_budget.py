@@ -163,7 +163,7 @@ def test_time_is_kept_for_another_winner_within_its_bound(simulate: Any, most: A
 
 @pytest.mark.parametrize(
     ("scoring", "gain", "search"),
-    [(8.0, 0.0, 100 - 4 * 8 - 5), (12.0, 0.0, 100 - 2 * 12 - 5), (8.0, 1e-4, 100 - 2 * 8 - 5)],
+    [(8.0, 0.0, 100 - 4 * 8 - 5), (22.0, 0.0, 100 - 2 * 22 - 5), (8.0, 1e-4, 100 - 2 * 8 - 5)],
 )
 def test_time_is_kept_for_cheap_further_winners_once_trials_bring_no_more(
     simulate: Any, scoring: float, gain: float, search: float
@@ -175,9 +175,9 @@ def test_time_is_kept_for_cheap_further_winners_once_trials_bring_no_more(
 
 
 def test_a_winner_has_the_bound_of_its_place_also_where_one_before_it_is_left_out(simulate: Any) -> None:
-    seconds = {"a": 10.0, "b": 20.0, "c": 8.0}
+    seconds = {"a": 10.0, "b": 20.0, "c": 13.0}
     families = [Simulated(name, 0.5, value, gain=0.0) for name, value in (("a", 0.9), ("b", 0.8), ("c", 0.7))]
-    # three tenths of 60 s are too short for b, a tenth for c
+    # three tenths of 60 s are too short for b, two tenths for c
     _, end = simulate(families, 100.0, lambda family: seconds[family.model], 5.0, 60.0)
     assert end == pytest.approx(90.0, abs=1.5)
 
