@@ -140,8 +140,6 @@ def tune_dataset(
         reason = next(trial.user_attrs["reason"] for one in searched.values() for trial in reversed(one.trials))
         raise PipelineError(f"{dataset.name}: every trial failed; the last one: {reason}")
 
-    # the first winner may need all of it, which then makes no ensemble
-    deadline -= for_ensemble or 0.0
     # of folds that are given up
     warnings.filterwarnings("ignore", "[0-9]+ tasks (which were still being processed|have been successfully executed)")
     results, took, planned = dict[str, Any](), 0.0, 0.0
@@ -150,12 +148,14 @@ def tune_dataset(
         study, bound = searched[family.model], budget.most_of_winner(place, seconds, for_ensemble is not None)
         found = budget.best_affordable(family, study, parts, bound) or study.best_trial
         expected = budget.seconds_to_score(family, parts, found)
+        # the first winner may need all of it, which then makes no ensemble
         if results:
+            latest = deadline - budget.seconds_of_members(for_ensemble or 0.0, len(results) + 1)
             # by how long the others took
-            if begun + expected * took / planned > deadline:
+            if begun + expected * took / planned > latest:
                 print(f"{family.label}: its winner is not scored, there is no time for it", flush=True)
                 continue
-            progress = budget.within(deadline - budget.seconds_to_log(parts), progress)
+            progress = budget.within(latest - budget.seconds_to_log(parts), progress)
         try:
             results[family.model] = score_winner(
                 family,

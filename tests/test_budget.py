@@ -263,6 +263,11 @@ def test_wide_tables_have_more_time_to_log_and_an_ensemble_a_fifth_at_most() -> 
     assert budget.seconds_of_ensemble(parts(70), 20.0) == 4.0
 
 
+def test_more_members_of_an_ensemble_take_longer() -> None:
+    assert [budget.seconds_of_members(10.0, members) for members in (1, 2, 3, 5)] == [10.0, 10.0, 11.5, 14.5]
+    assert budget.seconds_of_members(0.0, 5) == 0.0
+
+
 @pytest.mark.parametrize(
     ("forest", "as_many_rows"),
     # 63 % of 800 rows in place of 1 - exp(-1/2) of them; all of them as before

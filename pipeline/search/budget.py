@@ -49,8 +49,9 @@ STALLED = 1.5
 LOGGING, LOGGING_COLUMN = 2.0, 0.02
 # Seconds for the pages of a search, which come last, and the most that is kept for them of all time.
 PAGES, MOST_OF_PAGES = 2.5, 0.05
-# An ensemble is drawn and logged in so many times as many, of its members; that is kept free up to this share.
-OF_ENSEMBLE, MOST_OF_ENSEMBLE = 2.5, 0.2
+# An ensemble of two is assessed, drawn and logged in so many times as many, and takes this share longer for each further
+# member; the first is kept free up to a share of all seconds.
+OF_ENSEMBLE, OF_FURTHER_MEMBER, MOST_OF_ENSEMBLE = 2.5, 0.15, 0.2
 
 
 @dataclass
@@ -234,6 +235,11 @@ def seconds_of_pages(seconds: float) -> float:
 def seconds_of_ensemble(parts: Parts, seconds: float) -> float:
     """What is kept free for an ensemble, of the seconds that searches and winners are to be done in, too."""
     return min(OF_ENSEMBLE * seconds_to_log(parts), MOST_OF_ENSEMBLE * seconds)
+
+
+def seconds_of_members(for_ensemble: float, members: int) -> float:
+    """What an ensemble of so many members takes, where one of two takes `for_ensemble`."""
+    return for_ensemble * (1 + OF_FURTHER_MEMBER * max(0, members - 2))
 
 
 def seconds_to_score(family: Family, parts: Parts, trial: FrozenTrial) -> float:
