@@ -49,8 +49,8 @@ STALLED = 1.5
 LOGGING, LOGGING_COLUMN = 2.0, 0.02
 # Seconds for the pages of a search, which come last, and the most that is kept for them of all time.
 PAGES, MOST_OF_PAGES = 2.5, 0.05
-# An ensemble of two is assessed, drawn and logged in so many times as many, and takes this share longer for each further
-# member; the first is kept free up to a share of all seconds.
+# An ensemble of two is assessed, drawn and logged in so many times as many, and takes this share longer for each
+# further member; the first is kept free up to a share of all seconds.
 OF_ENSEMBLE, OF_FURTHER_MEMBER, MOST_OF_ENSEMBLE = 2.5, 0.15, 0.2
 
 
