@@ -20,10 +20,6 @@ from pipeline.training.assess import Assessment, judge_model
 from pipeline.training.build import Recipe, columns_by_kind, with_threshold
 from pipeline.training.fit import validating_fold
 
-# The share of a member's weight that its folds' models have together: their mean varies less than the model of all
-# rows, which has learned from more of them.
-OF_FOLDS = 0.5
-
 
 def select(members: Mapping[str, Assessment], train: Rows, most: int) -> tuple[dict[str, float], Predictions]:
     """The weights of an ensemble of at most so many of the members, by their out-of-fold predictions of the training
@@ -67,24 +63,15 @@ def assess_ensemble(
     if parts.whole:
         judged, fold = [member.predictions for member in members.values()], validating_fold(parts.whole.folds)
         of_whole = blend_by_other_folds(recipe.metric, judged, fold, most, recipe.seed)
-    model = build_ensemble(recipe, own, parts.train)
+    model = build_ensemble(recipe, {name: member.model for name, member in own.items()}, parts.train)
     seconds = sum(member.fit_seconds for member in own.values())
     return judge_model(recipe, parts, model, pooled, of_whole, recipe.settings, seconds)
 
 
-def build_ensemble(recipe: Recipe, members: Mapping[str, Assessment], train: Rows) -> Pipeline:
-    """A Pipeline that averages what the members say of raw rows, by their weights. A member whose folds' models are kept
-    shares its weight with them.
-    """
-    parts = list[tuple[str, Pipeline, float]]()
-    for name, member in members.items():
-        model, folds, weight = member.model, member.load_folds(), recipe.settings["weights"][name]
-        # a fold may lack a class
-        if folds and all(np.array_equal(getattr(one, "classes_", ()), getattr(model, "classes_", ())) for one in folds):
-            parts += [(f"{name}_fold_{k}", one, OF_FOLDS * weight / len(folds)) for k, one in enumerate(folds, 1)]
-            weight *= 1 - OF_FOLDS
-        parts.append((name, model, weight))
-    fitted, weights = [(name, FrozenEstimator(model)) for name, model, _ in parts], [weight for *_, weight in parts]
+def build_ensemble(recipe: Recipe, models: Mapping[str, Pipeline], train: Rows) -> Pipeline:
+    """A Pipeline that averages what the fitted models say of raw rows, by their weights."""
+    fitted = [(name, FrozenEstimator(model)) for name, model in models.items()]
+    weights = [recipe.settings["weights"][name] for name in models]
     options = {} if recipe.task == "regression" else {"voting": "soft"}
     voting = with_threshold(recipe, recipe.estimator(fitted, weights=weights, **options))
     columns = [(kind, "passthrough", names) for kind, names in columns_by_kind(recipe, train.X).items() if names]

@@ -45,15 +45,10 @@ class StoredRun:
         self.params: Mapping[str, str] = run.data.params
         self.metrics: Mapping[str, float] = run.data.metrics
 
-    @property
-    def artifacts(self) -> dict[str, str]:
-        """The SHA-256 of each artifact that was logged with the run, by name."""
-        return json.loads(self.tags.get(HASHES, "{}"))
-
     def artifact(self, name: str) -> Path:
         """A local path of an artifact, checked against the hash recorded when it was logged with its run."""
         path = _local_file(self._client, f"{self._artifact_uri}/{name}")
-        sha256 = self.artifacts.get(name)
+        sha256 = json.loads(self.tags.get(HASHES, "{}")).get(name)
         return check_file(path, sha256) if sha256 else path
 
     def has(self, artifact: str) -> bool:

@@ -141,7 +141,7 @@ def _is_logged(client: MlflowClient, dataset: str, record: RunRecord, model: Pip
         # other code may have found the same: the run is that code's too
         if run.tags.get(tag) != value:
             client.set_tag(run.run_id, tag, value)
-    known, hashes = run.artifacts, hashes_of(record)
+    known, hashes = json.loads(run.tags.get(HASHES, "{}")), hashes_of(record)
     if changed := {name for name, sha256 in hashes.items() if known.get(name) != sha256}:
         # plots and importances of other code: the run has the latest
         files = [path for path in record.files if path.name in changed]

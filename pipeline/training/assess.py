@@ -20,8 +20,8 @@ from pipeline.cluster import COMPUTING
 from pipeline.console import Progress
 from pipeline.intervals import interval_of_amount, paired_leads, rough, score_intervals
 from pipeline.metrics import Predictions, scores
-from pipeline.tables.split import Parts, Rows
-from pipeline.training.build import Recipe, build_model, settings_of
+from pipeline.tables.split import Parts
+from pipeline.training.build import Recipe, build_model
 from pipeline.training.calibration import (
     by_other_folds,
     calibrate_model,
@@ -33,9 +33,6 @@ from pipeline.training.conformal import Errors, bound_model, bounds_by_other_fol
 from pipeline.training.fit import out_of_fold, predict, timed_fit, validated_rows, validating_fold
 from pipeline.training.threshold import Choice, threshold_choice, worth
 
-# So many folds' models are kept, of those that are worth it: more would make a mean of them little better, but slower.
-KEPT_FOLDS = 2
-
 
 @dataclass(frozen=True)
 class Assessment:
@@ -44,7 +41,7 @@ class Assessment:
     comes from, `pooled_rows` the labels of theirs. `uncertainty` is as classes_came_true or intervals_held has it.
     `naive` are the scores of the naive prediction of the judged rows, `over_naive` the 95 % interval of the lead over
     it. `params` are the estimator's settings, without its own defaults. `load` gives the model, where need be from a
-    run's file, `load_folds` those of its folds, completed as it was, where they are kept; `plots` are those of the run that all of it was read from.
+    run's file; `plots` are those of the run that all of it was read from.
     """
 
     recipe: Recipe
@@ -63,7 +60,6 @@ class Assessment:
     pooled_rows: pd.Index
     uncertainty: Mapping[str, Any]
     fit_seconds: float
-    load_folds: Callable[[], Sequence[Pipeline]] = tuple
     plots: Sequence[Path] = ()
 
     @property
@@ -114,24 +110,14 @@ def assess(
     own = len(train.folds)
     fits = own + 1 + (len(whole.folds) if whole else 0)
     progress(f"{fits} fits", 0, fits)
-    folds = list[Pipeline]() if keeps_folds(recipe, train) else None
-    raw = out_of_fold(model, train, recipe.task, lambda k: progress(f"fold {k} of {own} done", k, fits), folds)
+    raw = out_of_fold(model, train, recipe.task, lambda k: progress(f"fold {k} of {own} done", k, fits))
     model, fit_seconds = timed_fit(model, train.X, train.y)
     progress("fitted on the training part", own + 1, fits)
     of_whole = None
     if whole:
         words, fresh = f"of {len(whole.folds)} over all rows done", build_model(recipe, whole.X, overrides)
         of_whole = out_of_fold(fresh, whole, recipe.task, lambda k: progress(f"fold {k} {words}", own + 1 + k, fits))
-    params = {**recipe.settings, **(overrides or {})}
-    return judge_model(recipe, parts, model, raw, of_whole, params, fit_seconds, (folds or [])[:KEPT_FOLDS])
-
-
-def keeps_folds(recipe: Recipe, rows: Rows) -> bool:
-    """Whether the models of a recipe's folds are worth keeping beside that of all rows: those that learn step by step,
-    as boosting does, differ much from fit to fit, so that a mean of them is better than each (Breiman 1996, Bagging
-    Predictors). Those of folds in order of time have learned from too little, and too long ago.
-    """
-    return "learning_rate" in settings_of(recipe.estimator) and "time" not in rows.belonging
+    return judge_model(recipe, parts, model, raw, of_whole, {**recipe.settings, **(overrides or {})}, fit_seconds)
 
 
 def judge_model(
@@ -142,10 +128,8 @@ def judge_model(
     of_whole: Predictions | None,
     params: Mapping[str, Any],
     fit_seconds: float,
-    folds: Sequence[Pipeline] = (),
 ) -> Assessment:
-    """A model that is fitted on the training part, completed by `finish` and scored once, as `assess` has it. So are
-    the models of its `folds`, which are only kept.
+    """A model that is fitted on the training part, completed by `finish` and scored once, as `assess` has it.
 
     `raw` are its out-of-fold predictions of the training part, `of_whole` those of all rows where it is judged by them,
     neither recalibrated nor labelled at a chosen threshold. `params` and `fit_seconds` are as Assessment has them.
@@ -162,7 +146,7 @@ def judge_model(
             pooled = recalibrated
     level = recipe.prediction_interval
     errors = learn_errors(raw, level) if level else None
-    finish([model, *folds], raw, calibrate, choose, errors)
+    finish(model, raw, calibrate, choose, errors)
     judged, rows = predict(model, parts.test.X, parts.test.y, task), parts.test.X.index
     judged = replace(judged, **parts.test.belonging)
     test, bounds = scores(task, judged), errors.of(judged.predicted) if errors else None
@@ -192,29 +176,22 @@ def judge_model(
         pooled_rows=train.X.index[validated_rows(train.folds)],
         uncertainty=uncertainty,
         fit_seconds=fit_seconds,
-        load_folds=lambda: folds,
     )
 
 
-def finish(
-    models: Sequence[Pipeline], raw: Predictions, calibrate: bool, choose: Choice, errors: Errors | None
-) -> None:
-    """Complete fitted models of a recipe, in place, with what out-of-fold predictions of their training rows (n,) say:
-    calibration, then the threshold; prediction intervals.
+def finish(model: Pipeline, raw: Predictions, calibrate: bool, choose: Choice, errors: Errors | None) -> None:
+    """Complete a fitted model, in place, with what out-of-fold predictions of its training rows (n,) say: calibration,
+    then the threshold; prediction intervals.
     """
-    calibration = learn_calibration(raw) if calibrate else None
-    raw = calibration.of(raw) if calibration else raw
-    threshold = None
-    if hasattr(models[0][-1], "threshold"):
+    if calibrate:
+        calibration = learn_calibration(raw)
+        calibrate_model(model, calibration)
+        raw = calibration.of(raw)
+    if hasattr(model[-1], "threshold"):
         assert raw.score is not None
-        threshold = choose(raw.actual, raw.score)
-    for model in models:
-        if calibration:
-            calibrate_model(model, calibration)
-        if threshold is not None:
-            model.set_params(model__threshold=threshold)
-        if errors:
-            bound_model(model, errors)
+        model.set_params(model__threshold=choose(raw.actual, raw.score))
+    if errors:
+        bound_model(model, errors)
 
 
 def classes_came_true(judged: Predictions, gain: tuple[float, list[float]] | None) -> dict[str, Any]:

@@ -112,12 +112,11 @@ def out_of_fold(
     rows: Rows,
     task: str,
     fold_ended: Callable[[int], None] = lambda number: None,
-    kept: list[Pipeline] | None = None,
 ) -> Predictions:
     """Each validated row predicted by a clone fitted on its fold's training rows, in the order of `validated_rows`,
     with what says which rows belong together.
 
-    `fold_ended` is told how many folds are done, and `kept` gets their fitted models. The folds are fitted side by side and share the cores, which wastes
+    `fold_ended` is told how many folds are done. The folds are fitted side by side and share the cores, which wastes
     less than many cores on one fold; an estimator with one thread in its settings keeps to one core.
     """
     X, y, folds = rows.X, rows.y, rows.folds
@@ -126,7 +125,7 @@ def out_of_fold(
     names = [name for name, value in model.get_params().items() if name.rpartition("__")[2] in THREADS and value]
     boosts = not hasattr(bare_estimator(model), "oob_score")
 
-    def judged(number: int) -> tuple[Predictions, Pipeline | None]:
+    def judged(number: int) -> Predictions:
         # the rows go with the function: joblib would scatter them to some workers, and a lost one takes the only copy
         train, validation = folds[number]
         # the folds that are left when each core has had as many share the cores; not of boosting, whose threads wait
@@ -137,16 +136,12 @@ def out_of_fold(
         # of this thread alone
         with _at_work(), threadpool_limits(max(1, whole // len(folds)), user_api="openmp"):
             fitted = fit(own, X.iloc[train], y[train])
-            found = predict(fitted, X.iloc[validation], y[validation], task)
-        # on its own it has the cores again
-        return found, None if kept is None else fitted.set_params(**{name: model.get_params()[name] for name in names})
+            return predict(fitted, X.iloc[validation], y[validation], task)
 
     parts, judging = [], Parallel(n_jobs=jobs, prefer="threads", return_as="generator")
     with closing(judging(delayed(judged)(number) for number in range(len(folds)))) as ended:
-        for part, fitted in ended:
+        for part in ended:
             parts.append(part)
-            if kept is not None and fitted is not None:
-                kept.append(fitted)
             fold_ended(len(parts))
     order = np.argsort(np.concatenate([validation for _, validation in folds]))
     belonging = {kind: labels[validated_rows(folds)] for kind, labels in rows.belonging.items()}

@@ -14,7 +14,6 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils import estimator_html_repr
 
@@ -46,8 +45,6 @@ PLOTS = ("feature_importance", "predictions_plot", "diagnostics")
 IMPORTANCE, PREDICTIONS, OUT_OF_FOLD = "feature_importance.json", "predictions.csv", "out_of_fold.csv"
 IMPORTANCE_ERROR = "feature_importance_error.json"
 UNCERTAINTY = "uncertainty.json"
-# The fitted models of the folds, where they are kept.
-FOLDS = "fold_models.pkl"
 
 
 def log_run(
@@ -100,7 +97,8 @@ def log_run(
         metrics=metrics,
         curves={**fold_scores(fitted, parts.train), **(machine or {})},
         texts={
-            "model.html": picture(model),
+            # scikit-learn's picture of the steps
+            "model.html": estimator_html_repr(model),
             IMPORTANCE: json.dumps(importance),
             IMPORTANCE_ERROR: json.dumps({column: error for column, (_, error) in found.items()}),
             PREDICTIONS: predictions_csv(fitted.predictions, fitted.rows),
@@ -117,24 +115,8 @@ def log_run(
     example = example_rows(parts.train.X.head(EXAMPLE_ROWS), model)
     with TemporaryDirectory() as drawn:
         plots = save_plots(fitted, importance, f"{tags['dataset']}: {name}", parts.words, Path(drawn))
-        files = [*plots]
-        if folds := fitted.load_folds():
-            files.append(Path(drawn, FOLDS))
-            files[-1].write_bytes(pickle.dumps(folds))
-        write_runs(client, tags["dataset"], [replace(record, files=files)], model=model, example=example)
+        write_runs(client, tags["dataset"], [replace(record, files=plots)], model=model, example=example)
         copy_plots(plots, folder)
-
-
-def picture(model: Pipeline) -> str:
-    """scikit-learn's picture of the steps as HTML; of a mean of fitted models one of each, as that of all takes seconds."""
-    members = {
-        name.rpartition("__")[2]: part.estimator
-        for name, part in model.get_params().items()
-        if isinstance(part, FrozenEstimator)
-    }
-    if not members:
-        return estimator_html_repr(model)
-    return "\n".join(f"<h2>{name}</h2>\n{estimator_html_repr(member)}" for name, member in members.items())
 
 
 def description(
@@ -211,9 +193,8 @@ def logged(
 
     plots, words = [f"{name}.png" for name in PLOTS], parts.train.y.dtype == object
     kept = "".join(parts.train.belonging)
-    folds = [FOLDS] if FOLDS in run.artifacts else []
     try:
-        run.check([*plots, *folds, IMPORTANCE, IMPORTANCE_ERROR, PREDICTIONS, OUT_OF_FOLD, UNCERTAINTY])
+        run.check([*plots, IMPORTANCE, IMPORTANCE_ERROR, PREDICTIONS, OUT_OF_FOLD, UNCERTAINTY])
         predictions, pooled = run.artifact(PREDICTIONS), run.artifact(OUT_OF_FOLD)
         judged = read_predictions(predictions, recipe.task, words, kept)
         return Assessment(
@@ -233,7 +214,6 @@ def logged(
             pooled_rows=read_rows(pooled),
             uncertainty=read_json(run.artifact(UNCERTAINTY), "train again"),
             fit_seconds=run.metrics["fit_seconds"],
-            load_folds=(lambda: pickle.loads(run.artifact(FOLDS).read_bytes())) if folds else tuple,
             plots=[run.artifact(name) for name in plots],
         )
     except (PipelineError, KeyError):
