@@ -143,19 +143,22 @@ def tune_dataset(
     # of folds that are given up
     warnings.filterwarnings("ignore", "[0-9]+ tasks (which were still being processed|have been successfully executed)")
     results, took, planned = dict[str, Any](), 0.0, 0.0
+    compared: dict[str, Sequence[FrozenTrial]] = {}
     for place, family in enumerate(order):
         begun, progress = time.monotonic(), progress_lines(f"{family.label}, winner")
         study, bound = searched[family.model], budget.most_of_winner(place, seconds, for_ensemble is not None)
-        found = budget.best_affordable(family, study, parts, bound) or study.best_trial
-        expected = budget.seconds_to_score(family, parts, found)
         # the first winner may need all of it, which then makes no ensemble
+        left = math.inf
         if results:
             latest = deadline - budget.seconds_of_members(for_ensemble or 0.0, len(results) + 1)
             # by how long the others took
-            if begun + expected * took / planned > latest:
-                print(f"{family.label}: its winner is not scored, there is no time for it", flush=True)
-                continue
+            left = (latest - begun) * planned / took
             progress = budget.within(latest - budget.seconds_to_log(parts), progress)
+        found, expected = budget.to_score(family, study, parts, min(bound, left), left)
+        if not found:
+            print(f"{family.label}: its winner is not scored, there is no time for it", flush=True)
+            continue
+        compared[family.model] = found
         try:
             results[family.model] = score_winner(
                 family,
@@ -179,10 +182,12 @@ def tune_dataset(
         command = f"{command_of(dataset.name, f'{family.model}{TUNED}')} --n-trials {len(trials)}"
         if family.model not in results:
             continue
-        if results[family.model]["best_value"] != round(best, 6):
+        if compared[family.model][0].value != best:
             print(f"{family.label}: its best settings, of {best:.4f}, take longer; `{command}` scores them", flush=True)
         elif len(trials) < most:
-            print(f"{family.label}: the time was up; `{command}` finds the same", flush=True)
+            all_of_them, _ = budget.to_score(family, searched[family.model], parts, math.inf, math.inf)
+            does = "finds the same" if compared[family.model] == all_of_them else "compares more of its settings"
+            print(f"{family.label}: the time was up; `{command}` {does}", flush=True)
     # of several that are searched by time the best alone, as drawing takes time too
     first = order[0].model
     write_study_reports(searched[first], f"{first} on {dataset.name}", dataset.metric, pages / first)
@@ -206,7 +211,7 @@ def former_curve(path: Path, data_sha256: str) -> list[Any]:
 def score_winner(
     family: Family,
     searched: optuna.Study,
-    trial: FrozenTrial,
+    trials: Sequence[FrozenTrial],
     dataset: Dataset,
     config: Config,
     parts: Parts,
@@ -217,39 +222,47 @@ def score_winner(
     machine: Curves,
     alone: bool,
 ) -> dict[str, Any]:
-    """Fit and score the settings of a search's trial beside the baseline, and log them with all trials; their part of
-    the committed metrics. Where a run of the same code has the settings of either, its figures are taken from there. A
-    baseline that has no run is fitted only where the model is `alone`: a budget for several goes to winners.
+    """Fit and score the settings of the best of a search's trials beside the baseline, and log them with all trials;
+    their part of the committed metrics. Where a run of the same code has the settings of either, its figures are taken
+    from there. A baseline that has no run is fitted only where the model is `alone`: a budget for several goes to
+    winners.
     """
     from pipeline.search import winner
     from pipeline.store.write import write_runs
     from pipeline.training.assess import assess
     from pipeline.training.record import copy_plots, log_run, logged
 
-    recipe, found = family.recipe, dict(trial.user_attrs["settings"])
+    recipe, candidates = family.recipe, [dict(trial.user_attrs["settings"]) for trial in trials]
     tags = {"dataset": dataset.name, **family.hashes}
     of_baseline = {**tags, "stage": "baseline", "params_sha256": settings_sha256(config, dataset, family.model)}
-    of_winner, tried = {**tags, "stage": "tuned"}, {"best_trial": json.dumps(found)}
+    of_winner, tried = {**tags, "stage": "tuned"}, {"best_trials": json.dumps(candidates)}
     with fits_on(cluster):
         baseline = logged(client, recipe, parts, of_baseline)
         if baseline is None and alone:
             baseline = assess(recipe, parts, progress=progress_lines(f"{family.label}, baseline"))
-        # the run of an earlier call: of these settings, or of the baseline's, as these were no better
-        known = logged(client, recipe, parts, of_winner, found) or logged(client, recipe, parts, of_winner | tried)
-        tuned, best = winner.choose(
-            baseline, found, family.space, lambda: known or assess(recipe, parts, found, progress), family.label
+        # the run of an earlier call: of the best of these settings, or of the baseline's, as none was better
+        of_these = of_winner if len(candidates) == 1 else of_winner | tried
+        tries = [*((of_these, settings) for settings in candidates), (of_winner | tried, None)]
+        runs = ((place, logged(client, recipe, parts, *facts)) for place, facts in enumerate(tries))
+        known = next(((place % len(candidates), run) for place, run in runs if run), None)
+        place, tuned, best = winner.choose(
+            baseline,
+            candidates,
+            family.space,
+            lambda: known or winner.score_best(recipe, parts, candidates, progress),
+            family.label,
         )
     result = {
         "params_sha256": family.hashes["params_sha256"],
-        **winner.summarise(searched, trial, best, baseline, tuned),
+        **winner.summarise(searched, trials[place], best, baseline, tuned),
     }
     folder = Path("reports") / dataset.name / "tuning" / family.model
     parent, records = winner.study_records(
         searched, {**tags, "model_type": family.model}, family.space, config.seed, started, folder
     )
     write_runs(client, dataset.name, records, parent=replace(parent, curves={**parent.curves, **machine}))
-    if known and known.params == tuned.params:
-        copy_plots(known.plots, folder)
+    if known and known[1].params == tuned.params:
+        copy_plots(known[1].plots, folder)
         print(f"{family.label}: unchanged, the winner is taken from its run", flush=True)
     else:
         log_run(client, tuned, parts, f"{family.model}{TUNED}", of_winner | tried, folder, started, dataset.file)

@@ -22,13 +22,15 @@ from sklearn.linear_model import Ridge
 import generate_data
 import train
 import tune_hyperparameters as tune
-from pipeline.search import budget, trials
+from pipeline.search import budget, trials, winner
 from pipeline.search.budget import Spent, curve_words, halvings, search_families, within
 from pipeline.search.scorers import Steps
 from pipeline.search.study import in_memory
 from pipeline.search.trials import OutOfTimeError
 from pipeline.settings import load_config
+from pipeline.tables.split import load_parts
 from pipeline.training import build
+from pipeline.training.assess import assess
 
 
 @dataclass
@@ -49,6 +51,12 @@ class Simulated:
     gives_up: float = math.inf
     # by so much each trial is better than the one before
     gain: float = 1e-4
+    space: Any = range(100)
+    # values of its first trials
+    first: Any = ()
+    way: str = "folds"
+    # all folds of the training part, so that nothing is compared once more
+    rows: Any = field(default_factory=lambda: SimpleNamespace(folds=[((), range(100))]))
 
     def __post_init__(self) -> None:
         self.kept = in_memory(self.model, "r2", [])
@@ -71,7 +79,8 @@ def simulate(monkeypatch: pytest.MonkeyPatch) -> Any:
     ) -> tuple[Spent, float]:
         clock, by_study = [0.0], {family.kept.study_name: family for family in families}
         monkeypatch.setattr(time, "monotonic", lambda: clock[0])
-        monkeypatch.setattr(budget, "seconds_to_score", lambda family, parts, trial: scoring(family))
+        monkeypatch.setattr(budget, "seconds_to_score", lambda family, parts, trial: (0.0, scoring(family)))
+        monkeypatch.setattr(budget, "naive_value", lambda recipe, parts: 0.0)
         monkeypatch.setattr(budget, "seconds_of", lambda trial: trial.user_attrs["seconds"])
 
         def run_trials(kept: optuna.Study, objective: Any, n_trials: int, left: float | None, *rest: Any) -> None:
@@ -83,10 +92,12 @@ def simulate(monkeypatch: pytest.MonkeyPatch) -> Any:
                 clock[0] += family.seconds
                 facts = {"slot": len(kept.trials), "seconds": family.seconds}
                 value = family.value + family.gain * len(kept.trials)
+                if family.first and len(kept.trials) <= len(family.first):
+                    value = [family.value, *family.first][len(kept.trials)]
                 kept.add_trial(optuna.trial.create_trial(value=value, user_attrs=facts))
 
         monkeypatch.setattr(budget.queue, "run_trials", run_trials)
-        rows: Any = None
+        rows: Any = SimpleNamespace(train=SimpleNamespace(y=range(100)))
         bounds = {"for_ensemble": for_ensemble, "of_seconds": of_seconds}
         spent = search_families(families, seconds, 1000, 4, rows, 1, **bounds)  # type: ignore[arg-type]
         return spent, clock[0]
@@ -108,6 +119,19 @@ def test_the_best_family_gets_most_and_the_worst_its_first_trial(simulate: Any) 
     assert spent.curve[-1][2] == "b"
     values = [value for _, value, _ in spent.curve]
     assert values == sorted(values)
+
+
+@pytest.mark.parametrize(("seconds", "tried"), [(1.0, True), (8.0, False)])
+def test_a_family_is_judged_by_settings_that_are_known_to_be_good_too(
+    simulate: Any, seconds: float, tried: bool
+) -> None:
+    poor = Simulated("poor at first", seconds, 0.1, first=[0.95])
+    others = [Simulated(name, 1.0, value) for name, value in (("b", 0.9), ("c", 0.8), ("d", 0.7))]
+    spent, _ = simulate([poor, *others], 100.0)
+    # where 40 s are enough for a trial of four times the time
+    assert (spent.curve[-1][2] == "poor at first") == tried
+    assert (len(poor.kept.trials) > 2) == tried
+    assert len(others[-1].kept.trials) == 1
 
 
 def test_slow_families_are_left_out(simulate: Any, capsys: pytest.CaptureFixture[str]) -> None:
@@ -135,7 +159,7 @@ def test_winners_have_their_time(simulate: Any, scoring: float, search: float) -
 def test_a_winner_beside_the_best_is_the_best_that_its_share_of_the_time_is_enough_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(budget, "seconds_to_score", lambda family, parts, trial: trial.user_attrs["seconds"])
+    monkeypatch.setattr(budget, "seconds_to_score", lambda family, parts, trial: (0.0, trial.user_attrs["seconds"]))
     family: Any = Simulated("a", 1.0, 0.5)
     for slot, (value, seconds, state) in enumerate(
         [
@@ -149,14 +173,60 @@ def test_a_winner_beside_the_best_is_the_best_that_its_share_of_the_time_is_enou
         facts = {"slot": slot, "seconds": seconds}
         kept = optuna.trial.create_trial(value=value, user_attrs=facts, state=optuna.trial.TrialState[state])
         family.kept.add_trial(kept)
-    parts: Any = None
-    found = [budget.best_affordable(family, family.kept, parts, seconds) for seconds in (1.0, 5.0, 10.0, math.inf)]
-    assert [trial and trial.value for trial in found] == [None, 0.6, 0.7, 0.9]
+    parts: Any = SimpleNamespace(train=SimpleNamespace(y=range(100)))
+    found = [budget.to_score(family, family.kept, parts, seconds, 20.0) for seconds in (1.0, 5.0, 10.0, math.inf)]
+    assert [([trial.value for trial in trials], seconds) for trials, seconds in found] == [
+        ([], 0.0),
+        ([0.6], 2.0),
+        ([0.7], 9.0),
+        ([0.9], 50.0),
+    ]
+    # where none is scored in its share, the best one is where there is time
+    [best], seconds = budget.to_score(family, family.kept, parts, 1.0, 50.0)
+    assert (best.value, seconds) == (0.9, 50.0)
+
+
+@pytest.mark.parametrize(
+    ("trials", "seconds", "way", "seen", "values"),
+    [
+        # values that few trials were chosen by are believed, as are those of all rows
+        (9, math.inf, "folds", 40, [8]),
+        (50, math.inf, "folds", 100, [49]),
+        (50, math.inf, "out of bag", 40, [49]),
+        # one more for each ten, up to three
+        (10, math.inf, "folds", 40, [9, 8]),
+        (20, math.inf, "folds", 40, [19, 18, 17]),
+        (50, math.inf, "folds", 40, [49, 48, 47]),
+        # each further one takes the folds alone
+        (50, 10.0, "folds", 40, [49]),
+        (50, 13.0, "folds", 40, [49, 48]),
+        (50, 9.0, "folds", 40, []),
+    ],
+)
+def test_the_best_of_many_trials_on_a_part_of_the_rows_are_compared_on_all(
+    monkeypatch: pytest.MonkeyPatch, trials: int, seconds: float, way: str, seen: int, values: list[int]
+) -> None:
+    monkeypatch.setattr(budget, "seconds_to_score", lambda family, parts, trial: (3.0, 7.0))
+    rows = SimpleNamespace(folds=[((), range(seen // 2))] * 2, y=range(100))
+    family: Any = Simulated("a", 1.0, 0.5, way=way, rows=rows)
+    for slot in range(trials):
+        family.kept.add_trial(optuna.trial.create_trial(value=slot, user_attrs={"slot": slot}))
+    parts: Any = SimpleNamespace(train=SimpleNamespace(y=range(100)))
+    found, total = budget.to_score(family, family.kept, parts, seconds, 0.0)
+    assert [trial.value for trial in found] == values
+    assert total == (3.0 * len(values) + 7.0 if values else 0.0)
+
+
+def test_a_family_with_few_settings_is_searched_for_few_trials(simulate: Any) -> None:
+    families = [Simulated("a", 0.1, 0.6, space=["alpha"]), Simulated("b", 0.1, 0.5)]
+    simulate(families, 100.0)
+    assert len(families[0].kept.trials) == budget.TRIALS_OF_SETTING
+    assert len(families[1].kept.trials) > 500
 
 
 @pytest.mark.parametrize(("most", "search"), [(None, 55.0), (105.0, 55.0), (95.0, 90.0)])
 def test_time_is_kept_for_another_winner_within_its_bound(simulate: Any, most: Any, search: float) -> None:
-    families = [Simulated("a", 0.5, 0.6), Simulated("b", 0.5, 0.5)]
+    families = [Simulated("a", 0.5, 0.6), Simulated("b", 0.5, 0.59)]
     _, end = simulate(families, 100.0, lambda family: 10.0 if family.model == "a" else 30.0, 5.0, most)
     assert end == pytest.approx(search, abs=1.5)
 
@@ -168,7 +238,7 @@ def test_time_is_kept_for_another_winner_within_its_bound(simulate: Any, most: A
 def test_time_is_kept_for_cheap_further_winners_once_trials_bring_no_more(
     simulate: Any, scoring: float, gain: float, search: float
 ) -> None:
-    values = (("a", 0.9), ("b", 0.8), ("c", 0.7), ("d", 0.6))
+    values = (("a", 0.9), ("b", 0.89), ("c", 0.88), ("d", 0.87), ("far too poor", 0.7))
     families = [Simulated(name, 0.5, value, gain=gain) for name, value in values]
     _, end = simulate(families, 100.0, lambda family: scoring, 5.0, 100.0)
     assert end == pytest.approx(search, abs=1.5)
@@ -176,7 +246,7 @@ def test_time_is_kept_for_cheap_further_winners_once_trials_bring_no_more(
 
 def test_a_winner_has_the_bound_of_its_place_also_where_one_before_it_is_left_out(simulate: Any) -> None:
     seconds = {"a": 10.0, "b": 20.0, "c": 13.0}
-    families = [Simulated(name, 0.5, value, gain=0.0) for name, value in (("a", 0.9), ("b", 0.8), ("c", 0.7))]
+    families = [Simulated(name, 0.5, value, gain=0.0) for name, value in (("a", 0.9), ("b", 0.89), ("c", 0.88))]
     # three tenths of 60 s are too short for b, two tenths for c
     _, end = simulate(families, 100.0, lambda family: seconds[family.model], 5.0, 60.0)
     assert end == pytest.approx(90.0, abs=1.5)
@@ -237,7 +307,7 @@ def test_a_winner_that_takes_longer_to_score_ends_the_search(simulate: Any, caps
 
 @pytest.mark.parametrize(("scoring", "latest"), [(20.0, 100 - 2 * 20 - 10), (40.0, 100 - 40)])
 def test_time_is_kept_for_an_ensemble_of_several_winners_alone(simulate: Any, scoring: float, latest: float) -> None:
-    families = [Simulated("a", 1.0, 0.5), Simulated("b", 1.0, 0.6), Simulated("c", 1.0, 0.4)]
+    families = [Simulated("a", 1.0, 0.58), Simulated("b", 1.0, 0.6), Simulated("c", 1.0, 0.57)]
     _, end = simulate(families, 100.0, lambda family: scoring, 10.0)
     assert latest - 1 <= end <= latest
 
@@ -283,7 +353,7 @@ def test_a_forest_takes_as_long_as_the_different_rows_of_its_trees(forest: Any, 
     parts: Any = SimpleNamespace(train=rows, whole=None)
     trial: Any = SimpleNamespace(duration=timedelta(seconds=3), user_attrs={"settings": {}})
     # five folds and a last fit, for which two are counted; a trial grows as many trees in all
-    expected = 3 * 7 * as_many_rows + budget.seconds_to_log(parts)
+    expected = 3 * 5 * as_many_rows, 3 * 2 * as_many_rows + budget.seconds_to_log(parts)
     assert budget.seconds_to_score(family, parts, trial) == pytest.approx(expected)
 
 
@@ -298,7 +368,8 @@ def test_a_winner_has_no_iterations_past_the_best_one(slot: int, share: float, m
     facts = {"slot": slot, "settings": {"n_estimators": 100}}
     trial: Any = SimpleNamespace(duration=timedelta(seconds=7), user_attrs=facts)
     # five folds, two at a time, and the last fit
-    expected = (7 * share + 0.5) * 4 + budget.seconds_to_log(parts)
+    each = 7 * share + 0.5
+    expected = 3 * each, each + budget.seconds_to_log(parts)
     assert budget.seconds_to_score(family, parts, trial) == pytest.approx(expected)
 
 
@@ -358,13 +429,13 @@ def test_a_winner_of_other_settings_than_the_best_says_how_these_are_scored(
 ) -> None:
     cheap = dict[str, optuna.trial.FrozenTrial]()
 
-    def worst_trial(family: Any, study: optuna.Study, parts: Any, seconds: float) -> optuna.trial.FrozenTrial:
+    def worst_trial(family: Any, study: optuna.Study, parts: Any, seconds: float, most: float) -> Any:
         if seconds == math.inf:
-            return study.best_trial
+            return [study.best_trial], 0.1
         cheap[family.model] = budget.best_first(family, study)[-1]
-        return cheap[family.model]
+        return [cheap[family.model]], 0.1
 
-    monkeypatch.setattr(budget, "best_affordable", worst_trial)
+    monkeypatch.setattr(budget, "to_score", worst_trial)
     assert tune.main(["--dataset", "houses", "--model", "gradient_boosting", "--n-trials", "8"]) == 0
     capsys.readouterr()
     assert tune.main(["--dataset", "houses", "--timeout", "15"]) == 0
@@ -448,3 +519,37 @@ def test_search_and_ensemble_share_the_time_of_all_tables(project: Path, capsys:
     for name in PARAMS["datasets"]:
         assert f"{name} ensemble: " in printed
         assert Path(f"metrics/ensemble/{name}.json").exists()
+
+
+def test_settings_that_many_trials_led_to_are_compared_on_all_folds(project: Path) -> None:
+    make_houses().to_csv("x.csv", index=False)
+    make_customers().to_csv("y.csv", index=False)
+    assert generate_data.main([]) == 0
+    config = load_config()
+    dataset = config.dataset("houses")
+    parts, recipe = load_parts(dataset, config), build.resolve_recipe(dataset, config, "gradient_boosting")
+    poor, good, middling = candidates = [{"max_iter": 1}, {"max_iter": 60}, {"max_iter": 5}]
+    alone = {number: assess(recipe, parts, settings).cv["r2"] for number, settings in enumerate(candidates)}
+    assert alone[1] > alone[2] > alone[0]
+    told: list[tuple[int, int]] = []
+    place, best = winner.score_best(recipe, parts, candidates, lambda step, done, fits: told.append((done, fits)))
+    assert (place, best.params["max_iter"], best.cv["r2"]) == (1, 60, alone[1])
+    # each counted as if it were the last, with the fit of the best one on all rows
+    assert told == [
+        *((k, 4) for k in range(1, 4)),
+        *((k, 7) for k in range(4, 7)),
+        *((k, 10) for k in range(7, 10)),
+        (10, 10),
+    ]
+
+    def until_the_third(step: str, done: int, fits: int) -> None:
+        if fits == 10:
+            raise OutOfTimeError
+
+    assert winner.score_best(recipe, parts, [poor, middling, good], until_the_third)[0] == 1
+
+    def never(step: str, done: int, fits: int) -> None:
+        raise OutOfTimeError
+
+    with pytest.raises(OutOfTimeError):
+        winner.score_best(recipe, parts, candidates, never)

@@ -18,7 +18,7 @@ from joblib import cpu_count
 from optuna.trial import FrozenTrial
 
 from pipeline.console import Progress
-from pipeline.metrics import METRICS, lead
+from pipeline.metrics import METRICS, Predictions, lead, metric_value
 from pipeline.search import queue
 from pipeline.search.family import Family
 from pipeline.search.scorers import (
@@ -33,18 +33,28 @@ from pipeline.search.scorers import (
 from pipeline.search.study import slot_of
 from pipeline.search.trials import OutOfTimeError
 from pipeline.tables.split import Parts
-from pipeline.training.build import build_estimator
+from pipeline.training.assess import naive_predictions
+from pipeline.training.build import Recipe, build_estimator
 
 if TYPE_CHECKING:
     from distributed import Client
 
-# First trials end within this share of the budget, all but the very first.
-FIRST_ROUND = 0.4
+# First trials end within this share of the budget, all but the very first. Those of settings that are known to be good
+# take a few times as long as the baseline's, with their slow rates.
+FIRST_ROUND, AS_LONG_AS_BASELINE = 0.4, 4.0
 # Winners have at most this share of the budget, where they need it; of an ensemble's the first, the second and each
 # further one at most so much of all seconds, as several are worth more together than the last digits of one.
 MOST_OF_WINNERS, MOST_OF_FIRST, MOST_OF_SECOND, MOST_OF_FURTHER = 0.7, 0.4, 0.3, 0.2
 # Further winners are kept time for once a search has taken so many times as long as it took to its best value.
 STALLED = 1.5
+# Where trials are scored on a part of the rows, the best of so many are compared on all folds, one more for each
+# further so many, up to a few: the more there are, the more luck is in the best value.
+TRIALS_OF_CANDIDATE, MOST_CANDIDATES = 10, 3
+# A family among others has at most so many trials for each setting that it has.
+TRIALS_OF_SETTING = 15
+# Winners beside the best are kept time for where they lead the naive prediction by so much of its lead: poorer ones
+# hardly get a weight in an ensemble.
+LEAST_OF_LEAD = 0.9
 # Seconds that it takes to draw and log a scored winner: in any case, and for each column, whose importance is found.
 LOGGING, LOGGING_COLUMN = 2.0, 0.02
 # Seconds for the pages of a search, which come last, and the most that is kept for them of all time.
@@ -100,6 +110,14 @@ def search_families(
         words = f"{family.label}: {done(family)} trials, best {best:.4f}; of all {spent.curve[-1][1]:.4f}"
         print(f"{words} by {spent.curve[-1][2]}, {deadline - now:.0f} s left", flush=True)
 
+    naive = naive_value(families[0].recipe, parts)
+
+    def lead_of(family: Family) -> float:
+        return lead(family.recipe.metric, best_value(family) or 0.0, naive)
+
+    def most_trials(family: Family) -> int:
+        return min(n_trials, TRIALS_OF_SETTING * len(family.space))
+
     def end() -> float:
         """When the scoring has to begin: that of the best and of those of the better half that there is time for, for
         an ensemble of the second, and of all once trials bring no more; others are scored where time is left. Of a
@@ -110,14 +128,15 @@ def search_families(
         if for_ensemble is not None:
             stalled = bool(spent.curve) and time.monotonic() - started > STALLED * spent.curve[-1][0]
             at_most = len(families) if stalled else 2
-        for place, family in enumerate(ranked(families)[:at_most]):
+        order = ranked(families)
+        for place, family in enumerate(order):
+            if winners == at_most or lead_of(family) < LEAST_OF_LEAD * lead_of(order[0]):
+                break
             kept = for_ensemble or 0.0 if winners == 1 else 0.0
             bound = most_of_winner(place, of_seconds, for_ensemble is not None)
-            trial = best_affordable(family, family.kept, parts, bound)
-            if place == 0:
-                trial = trial or best_first(family, family.kept)[0]
-            seconds = seconds_to_score(family, parts, trial) if trial else math.inf
-            if not winners or needed + kept + seconds <= most:
+            left = min(bound, most - needed - kept) if winners else math.inf
+            found, seconds = to_score(family, family.kept, parts, min(bound, left), left)
+            if found:
                 needed, winners = needed + kept + seconds, winners + 1
         if len(families) == 1:
             needed *= 2
@@ -136,23 +155,28 @@ def search_families(
             run(family, unit, end_of_first if some else math.inf)
         if not done(family):
             print(f"{family.label}: left out, there is no time for a trial of it", flush=True)
-    alive = ranked(families)
-    rounds = halvings(len(alive))
+    # what the baseline's settings reach says little of a family: LightGBM's are far too many leaves for a few rows
+    for family in ranked(families):
+        of_baseline = sum(map(seconds_of, family.kept.get_trials(deepcopy=False)))
+        if family.first and done(family) == 1 and time.monotonic() + AS_LONG_AS_BASELINE * of_baseline <= end_of_first:
+            run(family, 2, end_of_first)
+    pool = ranked(families)
+    rounds = halvings(len(pool))
     for number, size in enumerate(rounds):
-        alive = ranked(alive)[:size]
         now, left = time.monotonic(), len(rounds) - number
         until = now + (end() - now) / left if left > 1 else math.inf
         while True:
             last = min(until, end())
-            able = [one for one in alive if done(one) < n_trials and has_time(one, last)]
+            alive = [one for one in ranked(pool) if done(one) < most_trials(one)][:size]
+            able = [one for one in alive if has_time(one, last)]
             if not able:
                 break
             family = min(able, key=lambda family: spent.seconds.get(family.model, 0.0))
             before = done(family)
-            run(family, min(before + unit, n_trials), end())
+            run(family, min(before + unit, most_trials(family)), end())
             if done(family) == before:
                 # there was no time for all of the trial
-                alive.remove(family)
+                pool.remove(family)
     spent.total = time.monotonic() - started
     if spent.curve:
         spent.curve.append((round(spent.total, 1), *spent.curve[-1][1:]))
@@ -162,6 +186,12 @@ def search_families(
 def done(family: Family) -> int:
     """How many trials of a family are over."""
     return len(family.kept.get_trials(deepcopy=False))
+
+
+def naive_value(recipe: Recipe, parts: Parts) -> float:
+    """What the naive prediction of the training rows reaches on them."""
+    y = parts.train.y
+    return metric_value(recipe.metric, naive_predictions(recipe.task, y, Predictions(y, y)))
 
 
 def halvings(families: int) -> list[int]:
@@ -193,12 +223,26 @@ def best_value(family: Family) -> float | None:
     return next((trial.value for trial in best_first(family, family.kept)), None)
 
 
-def best_affordable(family: Family, study: optuna.Study, parts: Parts, seconds: float) -> FrozenTrial | None:
-    """The best of a family's trials in the study whose settings are scored in so many seconds; None where there is
-    none.
+def to_score(
+    family: Family, study: optuna.Study, parts: Parts, seconds: float, most: float
+) -> tuple[list[FrozenTrial], float]:
+    """The best of a family's trials in the study whose settings are compared on all folds, and the best one scored, in
+    so many seconds, and how many; the best one alone where `most` seconds are enough for it, else none.
     """
-    trials = best_first(family, study)
-    return next((trial for trial in trials if seconds_to_score(family, parts, trial) <= seconds), None)
+    trials, picked, total = best_first(family, study), list[FrozenTrial](), 0.0
+    seen = (
+        sum(len(validated) for _, validated in family.rows.folds) if family.way != "out of bag" else len(family.rows.y)
+    )
+    whole = seen >= len(parts.train.y)
+    number = 1 if whole else min(1 + len(study.get_trials(deepcopy=False)) // TRIALS_OF_CANDIDATE, MOST_CANDIDATES)
+    for trial in trials:
+        folds, rest = seconds_to_score(family, parts, trial)
+        own = folds + (0.0 if picked else rest)
+        if len(picked) < number and total + own <= seconds:
+            picked, total = [*picked, trial], total + own
+    if not picked and trials and (seconds_of_best := sum(seconds_to_score(family, parts, trials[0]))) <= most:
+        return trials[:1], seconds_of_best
+    return picked, total
 
 
 def best_first(family: Family, study: optuna.Study) -> list[FrozenTrial]:
@@ -242,9 +286,10 @@ def seconds_of_members(for_ensemble: float, members: int) -> float:
     return for_ensemble * (1 + OF_FURTHER_MEMBER * max(0, members - 2))
 
 
-def seconds_to_score(family: Family, parts: Parts, trial: FrozenTrial) -> float:
+def seconds_to_score(family: Family, parts: Parts, trial: FrozenTrial) -> tuple[float, float]:
     """How long it takes to score the settings of a family's trial, by the seconds that it took: fits on the folds of
-    the training part, on all of it and, where models are judged by them, on the folds of all rows.
+    the training part; and then on all of it and, where models are judged by them, on the folds of all rows, and what
+    it takes to log it.
     """
     rows, searched = len(parts.train.y), len(family.rows.y)
     folds, of_whole = len(parts.train.folds), len(parts.whole.y) / rows if parts.whole else 0.0
@@ -260,18 +305,19 @@ def seconds_to_score(family: Family, parts: Parts, trial: FrozenTrial) -> float:
             learned = -of_trial * math.expm1(-max(1, min(TREE_ROWS, int(TREE_SHARE * of_trial))) / of_trial)
             of_tree *= -math.expm1(-1)
         # the last fit has as many trees as a fold, and all cores
-        fits = folds + 2 + folds * of_whole
-        seconds = seconds_of(trial) * fits * trees_of(forest) / steps[-1] * of_tree / learned
+        of_folds, rest = folds, 2 + folds * of_whole
+        seconds = seconds_of(trial) * trees_of(forest) / steps[-1] * of_tree / learned
     else:
         # folds side by side, without the iterations past the best one; the last fit, which has all cores, takes as long
         at_once = cpu_count()
-        fits = math.ceil(folds / at_once) * (1 + of_whole) + 1
+        of_folds = math.ceil(folds / at_once)
+        rest = of_folds * of_whole + 1
         of_fold = seconds_of(trial) / math.ceil(len(family.rows.folds) / at_once)
         if family.way in PATIENCE and slot_of(trial):
             iterations = trial.user_attrs["settings"][FOUND[family.way]]
             of_fold *= iterations / (iterations + PATIENCE[family.way])
-        seconds = (of_fold + family.seconds_to_prepare) * fits * rows / searched
-    return seconds + seconds_to_log(parts)
+        seconds = (of_fold + family.seconds_to_prepare) * rows / searched
+    return of_folds * seconds, rest * seconds + seconds_to_log(parts)
 
 
 def within(deadline: float, progress: Progress) -> Progress:

@@ -10,37 +10,82 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial
 
+from pipeline.console import Progress
 from pipeline.intervals import is_ahead, paired_differences
-from pipeline.metrics import relative_gain
+from pipeline.metrics import METRICS, Predictions, metric_value, relative_gain
 from pipeline.search.study import slot_of
+from pipeline.search.trials import OutOfTimeError
 from pipeline.store.connect import experiment_name
 from pipeline.store.write import NOTE, RunRecord
-from pipeline.training.assess import Assessment
+from pipeline.tables.split import Parts
+from pipeline.training.assess import Assessment, assess
+from pipeline.training.build import Recipe, build_model
+from pipeline.training.calibration import by_other_folds
+from pipeline.training.fit import out_of_fold, validating_fold
+from pipeline.training.threshold import threshold_choice
 
 STATUS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
 
 
 def choose(
     baseline: Assessment | None,
-    best: Mapping[str, Any],
+    candidates: Sequence[Mapping[str, Any]],
     space: Mapping[str, Any],
-    refit: Callable[[], Assessment],
+    refit: Callable[[], tuple[int, Assessment]],
     label: str,
-) -> tuple[Assessment, dict[str, Any]]:
-    """The best trial's model, refitted, and its settings; the baseline and its own where cross-validation does not find
-    it ahead, or where a refit is the baseline, as an earlier call found so. Without a baseline nothing is to be led.
+) -> tuple[int, Assessment, dict[str, Any]]:
+    """The place of the best of the candidates' settings, which `refit` finds, with its model and the settings; the
+    baseline and its own where cross-validation does not find it ahead, or where a refit is the baseline, as an earlier
+    call found so. Without a baseline nothing is to be led.
     """
     if baseline is None:
-        return refit(), dict(best)
+        place, winner = refit()
+        return place, winner, dict(candidates[place])
     own = {name: baseline.params[name] for name in space if name in baseline.params}
-    recipe, winner = baseline.recipe, baseline if best == own else refit()
+    recipe, (place, winner) = baseline.recipe, (0, baseline) if [*candidates] == [own] else refit()
     metric, seed = recipe.metric, recipe.seed
     if winner.params != baseline.params and is_ahead(metric, winner.pooled, baseline.pooled, seed):
-        return winner, dict(best)
+        return place, winner, dict(candidates[place])
     reached = f"; the best trial's settings reach {winner.cv[metric]:.4f} there, not ahead by a standard error"
     words = f"{label}: the baseline stays, cross-validated {baseline.cv[metric]:.4f} on second folds"
-    print(f"{words}{'' if winner is baseline else reached}")
-    return baseline, own
+    print(f"{words}{'' if winner.params == baseline.params else reached}")
+    return place, baseline, own
+
+
+def score_best(
+    recipe: Recipe, parts: Parts, candidates: Sequence[Mapping[str, Any]], progress: Progress
+) -> tuple[int, Assessment]:
+    """The place and the assessment of the settings that are best by cross-validation on the training part, as far as
+    there was time to compare them. OutOfTimeError: there was none for the first. PipelineError: as assess.
+    """
+    train, own = parts.train, len(parts.train.folds)
+    rest = 1 + (len(parts.whole.folds) if parts.whole else 0)
+    choose, fold = threshold_choice(recipe.threshold, parts.judged_rows), validating_fold(train.folds)
+    found = list[Predictions]()
+    for number, settings in enumerate(candidates):
+        words = f"settings {number + 1} of {len(candidates)}, " if len(candidates) > 1 else ""
+
+        def show(k: int, words: str = words, before: int = number * own) -> None:
+            # as if these were the last
+            progress(f"{words}fold {k} of {own} done", before + k, before + own + rest)
+
+        try:
+            found.append(out_of_fold(build_model(recipe, train.X, settings), train, recipe.task, show))
+        except OutOfTimeError:
+            if not found:
+                raise
+            print(f"{recipe.model}: {words}not compared, there is no time for it", flush=True)
+            break
+    values = [metric_value(recipe.metric, by_other_folds(raw, fold, False, choose)) for raw in found]
+    best = max(range(len(found)), key=lambda place: METRICS[recipe.metric].sign * values[place])
+    before = (len(found) - 1) * own
+    return best, assess(
+        recipe,
+        parts,
+        candidates[best],
+        lambda step, done, fits: progress(step, before + done, before + fits),
+        found[best],
+    )
 
 
 def summarise(

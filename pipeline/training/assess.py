@@ -94,8 +94,10 @@ def assess(
     parts: Parts,
     overrides: Mapping[str, Any] | None = None,
     progress: Progress = lambda step, done, fits: None,
+    raw: Predictions | None = None,
 ) -> Assessment:
-    """Cross-validate on the training part, fit on it, and score once.
+    """Cross-validate on the training part, where its `raw` out-of-fold predictions are not known yet, fit on it, and
+    score once.
 
     `cv` comes from pooled out-of-fold predictions on the training part and is what models are chosen by; `score` from
     the test part or, where the dataset is judged by cross-validation, from pooled out-of-fold predictions over all
@@ -109,8 +111,9 @@ def assess(
     model = build_model(recipe, train.X, overrides)
     own = len(train.folds)
     fits = own + 1 + (len(whole.folds) if whole else 0)
-    progress(f"{fits} fits", 0, fits)
-    raw = out_of_fold(model, train, recipe.task, lambda k: progress(f"fold {k} of {own} done", k, fits))
+    if raw is None:
+        progress(f"{fits} fits", 0, fits)
+        raw = out_of_fold(model, train, recipe.task, lambda k: progress(f"fold {k} of {own} done", k, fits))
     model, fit_seconds = timed_fit(model, train.X, train.y)
     progress("fitted on the training part", own + 1, fits)
     of_whole = None
