@@ -226,7 +226,7 @@ def test_a_family_with_few_settings_is_searched_for_few_trials(simulate: Any) ->
 
 @pytest.mark.parametrize(("most", "search"), [(None, 55.0), (105.0, 55.0), (95.0, 90.0)])
 def test_time_is_kept_for_another_winner_within_its_bound(simulate: Any, most: Any, search: float) -> None:
-    families = [Simulated("a", 0.5, 0.6), Simulated("b", 0.5, 0.59)]
+    families = [Simulated("a", 0.5, 0.6), Simulated("b", 0.5, 0.5)]
     _, end = simulate(families, 100.0, lambda family: 10.0 if family.model == "a" else 30.0, 5.0, most)
     assert end == pytest.approx(search, abs=1.5)
 

@@ -52,8 +52,8 @@ STALLED = 1.5
 TRIALS_OF_CANDIDATE, MOST_CANDIDATES = 10, 3
 # A family among others has at most so many trials for each setting that it has.
 TRIALS_OF_SETTING = 15
-# Winners beside the best are kept time for where they lead the naive prediction by so much of its lead: poorer ones
-# hardly get a weight in an ensemble.
+# Further winners than two are kept time for where they lead the naive prediction by so much of the best one's lead:
+# poorer ones hardly get a weight in an ensemble.
 LEAST_OF_LEAD = 0.9
 # Seconds that it takes to draw and log a scored winner: in any case, and for each column, whose importance is found.
 LOGGING, LOGGING_COLUMN = 2.0, 0.02
@@ -130,7 +130,7 @@ def search_families(
             at_most = len(families) if stalled else 2
         order = ranked(families)
         for place, family in enumerate(order):
-            if winners == at_most or lead_of(family) < LEAST_OF_LEAD * lead_of(order[0]):
+            if winners == at_most or (winners > 1 and lead_of(family) < LEAST_OF_LEAD * lead_of(order[0])):
                 break
             kept = for_ensemble or 0.0 if winners == 1 else 0.0
             bound = most_of_winner(place, of_seconds, for_ensemble is not None)
