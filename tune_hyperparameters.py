@@ -154,7 +154,7 @@ def tune_dataset(
             # by how long the others took
             left = (latest - begun) * planned / took
             progress = budget.within(latest - budget.seconds_to_log(parts), progress)
-        found, expected = budget.to_score(family, study, parts, min(bound, left), left)
+        found, expected = budget.to_score(family, study, parts, seconds, min(bound, left), left)
         if not found:
             print(f"{family.label}: its winner is not scored, there is no time for it", flush=True)
             continue
@@ -185,7 +185,7 @@ def tune_dataset(
         if compared[family.model][0].value != best:
             print(f"{family.label}: its best settings, of {best:.4f}, take longer; `{command}` scores them", flush=True)
         elif len(trials) < most:
-            all_of_them, _ = budget.to_score(family, searched[family.model], parts, math.inf, math.inf)
+            all_of_them, _ = budget.to_score(family, searched[family.model], parts, None, math.inf, math.inf)
             does = "finds the same" if compared[family.model] == all_of_them else "compares more of its settings"
             print(f"{family.label}: the time was up; `{command}` {does}", flush=True)
     # of several that are searched by time the best alone, as drawing takes time too

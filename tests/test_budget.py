@@ -174,7 +174,7 @@ def test_a_winner_beside_the_best_is_the_best_that_its_share_of_the_time_is_enou
         kept = optuna.trial.create_trial(value=value, user_attrs=facts, state=optuna.trial.TrialState[state])
         family.kept.add_trial(kept)
     parts: Any = SimpleNamespace(train=SimpleNamespace(y=range(100)))
-    found = [budget.to_score(family, family.kept, parts, seconds, 20.0) for seconds in (1.0, 5.0, 10.0, math.inf)]
+    found = [budget.to_score(family, family.kept, parts, None, seconds, 20.0) for seconds in (1.0, 5.0, 10.0, math.inf)]
     assert [([trial.value for trial in trials], seconds) for trials, seconds in found] == [
         ([], 0.0),
         ([0.6], 2.0),
@@ -182,7 +182,7 @@ def test_a_winner_beside_the_best_is_the_best_that_its_share_of_the_time_is_enou
         ([0.9], 50.0),
     ]
     # where none is scored in its share, the best one is where there is time
-    [best], seconds = budget.to_score(family, family.kept, parts, 1.0, 50.0)
+    [best], seconds = budget.to_score(family, family.kept, parts, None, 1.0, 50.0)
     assert (best.value, seconds) == (0.9, 50.0)
 
 
@@ -212,9 +212,33 @@ def test_the_best_of_many_trials_on_a_part_of_the_rows_are_compared_on_all(
     for slot in range(trials):
         family.kept.add_trial(optuna.trial.create_trial(value=slot, user_attrs={"slot": slot}))
     parts: Any = SimpleNamespace(train=SimpleNamespace(y=range(100)))
-    found, total = budget.to_score(family, family.kept, parts, seconds, 0.0)
+    found, total = budget.to_score(family, family.kept, parts, None, seconds, 0.0)
     assert [trial.value for trial in found] == values
     assert total == (3.0 * len(values) + 7.0 if values else 0.0)
+
+
+@pytest.mark.parametrize(("of_seconds", "compared"), [(None, 3), (60.0, 3), (59.0, 2), (29.0, 1)])
+def test_comparing_takes_a_tenth_of_the_time_at_most(
+    monkeypatch: pytest.MonkeyPatch, of_seconds: float | None, compared: int
+) -> None:
+    monkeypatch.setattr(budget, "seconds_to_score", lambda family, parts, trial: (3.0, 7.0))
+    family: Any = Simulated("a", 1.0, 0.5, rows=SimpleNamespace(folds=[((), range(20))] * 2))
+    for slot in range(30):
+        family.kept.add_trial(optuna.trial.create_trial(value=slot, user_attrs={"slot": slot}))
+    parts: Any = SimpleNamespace(train=SimpleNamespace(y=range(100)))
+    found, total = budget.to_score(family, family.kept, parts, of_seconds, 100.0, 0.0)
+    assert (len(found), total) == (compared, 7.0 + 3.0 * compared)
+
+
+def test_none_but_the_next_best_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    family: Any = Simulated("a", 1.0, 0.5, rows=SimpleNamespace(folds=[((), range(20))] * 2))
+    for slot in range(30):
+        family.kept.add_trial(optuna.trial.create_trial(value=slot, user_attrs={"slot": slot}))
+    parts: Any = SimpleNamespace(train=SimpleNamespace(y=range(100)))
+    # the two after the best take long, all others no time
+    monkeypatch.setattr(budget, "seconds_to_score", lambda family, parts, trial: (9.0 * (trial.value in (28, 27)), 5.0))
+    found, total = budget.to_score(family, family.kept, parts, None, 10.0, 0.0)
+    assert ([trial.value for trial in found], total) == ([29], 5.0)
 
 
 def test_a_family_with_few_settings_is_searched_for_few_trials(simulate: Any) -> None:
@@ -252,10 +276,10 @@ def test_a_winner_has_the_bound_of_its_place_also_where_one_before_it_is_left_ou
     assert end == pytest.approx(90.0, abs=1.5)
 
 
-def test_no_time_is_kept_for_a_winner_that_has_not_enough_of_it(simulate: Any) -> None:
+def test_where_a_winner_has_not_enough_time_the_next_one_is_kept_some(simulate: Any) -> None:
     families = [Simulated(name, 0.5, value) for name, value in (("a", 0.9), ("b", 0.8), ("c", 0.7), ("d", 0.6))]
     _, end = simulate(families, 100.0, lambda family: 1000.0 if family.model == "b" else 10.0)
-    assert end == pytest.approx(90.0, abs=1.5)
+    assert end == pytest.approx(80.0, abs=1.5)
 
 
 def test_a_family_whose_trials_have_no_time_leaves_it_to_the_others(
@@ -429,7 +453,7 @@ def test_a_winner_of_other_settings_than_the_best_says_how_these_are_scored(
 ) -> None:
     cheap = dict[str, optuna.trial.FrozenTrial]()
 
-    def worst_trial(family: Any, study: optuna.Study, parts: Any, seconds: float, most: float) -> Any:
+    def worst_trial(family: Any, study: optuna.Study, parts: Any, of_seconds: Any, seconds: float, most: float) -> Any:
         if seconds == math.inf:
             return [study.best_trial], 0.1
         cheap[family.model] = budget.best_first(family, study)[-1]

@@ -48,8 +48,9 @@ MOST_OF_WINNERS, MOST_OF_FIRST, MOST_OF_SECOND, MOST_OF_FURTHER = 0.7, 0.4, 0.3,
 # Further winners are kept time for once a search has taken so many times as long as it took to its best value.
 STALLED = 1.5
 # Where trials are scored on a part of the rows, the best of so many are compared on all folds, one more for each
-# further so many, up to a few: the more there are, the more luck is in the best value.
-TRIALS_OF_CANDIDATE, MOST_CANDIDATES = 10, 3
+# further so many, up to a few, in at most this share of all seconds: the more trials there are, the more luck is in the
+# best value.
+TRIALS_OF_CANDIDATE, MOST_CANDIDATES, MOST_OF_COMPARING = 10, 3, 0.1
 # A family among others has at most so many trials for each setting that it has.
 TRIALS_OF_SETTING = 15
 # Further winners than two are kept time for where they lead the naive prediction by so much of the best one's lead:
@@ -119,9 +120,9 @@ def search_families(
         return min(n_trials, TRIALS_OF_SETTING * len(family.space))
 
     def end() -> float:
-        """When the scoring has to begin: that of the best and of those of the better half that there is time for, for
-        an ensemble of the second, and of all once trials bring no more; others are scored where time is left. Of a
-        single winner and its baseline.
+        """When the scoring has to begin: that of the best families, as far as there is time: of half of them, or for an
+        ensemble of two, and of all that are not far behind once trials bring no more. Others are scored where time is
+        left. Of a single winner and its baseline.
         """
         most, needed, winners = MOST_OF_WINNERS * (deadline - started), 0.0, 0
         at_most = halvings(len(families))[0]
@@ -135,11 +136,11 @@ def search_families(
             kept = for_ensemble or 0.0 if winners == 1 else 0.0
             bound = most_of_winner(place, of_seconds, for_ensemble is not None)
             left = min(bound, most - needed - kept) if winners else math.inf
-            found, seconds = to_score(family, family.kept, parts, min(bound, left), left)
+            found, seconds = to_score(family, family.kept, parts, of_seconds, min(bound, left), left)
             if found:
                 needed, winners = needed + kept + seconds, winners + 1
-        if len(families) == 1:
-            needed *= 2
+        if len(families) == 1 and order:
+            needed += sum(seconds_to_score(order[0], parts, best_first(order[0], order[0].kept)[0]))
         return deadline - min(needed, most)
 
     if len(families) == 1:
@@ -224,25 +225,28 @@ def best_value(family: Family) -> float | None:
 
 
 def to_score(
-    family: Family, study: optuna.Study, parts: Parts, seconds: float, most: float
+    family: Family, study: optuna.Study, parts: Parts, of_seconds: float | None, seconds: float, most: float
 ) -> tuple[list[FrozenTrial], float]:
-    """The best of a family's trials in the study whose settings are compared on all folds, and the best one scored, in
-    so many seconds, and how many; the best one alone where `most` seconds are enough for it, else none.
+    """The trials of a family in the study whose settings are compared on all folds, so that the best of them is scored,
+    the one with the best value first; and how long that takes, which is at most so many seconds, `of_seconds` for all.
+    Where these are too short for each, the best trial alone if `most` seconds are enough for it, else none.
     """
-    trials, picked, total = best_first(family, study), list[FrozenTrial](), 0.0
-    seen = (
-        sum(len(validated) for _, validated in family.rows.folds) if family.way != "out of bag" else len(family.rows.y)
-    )
-    whole = seen >= len(parts.train.y)
-    number = 1 if whole else min(1 + len(study.get_trials(deepcopy=False)) // TRIALS_OF_CANDIDATE, MOST_CANDIDATES)
-    for trial in trials:
-        folds, rest = seconds_to_score(family, parts, trial)
-        own = folds + (0.0 if picked else rest)
-        if len(picked) < number and total + own <= seconds:
-            picked, total = [*picked, trial], total + own
-    if not picked and trials and (seconds_of_best := sum(seconds_to_score(family, parts, trials[0]))) <= most:
-        return trials[:1], seconds_of_best
-    return picked, total
+    trials, judged = best_first(family, study), sum(len(validated) for _, validated in family.rows.folds)
+    if family.way == "out of bag":
+        judged = len(family.rows.y)
+    number = 1
+    if judged < len(parts.train.y):
+        number = min(1 + len(study.get_trials(deepcopy=False)) // TRIALS_OF_CANDIDATE, MOST_CANDIDATES)
+    for place, trial in enumerate(trials):
+        if (total := sum(seconds_to_score(family, parts, trial))) <= seconds:
+            picked, left = [trial], min(seconds - total, MOST_OF_COMPARING * (of_seconds or math.inf))
+            for further in trials[place + 1 : place + number]:
+                of_folds, _ = seconds_to_score(family, parts, further)
+                if of_folds <= left:
+                    picked, total, left = [*picked, further], total + of_folds, left - of_folds
+            return picked, total
+    of_best = sum(seconds_to_score(family, parts, trials[0])) if trials else math.inf
+    return (trials[:1], of_best) if of_best <= most else ([], 0.0)
 
 
 def best_first(family: Family, study: optuna.Study) -> list[FrozenTrial]:
