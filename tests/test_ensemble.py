@@ -183,6 +183,8 @@ def test_nothing_is_fitted_and_the_run_predicts_the_weighted_mean(
     assert run.metrics["fit_seconds"] == pytest.approx(
         sum(run_of(open_store(), "houses", name, *own).metrics["fit_seconds"] for name, own in hashes.items())
     )
+    picture = run.artifact("model.html").read_text(encoding="utf-8")
+    assert all(f"<h2>{name}</h2>" in picture for name in models)
     assert {path.name for path in Path("reports/houses/ensemble").iterdir()} == {
         "feature_importance.png",
         "predictions_plot.png",
