@@ -7,7 +7,9 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import optuna
@@ -21,9 +23,14 @@ import tune_hyperparameters as tune
 from pipeline import intervals
 from pipeline.files import hold
 from pipeline.metrics import Predictions
-from pipeline.search import budget, queue
+from pipeline.search import budget, queue, winner
 from pipeline.search.trials import score_trial
+from pipeline.settings import load_config
 from pipeline.store.connect import open_store
+from pipeline.tables.split import load_parts
+from pipeline.training import fit
+from pipeline.training.assess import assess
+from pipeline.training.build import resolve_recipe
 
 
 def study_of(dataset: str) -> optuna.Study:
@@ -500,3 +507,37 @@ def test_a_cluster_shares_a_search_with_no_other_processes(project: Path, capsys
     with pytest.raises(SystemExit, match="2"):
         tune.main(["--scheduler", "tcp://127.0.0.1:8786", "--workers", "2"])
     assert "goes without --workers" in capsys.readouterr().err
+
+
+def test_the_winner_of_many_trials_is_the_best_of_a_few_on_all_folds(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calls: list[Any] = []
+
+    def lucky_at_first(model: Any, *facts: Any) -> Predictions:
+        """What has the best value of the search is poor on all folds."""
+        calls.append(model)
+        found = fit.out_of_fold(model, *facts)
+        return replace(found, predicted=found.predicted[::-1]) if len(calls) == 1 else found
+
+    monkeypatch.setattr(winner, "out_of_fold", lucky_at_first)
+    # a trial is scored on two of three folds
+    tuning = {**PARAMS["tuning"], "validation_rows": 50}
+    Path("params.yaml").write_text(yaml.safe_dump({**PARAMS, "tuning": tuning}))
+    words = ["--dataset", "houses", "--model", "gradient_boosting", "--n-trials", "20"]
+    assert tune.main(words) == 0
+    assert len(calls) == 3
+    first = json.loads(Path("metrics/tune/houses.json").read_text())["models"]["gradient_boosting"]
+    config = load_config()
+    dataset = config.dataset("houses")
+    parts, recipe = load_parts(dataset, config), resolve_recipe(dataset, config, "gradient_boosting")
+    complete = [trial for trial in study_of("houses").trials if trial.state.name == "COMPLETE"]
+    second, third = sorted(complete, key=lambda trial: -trial.value)[1:3]
+    values = {trial.value: assess(recipe, parts, trial.user_attrs["settings"]).cv["r2"] for trial in (second, third)}
+    assert first["cv"]["r2"] == pytest.approx(max(values.values()), abs=1e-6)
+    assert first["best_value"] == pytest.approx(max(values, key=lambda value: values[value]), abs=1e-6)
+    capsys.readouterr()
+    assert tune.main(words) == 0
+    assert "unchanged, the winner is taken from its run" in capsys.readouterr().out
+    assert json.loads(Path("metrics/tune/houses.json").read_text())["models"]["gradient_boosting"] == first
+    assert len(calls) == 3
