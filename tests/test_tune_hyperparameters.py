@@ -429,7 +429,7 @@ import os, signal, sys
 sys.path.insert(0, {root!r})
 import tune_hyperparameters as tune
 from pipeline.plots import study
-from pipeline.training import assess as assessment
+from pipeline.search import winner
 import mlflow.sklearn, optuna
 
 place, count = {place!r}, {count}
@@ -437,7 +437,7 @@ owner, name = {{
     "ask": (optuna.Study, "ask"),
     "report": (optuna.Trial, "report"),
     "keep": (optuna.Study, "add_trial"),
-    "assess": (assessment, "assess"),
+    "assess": (winner, "assess"),
     "create_run": (mlflow.MlflowClient, "create_run"),
     "log_batch": (mlflow.MlflowClient, "log_batch"),
     "set_terminated": (mlflow.MlflowClient, "set_terminated"),

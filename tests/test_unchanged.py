@@ -25,7 +25,7 @@ import train
 import tune_hyperparameters as tune
 import validate
 from pipeline.files import file_sha256
-from pipeline.search import trials
+from pipeline.search import trials, winner
 from pipeline.store.connect import open_store
 from pipeline.store.runs import HASHES
 from pipeline.training import assess as assessment
@@ -68,7 +68,8 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         return trial(*facts)
 
     with monkeypatch.context() as patch:
-        patch.setattr(assessment, "assess", assess)
+        for module in (assessment, winner):
+            patch.setattr(module, "assess", assess)
         patch.setattr(trials, "score_trial", score_trial)
         yield done
 
@@ -264,7 +265,7 @@ def test_a_search_that_found_nothing_better_is_not_repeated_either(
 
     assert train.main(["--dataset", "customers"]) == 0
     with monkeypatch.context() as patch:
-        patch.setattr(assessment, "assess", worse)
+        patch.setattr(winner, "assess", worse)
         assert tune.main([*SEARCH, "--n-trials", "8"]) == 0
     found, runs = TUNED.read_bytes(), runs_of("customers")
     model = json.loads(found)["models"]["forest"]
