@@ -242,14 +242,17 @@ def score_winner(
             baseline = assess(recipe, parts, progress=progress_lines(f"{family.label}, baseline"))
         # the run of an earlier call: of the best of these settings, or of the baseline's, as none was better
         of_these = of_winner if len(candidates) == 1 else of_winner | tried
-        tries = [*((of_these, settings) for settings in candidates), (of_winner | tried, None)]
-        runs = ((place, logged(client, recipe, parts, *facts)) for place, facts in enumerate(tries))
-        known = next(((place % len(candidates), run) for place, run in runs if run), None)
+        tries = [
+            *((place, of_these, settings) for place, settings in enumerate(candidates)),
+            (0, of_winner | tried, None),
+        ]
+        runs = ((place, logged(client, recipe, parts, wanted, settings)) for place, wanted, settings in tries)
+        known = next(((place, run) for place, run in runs if run), None)
         place, tuned, best = winner.choose(
             baseline,
             candidates,
             family.space,
-            lambda: known or winner.score_best(recipe, parts, candidates, progress),
+            lambda: known or winner.score_best(recipe, parts, candidates, progress, family.label),
             family.label,
         )
     result = {

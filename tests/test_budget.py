@@ -556,7 +556,9 @@ def test_settings_that_many_trials_led_to_are_compared_on_all_folds(project: Pat
     alone = {number: assess(recipe, parts, settings).cv["r2"] for number, settings in enumerate(candidates)}
     assert alone[1] > alone[2] > alone[0]
     told: list[tuple[int, int]] = []
-    place, best = winner.score_best(recipe, parts, candidates, lambda step, done, fits: told.append((done, fits)))
+    place, best = winner.score_best(
+        recipe, parts, candidates, lambda step, done, fits: told.append((done, fits)), "houses"
+    )
     assert (place, best.params["max_iter"], best.cv["r2"]) == (1, 60, alone[1])
     # each counted as if it were the last, with the fit of the best one on all rows
     assert told == [
@@ -570,10 +572,10 @@ def test_settings_that_many_trials_led_to_are_compared_on_all_folds(project: Pat
         if fits == 10:
             raise OutOfTimeError
 
-    assert winner.score_best(recipe, parts, [poor, middling, good], until_the_third)[0] == 1
+    assert winner.score_best(recipe, parts, [poor, middling, good], until_the_third, "houses")[0] == 1
 
     def never(step: str, done: int, fits: int) -> None:
         raise OutOfTimeError
 
     with pytest.raises(OutOfTimeError):
-        winner.score_best(recipe, parts, candidates, never)
+        winner.score_best(recipe, parts, candidates, never, "houses")

@@ -53,7 +53,7 @@ def choose(
 
 
 def score_best(
-    recipe: Recipe, parts: Parts, candidates: Sequence[Mapping[str, Any]], progress: Progress
+    recipe: Recipe, parts: Parts, candidates: Sequence[Mapping[str, Any]], progress: Progress, label: str
 ) -> tuple[int, Assessment]:
     """The place and the assessment of the settings that are best by cross-validation on the training part, as far as
     there was time to compare them. OutOfTimeError: there was none for the first. PipelineError: as assess.
@@ -74,7 +74,7 @@ def score_best(
         except OutOfTimeError:
             if not found:
                 raise
-            print(f"{recipe.model}: {words}not compared, there is no time for it", flush=True)
+            print(f"{label}: {words}not compared, there is no time for it", flush=True)
             break
     values = [metric_value(recipe.metric, by_other_folds(raw, fold, False, choose)) for raw in found]
     best = max(range(len(found)), key=lambda place: METRICS[recipe.metric].sign * values[place])
