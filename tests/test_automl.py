@@ -58,7 +58,7 @@ def test_ours_is_the_model_that_cross_validation_chooses(tmp_path: Path) -> None
 
 
 def test_what_is_cut_holds_whole_tables() -> None:
-    assert [key[1:] for key in wanted([60.0], 2, ["a", "b"], ["flaml", "ours"])] == [
+    assert [key[1:] for key in wanted([60.0], [0, 1], ["a", "b"], ["flaml", "ours"])] == [
         (split, table, system) for split in (0, 1) for table in ("a", "b") for system in ("ours", "flaml")
     ]
 
