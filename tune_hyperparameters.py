@@ -357,15 +357,14 @@ def families_of(dataset: Dataset, config: Config) -> list[str]:
     """
     from pipeline.training.build import is_installed
 
-    models = []
+    models, missing = list[str](), dict[str, list[str]]()
     for name in config.models:
         path, _ = estimator_of(config, dataset, name)
-        if not space_of(config.search_spaces.get(name, {}), kind_of(dataset.task)):
-            continue
-        if not is_installed(path):
-            print(f"{dataset.name}: note: {name} is left out, as {path.partition('.')[0]} is not installed")
-        else:
-            models.append(name)
+        if space_of(config.search_spaces.get(name, {}), kind_of(dataset.task)):
+            (models if is_installed(path) else missing.setdefault(path.partition(".")[0], [])).append(name)
+    for library, names in missing.items():
+        words = f"{' and '.join(names)} {'are' if len(names) > 1 else 'is'} left out"
+        print(f"{dataset.name}: note: {words}, as {library} is not installed")
     for name in {config.models[model].instead_of for model in models} & {*models}:
         print(f"{dataset.name}: note: {name} is left out for one much like it")
         models.remove(name)

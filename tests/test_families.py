@@ -140,7 +140,9 @@ def test_how_the_trials_of_a_family_are_scored(project: Path) -> None:
         "extra_trees": "grown on folds",
         "splines": "folds",
         "lightgbm": "early stopping of a library",
+        "lightgbm_large": "early stopping of a library",
         "catboost": "early stopping of a library",
+        "catboost_deep": "early stopping of a library",
     }
 
 

@@ -45,12 +45,10 @@ FIRST_ROUND, AS_LONG_AS_BASELINE = 0.4, 4.0
 # Winners have at most this share of the budget, where they need it; of an ensemble's the first, the second and each
 # further one at most so much of all seconds, as several are worth more together than the last digits of one.
 MOST_OF_WINNERS, MOST_OF_FIRST, MOST_OF_SECOND, MOST_OF_FURTHER = 0.7, 0.4, 0.3, 0.2
-# Further winners are kept time for once a search has taken so many times as long as it took to its best value.
-STALLED = 1.5
 # Where trials are scored on a part of the rows, the best of so many are compared on all folds, one more for each
 # further so many, up to a few, in at most this share of all seconds: the more trials there are, the more luck is in the
 # best value.
-TRIALS_OF_CANDIDATE, MOST_CANDIDATES, MOST_OF_COMPARING = 10, 3, 0.1
+TRIALS_OF_CANDIDATE, MOST_CANDIDATES, MOST_OF_COMPARING = 5, 3, 0.1
 # A family among others has at most so many trials for each setting that it has.
 TRIALS_OF_SETTING = 15
 # Further winners than two are kept time for where they lead the naive prediction by so much of the best one's lead:
@@ -62,7 +60,7 @@ LOGGING, LOGGING_COLUMN = 2.0, 0.02
 PAGES, MOST_OF_PAGES = 2.5, 0.05
 # An ensemble of two is assessed, drawn and logged in so many times as many, and takes this share longer for each
 # further member; the first is kept free up to a share of all seconds.
-OF_ENSEMBLE, OF_FURTHER_MEMBER, MOST_OF_ENSEMBLE = 2.5, 0.15, 0.2
+OF_ENSEMBLE, OF_FURTHER_MEMBER, MOST_OF_ENSEMBLE = 2.2, 0.05, 0.2
 
 
 @dataclass
@@ -120,15 +118,12 @@ def search_families(
         return min(n_trials, TRIALS_OF_SETTING * len(family.space))
 
     def end() -> float:
-        """When the scoring has to begin: that of the best families, as far as there is time: of half of them, or for an
-        ensemble of two, and of all that are not far behind once trials bring no more. Others are scored where time is
-        left. Of a single winner and its baseline.
+        """When the scoring has to begin, as far as there is time for it: that of the better half of the families, or,
+        for an ensemble, of two and all others that are not far behind, as further members bring more than further
+        trials. Others are scored where time is left. Of a single winner and its baseline.
         """
         most, needed, winners = MOST_OF_WINNERS * (deadline - started), 0.0, 0
-        at_most = halvings(len(families))[0]
-        if for_ensemble is not None:
-            stalled = bool(spent.curve) and time.monotonic() - started > STALLED * spent.curve[-1][0]
-            at_most = len(families) if stalled else 2
+        at_most = halvings(len(families))[0] if for_ensemble is None else len(families)
         order = ranked(families)
         for place, family in enumerate(order):
             if winners == at_most or (winners > 1 and lead_of(family) < LEAST_OF_LEAD * lead_of(order[0])):
