@@ -60,7 +60,7 @@ LOGGING, LOGGING_COLUMN = 2.0, 0.02
 PAGES, MOST_OF_PAGES = 2.5, 0.05
 # An ensemble of two is assessed, drawn and logged in so many times as many, and takes this share longer for each
 # further member; the first is kept free up to a share of all seconds.
-OF_ENSEMBLE, OF_FURTHER_MEMBER, MOST_OF_ENSEMBLE = 2.2, 0.05, 0.2
+OF_ENSEMBLE, OF_FURTHER_MEMBER, MOST_OF_ENSEMBLE = 2.5, 0.15, 0.2
 
 
 @dataclass
