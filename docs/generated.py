@@ -244,8 +244,9 @@ def automl_scores() -> str:
         rows = [row for row in found["rows"] if row["budget"] == budget]
         compared = [row for row in found["summary"] if row["budget"] == budget]
         tables = {name: facts for name, facts in found["tables"].items() if any(row["table"] == name for row in rows)}
+        splits = max(len({row["split"] for row in rows if row["table"] == name}) for name in tables)
         parts += [
-            f"**{budget:.0f} s**, splits: {len({row['split'] for row in rows})}. Mean scores:",
+            f"**{budget:.0f} s**, splits of a table: {splits}. Mean scores:",
             _automl_means(rows, tables),
             "Differences [95 % interval]:",
             _automl_differences(compared, tables),

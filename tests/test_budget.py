@@ -256,9 +256,7 @@ def test_time_is_kept_for_another_winner_within_its_bound(simulate: Any, most: A
 
 
 @pytest.mark.parametrize(("scoring", "search"), [(8.0, 100 - 4 * 8 - 5), (22.0, 100 - 2 * 22 - 5)])
-def test_time_is_kept_for_further_winners_that_are_not_far_behind(
-    simulate: Any, scoring: float, search: float
-) -> None:
+def test_time_is_kept_for_further_winners_that_are_not_far_behind(simulate: Any, scoring: float, search: float) -> None:
     values = (("a", 0.9), ("b", 0.89), ("c", 0.88), ("d", 0.87), ("far too poor", 0.7))
     # also while trials go on to bring more
     families = [Simulated(name, 0.5, value, gain=1e-4) for name, value in values]
