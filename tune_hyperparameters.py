@@ -62,8 +62,8 @@ if TYPE_CHECKING:
     import optuna
     from distributed import Client
     from mlflow import MlflowClient
-    from optuna.trial import FrozenTrial
 
+    from pipeline.search.budget import Candidate
     from pipeline.search.family import Family
     from pipeline.store.write import Curves
     from pipeline.tables.split import Parts
@@ -143,17 +143,20 @@ def tune_dataset(
     # of folds that are given up
     warnings.filterwarnings("ignore", "[0-9]+ tasks (which were still being processed|have been successfully executed)")
     results, took, planned = dict[str, Any](), 0.0, 0.0
-    compared: dict[str, Sequence[FrozenTrial]] = {}
+    compared: dict[str, Sequence[Candidate]] = {}
     for place, family in enumerate(order):
         begun, progress = time.monotonic(), progress_lines(f"{family.label}, winner")
-        study, bound = searched[family.model], budget.most_of_winner(place, seconds, for_ensemble is not None)
+        study = searched[family.model]
+        bound = budget.most_of_winner(place, seconds, for_ensemble is not None and len(families) > 1)
         # the first winner may need all of it, which then makes no ensemble
         left = math.inf
         if results:
             latest = deadline - budget.seconds_of_members(for_ensemble or 0.0, len(results) + 1)
             # by how long the others took
             left = (latest - begun) * planned / took
-            progress = budget.within(latest - budget.seconds_to_log(parts), progress)
+            # one that is late may have half of what is kept for the ensemble: more is lost without it
+            late = latest + (for_ensemble or 0.0) / 2 - budget.seconds_to_log(parts)
+            progress = budget.within(late, progress)
         found, expected = budget.to_score(family, study, parts, seconds, min(bound, left), left)
         if not found:
             print(f"{family.label}: its winner is not scored, there is no time for it", flush=True)
@@ -178,12 +181,14 @@ def tune_dataset(
         except OutOfTimeError:
             print(f"{family.label}: its winner is not scored, there is no time for all of its fits", flush=True)
     for family in order:
-        trials, best = searched[family.model].trials, searched[family.model].best_value
+        trials, best = searched[family.model].trials, searched[family.model].best_trial
         command = f"{command_of(dataset.name, f'{family.model}{TUNED}')} --n-trials {len(trials)}"
         if family.model not in results:
             continue
-        if compared[family.model][0].value != best:
-            print(f"{family.label}: its best settings, of {best:.4f}, take longer; `{command}` scores them", flush=True)
+        first_of_all = compared[family.model][0]
+        if first_of_all.trial.value != best.value or first_of_all.settings != first_of_all.trial.user_attrs["settings"]:
+            words = f"its best settings, of {best.value:.4f}, take longer"
+            print(f"{family.label}: {words}; `{command}` scores them", flush=True)
         elif len(trials) < most:
             all_of_them, _ = budget.to_score(family, searched[family.model], parts, None, math.inf, math.inf)
             does = "finds the same" if compared[family.model] == all_of_them else "compares more of its settings"
@@ -211,7 +216,7 @@ def former_curve(path: Path, data_sha256: str) -> list[Any]:
 def score_winner(
     family: Family,
     searched: optuna.Study,
-    trials: Sequence[FrozenTrial],
+    compared: Sequence[Candidate],
     dataset: Dataset,
     config: Config,
     parts: Parts,
@@ -222,7 +227,7 @@ def score_winner(
     machine: Curves,
     alone: bool,
 ) -> dict[str, Any]:
-    """Fit and score the settings of the best of a search's trials beside the baseline, and log them with all trials;
+    """Fit and score the best of the compared settings beside the baseline, and log them with all trials of the search;
     their part of the committed metrics. Where a run of the same code has the settings of either, its figures are taken
     from there. A baseline that has no run is fitted only where the model is `alone`: a budget for several goes to
     winners.
@@ -232,7 +237,7 @@ def score_winner(
     from pipeline.training.assess import assess
     from pipeline.training.record import copy_plots, log_run, logged
 
-    recipe, candidates = family.recipe, [dict(trial.user_attrs["settings"]) for trial in trials]
+    recipe, candidates = family.recipe, [dict(one.settings) for one in compared]
     tags = {"dataset": dataset.name, **family.hashes}
     of_baseline = {**tags, "stage": "baseline", "params_sha256": settings_sha256(config, dataset, family.model)}
     of_winner, tried = {**tags, "stage": "tuned"}, {"best_trials": json.dumps(candidates)}
@@ -257,7 +262,7 @@ def score_winner(
         )
     result = {
         "params_sha256": family.hashes["params_sha256"],
-        **winner.summarise(searched, trials[place], best, baseline, tuned),
+        **winner.summarise(searched, compared[place].trial, best, baseline, tuned),
     }
     folder = Path("reports") / dataset.name / "tuning" / family.model
     parent, records = winner.study_records(

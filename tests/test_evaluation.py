@@ -14,9 +14,12 @@ import yaml
 from conftest import PARAMS, ROOT
 from joblib.parallel import get_active_backend
 from sklearn import metrics
+from sklearn.base import clone
+from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import FixedThresholdClassifier
-from sklearn.pipeline import make_pipeline
+from sklearn.model_selection import FixedThresholdClassifier, KFold
+from sklearn.neighbors import KNeighborsRegressor
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from pipeline.intervals import score_intervals
@@ -28,7 +31,7 @@ from pipeline.tables.split import Rows, load_parts
 from pipeline.training.assess import assess, naive_predictions
 from pipeline.training.build import resolve_recipe
 from pipeline.training.calibration import by_other_folds
-from pipeline.training.fit import out_of_fold, predict, validating_fold
+from pipeline.training.fit import out_of_fold, out_of_fold_and_fitted, predict, validating_fold
 from pipeline.training.record import columns_of_source
 from pipeline.training.threshold import (
     best_f1_threshold,
@@ -392,6 +395,29 @@ def test_a_served_forest_adds_up_its_trees_in_the_order_of_the_judged_one() -> N
     forest = Watched()
     assert [*TargetWords(forest, ("No", "Yes"), 0.5).predict(np.zeros((2, 1)))] == ["Yes", "Yes"]
     assert forest.backend == "SequentialBackend"
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        HistGradientBoostingRegressor(max_iter=30, early_stopping=False, random_state=0),
+        KNeighborsRegressor(3, n_jobs=-1),
+        RandomForestRegressor(20, random_state=0, n_jobs=-1),
+    ],
+)
+def test_a_model_fitted_beside_the_folds_is_the_one_fitted_alone(estimator: Any) -> None:
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"x": rng.random(90), "z": rng.random(90)})
+    y = np.asarray(X["x"] + rng.normal(0, 0.1, 90))
+    rows = Rows(X, y, list(KFold(3).split(X)))
+    model, ended = Pipeline([("all", "passthrough"), ("model", estimator)]), list[int]()
+    predictions, fitted, seconds = out_of_fold_and_fitted(model, rows, "regression", ended.append)
+    assert np.array_equal(predictions.predicted, out_of_fold(model, rows, "regression").predicted)
+    assert np.array_equal(fitted.predict(X), clone(model).fit(X, y).predict(X))
+    assert ended == [1, 2, 3]
+    assert seconds > 0
+    # it keeps no part of the folds' settings
+    assert fitted[-1].get_params() == estimator.get_params()
 
 
 # The first fold is over at once; the others are given up while they learn.

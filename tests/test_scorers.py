@@ -1,6 +1,7 @@
 """How trials are scored: as the final model is, at its threshold, with as many trees or iterations as help."""
 
 import math
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from pipeline.metrics import METRICS, Predictions, metric_value, metrics_of
 from pipeline.search import scorers
 from pipeline.search.scorers import fewest_folds, pooled_value, trees_needed
 from pipeline.search.space import at_least, space_of_task
-from pipeline.search.trials import make_objective, propose, run_trial
+from pipeline.search.trials import Objective, make_objective, propose, run_trial
 from pipeline.settings import Config, load_config
 from pipeline.tables.split import Parts, Rows, load_parts
 from pipeline.training.assess import assess
@@ -305,3 +306,52 @@ def test_trials_are_scored_on_as_many_folds_as_have_enough_rows(task: str, share
     # in time the last ones have the most rows to learn from
     assert found is folds or found == folds[-kept:]
     assert len(found) == kept
+
+
+@pytest.mark.parametrize(("seconds", "iterations"), [(math.inf, 300), (66.0, 300), (46.0, 200), (1.0, 50)])
+def test_boosting_has_as_many_iterations_as_there_is_time_for(
+    monkeypatch: pytest.MonkeyPatch, seconds: float, iterations: int
+) -> None:
+    clock, fitted = [0.0], list[int]()
+
+    class Timed(HistGradientBoostingRegressor):
+        """Each iteration takes a tenth of a second of a simulated clock."""
+
+        def fit(self, *rows: Any, **more: Any) -> Any:
+            clock[0] += self.max_iter / 10
+            fitted.append(self.max_iter)
+            return super().fit(*rows, **more)
+
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(scorers, "effective_n_jobs", lambda jobs: 1)
+    rng = np.random.default_rng(0)
+    X = rng.random((60, 2))
+    y = X[:, 0] + rng.normal(0, 0.1, 60)
+    folds = [(X[:40], y[:40], X[40:], y[40:]), (X[20:], y[20:], X[:20], y[:20])]
+    recipe = Recipe("model", Timed, {}, False, "regression", "r2", 0.5, {}, {}, frozenset(), 0)
+    estimator = Timed(max_iter=300, early_stopping=True, learning_rate=0.05)
+    steps = list(scorers.score_folds(recipe, folds, estimator, seconds=seconds))
+    # two folds one after the other, beside one of 10 and one of 50 iterations
+    assert fitted == [*([] if seconds == math.inf else [10, 50]), iterations, iterations]
+    assert [number for number, *_ in steps] == [1, 2]
+    assert estimator.max_iter <= iterations
+
+
+@pytest.mark.parametrize(
+    ("way", "slot", "bound"),
+    [("early stopping", 0, False), ("early stopping", 1, True), ("early stopping", 2, False), ("folds", 1, False)],
+)
+def test_settings_that_are_tried_first_are_cut_by_time_and_not_given_up(way: str, slot: int, bound: bool) -> None:
+    given: list[float] = []
+
+    def scorer(estimator: Any, seconds: float = math.inf) -> Any:
+        given.append(seconds)
+        yield 1, 0.5, 0.5
+        yield 2, 0.5, 1.0
+
+    recipe = Recipe("model", HistGradientBoostingRegressor, {}, False, "regression", "r2", 0.5, {}, {}, frozenset(), 0)
+    space, first = {"learning_rate": [0.1, 0.2]}, [{"learning_rate": 0.15}]
+    objective = Objective(recipe, space, first, way, {"numbers": [], "categories": []}, scorer, 10, 0.0)
+    trial = run_trial(objective, [], propose(objective, [], [], slot), -1.0)
+    assert (given[0] < 0) == bound
+    assert (trial is not None) == bound

@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import optuna
 from joblib import cpu_count
@@ -26,6 +26,7 @@ from pipeline.search.scorers import (
     FOUND,
     OUT_OF_BAG_STEPS,
     PATIENCE,
+    SECONDS_A_ROW,
     TREE_ROWS,
     TREE_SHARE,
     trees_of,
@@ -35,16 +36,18 @@ from pipeline.search.trials import OutOfTimeError
 from pipeline.tables.split import Parts
 from pipeline.training.assess import naive_predictions
 from pipeline.training.build import Recipe, build_estimator
+from pipeline.training.importance import rows_to_predict
 
 if TYPE_CHECKING:
     from distributed import Client
 
-# First trials end within this share of the budget, all but the very first. Those of settings that are known to be good
-# take a few times as long as the baseline's, with their slow rates.
-FIRST_ROUND, AS_LONG_AS_BASELINE = 0.4, 4.0
+# A family's first trial is begun where there is at least this share of the budget for it and to score it.
+LEAST_OF_FAMILY = 0.2
+# Where there is no time for a winner's trees or iterations, it has fewer, down to this share of them.
+LEAST_OF_TREES = 0.5
 # Winners have at most this share of the budget, where they need it; of an ensemble's the first, the second and each
 # further one at most so much of all seconds, as several are worth more together than the last digits of one.
-MOST_OF_WINNERS, MOST_OF_FIRST, MOST_OF_SECOND, MOST_OF_FURTHER = 0.7, 0.4, 0.3, 0.2
+MOST_OF_WINNERS, MOST_OF_FIRST, MOST_OF_SECOND, MOST_OF_FURTHER = 0.85, 0.4, 0.4, 0.2
 # Where trials are scored on a part of the rows, the best of so many are compared on all folds, one more for each
 # further so many, up to a few, in at most this share of all seconds: the more trials there are, the more luck is in the
 # best value.
@@ -54,10 +57,12 @@ TRIALS_OF_SETTING = 15
 # Further winners than two are kept time for where they lead the naive prediction by so much of the best one's lead:
 # poorer ones hardly get a weight in an ensemble.
 LEAST_OF_LEAD = 0.9
-# Seconds that it takes to draw and log a scored winner: in any case, and for each column, whose importance is found.
+# Seconds that it takes to draw and log a scored winner, beside its predictions: in any case, and for each column.
 LOGGING, LOGGING_COLUMN = 2.0, 0.02
+# Further fits take this share of the first ones' time.
+OF_FIRST_FITS = 0.8
 # Seconds for the pages of a search, which come last, and the most that is kept for them of all time.
-PAGES, MOST_OF_PAGES = 2.5, 0.05
+PAGES, MOST_OF_PAGES = 3.5, 0.06
 # An ensemble of two is assessed, drawn and logged in so many times as many, and takes this share longer for each
 # further member; the first is kept free up to a share of all seconds.
 OF_ENSEMBLE, OF_FURTHER_MEMBER, MOST_OF_ENSEMBLE = 2.5, 0.15, 0.2
@@ -72,6 +77,16 @@ class Spent:
     seconds: dict[str, float] = field(default_factory=dict)
     curve: list[tuple[float, float, str]] = field(default_factory=list)
     total: float = 0.0
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """The settings of a trial that may be scored as the winner; with fewer trees or iterations than the trial's where
+    there is no time for all.
+    """
+
+    trial: FrozenTrial
+    settings: Mapping[str, Any]
 
 
 def search_families(
@@ -117,19 +132,19 @@ def search_families(
     def most_trials(family: Family) -> int:
         return min(n_trials, TRIALS_OF_SETTING * len(family.space))
 
-    def end() -> float:
+    def end(but: Family | None = None) -> float:
         """When the scoring has to begin, as far as there is time for it: that of the better half of the families, or,
         for an ensemble, of two and all others that are not far behind, as further members bring more than further
-        trials. Others are scored where time is left. Of a single winner and its baseline.
+        trials; of all `but` one. Others are scored where time is left. Of a single winner and its baseline.
         """
         most, needed, winners = MOST_OF_WINNERS * (deadline - started), 0.0, 0
         at_most = halvings(len(families))[0] if for_ensemble is None else len(families)
-        order = ranked(families)
+        order = ranked([family for family in families if family is not but])
         for place, family in enumerate(order):
             if winners == at_most or (winners > 1 and lead_of(family) < LEAST_OF_LEAD * lead_of(order[0])):
                 break
             kept = for_ensemble or 0.0 if winners == 1 else 0.0
-            bound = most_of_winner(place, of_seconds, for_ensemble is not None)
+            bound = most_of_winner(place, of_seconds, for_ensemble is not None and len(families) > 1)
             left = min(bound, most - needed - kept) if winners else math.inf
             found, seconds = to_score(family, family.kept, parts, of_seconds, min(bound, left), left)
             if found:
@@ -144,18 +159,25 @@ def search_families(
             run(families[0], 1, deadline, alone=True)
         run(families[0], n_trials, end() if deadline < math.inf else deadline, alone=True)
         return spent
-    unit, end_of_first = 1 if cluster is None else lag, started + FIRST_ROUND * (deadline - started)
+    unit = 1 if cluster is None else lag
+
+    def begin(family: Family, trials: int) -> None:
+        """Run trials that end early enough for them to be scored beside the other winners; none where there is next to
+        no time for that. The first trial of all ends however long it takes.
+        """
+        now, known = time.monotonic(), bool(ranked(families))
+        left = end(but=family) - now
+        if not known or left >= LEAST_OF_FAMILY * (deadline - started):
+            run(family, trials, now + left / (1 + sum(trials_to_score(family, parts))) if known else math.inf)
+
     for family in families:
         if not done(family):
-            some = any(best_value(other) is not None for other in families)
-            run(family, unit, end_of_first if some else math.inf)
+            begin(family, unit)
+        # what the baseline's settings reach says little of a family: LightGBM's are far too many leaves for a few rows
+        if family.first and done(family) == 1:
+            begin(family, 2)
         if not done(family):
             print(f"{family.label}: left out, there is no time for a trial of it", flush=True)
-    # what the baseline's settings reach says little of a family: LightGBM's are far too many leaves for a few rows
-    for family in ranked(families):
-        of_baseline = sum(map(seconds_of, family.kept.get_trials(deepcopy=False)))
-        if family.first and done(family) == 1 and time.monotonic() + AS_LONG_AS_BASELINE * of_baseline <= end_of_first:
-            run(family, 2, end_of_first)
     pool = ranked(families)
     rounds = halvings(len(pool))
     for number, size in enumerate(rounds):
@@ -221,10 +243,10 @@ def best_value(family: Family) -> float | None:
 
 def to_score(
     family: Family, study: optuna.Study, parts: Parts, of_seconds: float | None, seconds: float, most: float
-) -> tuple[list[FrozenTrial], float]:
-    """The trials of a family in the study whose settings are compared on all folds, so that the best of them is scored,
-    the one with the best value first; and how long that takes, which is at most so many seconds, `of_seconds` for all.
-    Where these are too short for each, the best trial alone if `most` seconds are enough for it, else none.
+) -> tuple[list[Candidate], float]:
+    """The settings of a family's trials in the study that are compared on all folds, so that the best of them is
+    scored, those with the best value first; and how long that takes, which is at most so many seconds, `of_seconds` for
+    all. Where these are too short for each, those of the best trial if `most` seconds are enough for it, else none.
     """
     trials, judged = best_first(family, study), sum(len(validated) for _, validated in family.rows.folds)
     if family.way == "out of bag":
@@ -233,15 +255,34 @@ def to_score(
     if judged < len(parts.train.y):
         number = min(1 + len(study.get_trials(deepcopy=False)) // TRIALS_OF_CANDIDATE, MOST_CANDIDATES)
     for place, trial in enumerate(trials):
-        if (total := sum(seconds_to_score(family, parts, trial))) <= seconds:
-            picked, left = [trial], min(seconds - total, MOST_OF_COMPARING * (of_seconds or math.inf))
+        if fitting := in_time(family, parts, trial, seconds):
+            picked, total = [fitting[0]], fitting[1]
+            left = min(seconds - total, MOST_OF_COMPARING * (of_seconds or math.inf))
             for further in trials[place + 1 : place + number]:
                 of_folds, _ = seconds_to_score(family, parts, further)
                 if of_folds <= left:
-                    picked, total, left = [*picked, further], total + of_folds, left - of_folds
+                    picked.append(Candidate(further, further.user_attrs["settings"]))
+                    total, left = total + of_folds, left - of_folds
             return picked, total
-    of_best = sum(seconds_to_score(family, parts, trials[0])) if trials else math.inf
-    return (trials[:1], of_best) if of_best <= most else ([], 0.0)
+    best = in_time(family, parts, trials[0], most) if trials else None
+    return ([best[0]], best[1]) if best else ([], 0.0)
+
+
+def in_time(family: Family, parts: Parts, trial: FrozenTrial, seconds: float) -> tuple[Candidate, float] | None:
+    """The settings of a family's trial with as many trees or iterations as are scored in the seconds, at most its own,
+    and how long it takes; None where that is less than LEAST_OF_TREES of them.
+    """
+    settings, name = trial.user_attrs["settings"], FOUND[family.way]
+    needed = sum(seconds_to_score(family, parts, trial))
+    if needed <= seconds:
+        return Candidate(trial, settings), needed
+    if name not in settings:
+        return None
+    log = seconds_to_log(parts)
+    share = (seconds - log) / (needed - log)
+    if share < LEAST_OF_TREES:
+        return None
+    return Candidate(trial, {**settings, name: math.ceil(share * settings[name])}), seconds
 
 
 def best_first(family: Family, study: optuna.Study) -> list[FrozenTrial]:
@@ -265,9 +306,12 @@ def most_of_winner(place: int, seconds: float | None, for_ensemble: bool) -> flo
     return (MOST_OF_FIRST, MOST_OF_SECOND, MOST_OF_FURTHER)[min(place, 2)] * seconds
 
 
-def seconds_to_log(parts: Parts) -> float:
-    """How long it takes to draw and log a model that is scored."""
-    return LOGGING + LOGGING_COLUMN * parts.train.X.shape[1]
+def seconds_to_log(parts: Parts, seconds_a_row: float = 0.0) -> float:
+    """How long it takes to judge, draw and log a model that is fitted, and to find its columns' importance, where one
+    core takes so many seconds to predict a row.
+    """
+    rows = len(parts.train.y) + len(parts.test.y) + rows_to_predict(parts.test)
+    return LOGGING + LOGGING_COLUMN * parts.train.X.shape[1] + seconds_a_row * rows / cpu_count()
 
 
 def seconds_of_pages(seconds: float) -> float:
@@ -290,13 +334,11 @@ def seconds_to_score(family: Family, parts: Parts, trial: FrozenTrial) -> tuple[
     the training part; and then on all of it and, where models are judged by them, on the folds of all rows, and what
     it takes to log it.
     """
-    rows, searched = len(parts.train.y), len(family.rows.y)
-    folds, of_whole = len(parts.train.folds), len(parts.whole.y) / rows if parts.whole else 0.0
     if family.way in ("out of bag", "grown on folds"):
         steps = OUT_OF_BAG_STEPS if family.way == "out of bag" else FOLDS_STEPS
         columns: Mapping[str, list[str]] = {"numbers": [], "categories": []}
         forest = build_estimator(family.recipe, columns, trial.user_attrs["settings"])
-        of_trial = searched if family.way == "out of bag" else len(family.rows.folds[-1][0])
+        of_trial = len(family.rows.y) if family.way == "out of bag" else len(family.rows.folds[-1][0])
         of_tree: float = len(parts.train.folds[-1][0])
         learned: float = of_trial
         if forest.bootstrap and forest.max_samples is None:
@@ -304,30 +346,45 @@ def seconds_to_score(family: Family, parts: Parts, trial: FrozenTrial) -> tuple[
             learned = -of_trial * math.expm1(-max(1, min(TREE_ROWS, int(TREE_SHARE * of_trial))) / of_trial)
             of_tree *= -math.expm1(-1)
         # the last fit has as many trees as a fold, and all cores
-        of_folds, rest = folds, 2 + folds * of_whole
+        of_folds = len(parts.train.folds)
+        rest = 2 + of_folds * len(parts.whole.y) / len(parts.train.y) if parts.whole else 2.0
         seconds = seconds_of(trial) * trees_of(forest) / steps[-1] * of_tree / learned
-    else:
-        # folds side by side, without the iterations past the best one; the last fit, which has all cores, takes as long
-        at_once = cpu_count()
-        of_folds = math.ceil(folds / at_once)
-        rest = of_folds * of_whole + 1
-        of_fold = seconds_of(trial) / math.ceil(len(family.rows.folds) / at_once)
-        if family.way in PATIENCE and slot_of(trial):
-            iterations = trial.user_attrs["settings"][FOUND[family.way]]
-            of_fold *= iterations / (iterations + PATIENCE[family.way])
-        seconds = (of_fold + family.seconds_to_prepare) * rows / searched
-    return of_folds * seconds, rest * seconds + seconds_to_log(parts)
+        return of_folds * seconds, rest * seconds + seconds_to_log(parts)
+    in_trials, in_turn = trials_to_score(family, parts), turns(len(family.rows.folds))
+    iterations = trial.user_attrs["settings"].get(FOUND[family.way], 0)
+    # without those past the best one
+    past = PATIENCE[family.way] if iterations and slot_of(trial) else 0
+    share = iterations / (iterations + past) if past else 1.0
+    seconds = share * seconds_of(trial) + family.seconds_to_prepare * in_turn
+    log = seconds_to_log(parts, trial.user_attrs.get(SECONDS_A_ROW, 0.0))
+    return in_trials[0] * seconds, in_trials[1] * seconds + log
+
+
+def trials_to_score(family: Family, parts: Parts) -> tuple[float, float]:
+    """How many times as long as a trial on folds it takes to score its settings: on the folds of the training part; and
+    on all rows, as in seconds_to_score.
+    """
+    rows, folds = len(parts.train.y), len(parts.train.folds)
+    each = rows / len(family.rows.y) / turns(len(family.rows.folds))
+    # the last fit is one beside those of the folds
+    rest = turns(folds + 1) - turns(folds) + (turns(folds) * len(parts.whole.y) / rows if parts.whole else 0.0)
+    return turns(folds) * each, rest * each
+
+
+def turns(fits: int) -> int:
+    """How many times each core has a fit, where they are done side by side."""
+    return math.ceil(fits / cpu_count())
 
 
 def within(deadline: float, progress: Progress) -> Progress:
-    """Progress that ends the work where the fits so far tell that it would not be over by the deadline (monotonic
-    seconds): OutOfTimeError.
+    """Progress that ends the work where the first fits tell that it would not be over by the deadline (monotonic
+    seconds): OutOfTimeError. They are known to take longer than others do, with what is loaded and prepared.
     """
     started = time.monotonic()
 
     def show(step: str, done: int, fits: int) -> None:
         now = time.monotonic()
-        if done > 1 and now + (now - started) / done * (fits - done) > deadline:
+        if done > 1 and now + OF_FIRST_FITS * (now - started) / done * (fits - done) > deadline:
             raise OutOfTimeError
         progress(step, done, fits)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import time
 import warnings
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -47,7 +48,11 @@ TREE_TOLERANCE = 0.002
 PATIENCE = {"early stopping": 20, "early stopping of a library": 40}
 
 Steps = Generator[tuple[int, float, float]]
-Scorer = Callable[[Any], Steps]
+Scorer = Callable[..., Steps]
+# Iterations that are timed where a fit has to end by a time: what further ones take tells how long each does.
+TIMED = (10, 50)
+# What an estimator is given that was scored on folds: the seconds in which one core predicts a row.
+SECONDS_A_ROW = "seconds_a_row"
 # The setting that a way of scoring finds.
 FOUND = {
     "out of bag": "n_estimators",
@@ -184,9 +189,10 @@ def trees_needed(metric: str, value: float, half: float, trees: float) -> float:
     return shortfall / (TREE_TOLERANCE * abs(value)) if value else math.inf
 
 
-def score_folds(recipe: Recipe, folds: Sequence[Fold], estimator: Any) -> Steps:
+def score_folds(recipe: Recipe, folds: Sequence[Fold], estimator: Any, seconds: float = math.inf) -> Steps:
     """Pooled score of the folds so far, from the first for which the metric is defined. With early stopping the
-    validation rows say when to stop; the estimator gets the mean of the folds' best iterations.
+    validation rows say when to stop; the estimator gets the mean of the folds' best iterations. It has no more of them
+    than can be fitted in about so many seconds, and no fewer than are timed.
 
     Where there is more than one core, the folds are fitted side by side, each on one, and looked at in their order.
     What is left when a trial is pruned is dropped.
@@ -195,41 +201,59 @@ def score_folds(recipe: Recipe, folds: Sequence[Fold], estimator: Any) -> Steps:
     scikit, library = settings.get("early_stopping") is True, bool(settings.get(ROUNDS))
     stopped = (scikit and "max_iter" in settings) or (library and "n_estimators" in settings)
     one_thread = {name: 1 for name in THREADS if settings.get(name)}
+    of_iterations = "n_estimators" if library else "max_iter"
 
-    def judge(fold: Fold) -> tuple[Predictions, int]:
-        """The predictions for the validation rows, and the best iteration."""
+    def judge(fold: Fold, own: Mapping[str, int] = one_thread) -> tuple[Predictions, int, float]:
+        """The predictions for the validation rows, the best iteration, and the seconds that a row's prediction took."""
         X_train, y_train, X_validation, y_validation = fold
-        fitted = clone(estimator).set_params(**one_thread)
+        fitted, best = clone(estimator).set_params(**own), 0
+        # in order of time a class may come up after the rows that a fold learns from
+        known = slice(None) if recipe.task == "regression" else np.isin(y_validation, y_train)
         with threadpool_limits(1, user_api="openmp"):
             if not stopped:
                 fitted.fit(X_train, y_train)
-                return predict_preprocessed(fitted, X_validation, y_validation, recipe.task), 0
-            # in order of time a class may come up after the rows that a fold learns from
-            known = slice(None) if recipe.task == "regression" else np.isin(y_validation, y_train)
-            if library:
+            elif library:
                 fitted.fit(X_train, y_train, eval_set=[(X_validation[known], y_validation[known])])
                 # CatBoost counts from 0, and cuts what comes after the best one off
                 best = getattr(fitted, "tree_count_", None) or fitted.best_iteration_
-                return predict_preprocessed(fitted, X_validation, y_validation, recipe.task), best
-            fitted.set_params(n_iter_no_change=PATIENCE["early stopping"], scoring="loss")
-            fitted.fit(X_train, y_train, X_val=X_validation[known], y_val=y_validation[known])
-            best = max(1, int(np.argmax(fitted.validation_score_)))
-            staged = fitted.staged_predict if recipe.task == "regression" else fitted.staged_predict_proba
-            votes = next(islice(staged(X_validation), best - 1, None))
-            return outcome(recipe.task, getattr(fitted, "classes_", None), y_validation, votes), best
+            else:
+                fitted.set_params(n_iter_no_change=PATIENCE["early stopping"], scoring="loss")
+                fitted.fit(X_train, y_train, X_val=X_validation[known], y_val=y_validation[known])
+                best = max(1, int(np.argmax(fitted.validation_score_)))
+            started = time.monotonic()
+            if scikit and stopped:
+                staged = fitted.staged_predict if recipe.task == "regression" else fitted.staged_predict_proba
+                votes = next(islice(staged(X_validation), best - 1, None))
+                judged = outcome(recipe.task, getattr(fitted, "classes_", None), y_validation, votes)
+            else:
+                judged = predict_preprocessed(fitted, X_validation, y_validation, recipe.task)
+            return judged, best, (time.monotonic() - started) / len(y_validation)
 
     found: list[Predictions] = []
     iterations: list[int] = []
     cores = effective_n_jobs(threads_of(estimator))
     threads = ThreadPoolExecutor(cores)
+
+    def time_of(iterations: int) -> float:
+        """How long fits of so many iterations take, as many at once as there are cores."""
+        started = time.monotonic()
+        list(threads.map(partial(judge, own=one_thread | {of_iterations: iterations}), folds[:cores]))
+        return time.monotonic() - started
+
     try:
-        for number, (judged, best) in enumerate((threads.map if cores > 1 else map)(judge, folds), 1):
+        if stopped and seconds < math.inf:
+            few, more = map(time_of, TIMED)
+            each = max(more - few, 1e-9) / (TIMED[1] - TIMED[0]) * math.ceil(len(folds) / cores)
+            most = max(TIMED[1], int((seconds - few - more) / each))
+            estimator.set_params(**{of_iterations: min(settings[of_iterations], most)})
+        for number, (judged, best, of_row) in enumerate((threads.map if cores > 1 else map)(judge, folds), 1):
             found.append(judged)
             iterations.append(best)
+            setattr(estimator, SECONDS_A_ROW, of_row)
             if stopped and number == len(folds):
                 mean = round(np.mean(iterations))
                 off = {ROUNDS: None} if library else {"early_stopping": False}
-                estimator.set_params(**{"n_estimators" if library else "max_iter": mean}, **off)
+                estimator.set_params(**{of_iterations: mean}, **off)
             fold = np.repeat(np.arange(number), [len(part.actual) for part in found])
             value = pooled_value(recipe, joined(found), fold)
             # ROC-AUC is not defined for rows of one class

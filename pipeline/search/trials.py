@@ -17,7 +17,7 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from pipeline.console import PipelineError
-from pipeline.search.scorers import FOUND, PATIENCE, ROUNDS, Scorer, make_scorer
+from pipeline.search.scorers import FOUND, PATIENCE, ROUNDS, SECONDS_A_ROW, Scorer, make_scorer
 from pipeline.search.space import highest, suggest
 from pipeline.search.study import in_memory
 from pipeline.tables.split import Rows
@@ -129,8 +129,9 @@ def run_trial(
     proposed: optuna.trial.FrozenTrial,
     seconds: float,
 ) -> optuna.trial.FrozenTrial | None:
-    """A proposed trial run to its end: complete, pruned or failed; None where the time was up first. A forest that
-    grows is pruned by the median of the known trials, folds by the best one.
+    """A proposed trial run to its end: complete, pruned or failed; None where the time was up first. Boosting with
+    settings that are to be tried first has as many iterations as there is time for, and is never given up. A forest
+    that grows is pruned by the median of the known trials, folds by the best one.
     PipelineError: a setting is unknown to the estimator.
     """
     deadline = time.monotonic() + seconds
@@ -170,15 +171,18 @@ def score_trial(objective: Objective, trial: optuna.Trial, deadline: float) -> f
     settings = trial.user_attrs["settings"]
     estimator = build_estimator(objective.recipe, objective.columns, settings)
     value, began, cores = math.nan, time.monotonic(), cpu_count()
-    with closing(objective.scorer(estimator)) as steps:
+    cut = 0 < trial.user_attrs["slot"] <= len(objective.first) and objective.way in PATIENCE
+    bound = {"seconds": deadline - began} if cut else {}
+    with closing(objective.scorer(estimator, **bound)) as steps:
         for step, value, done in steps:
             trial.report(value, step)
             trial.set_user_attr("done", round(done, 6))
             # at best the other cores have done as much already
-            if done < 1 and began + (time.monotonic() - began) / min(1.0, done * cores) > deadline:
+            if done < 1 and not cut and began + (time.monotonic() - began) / min(1.0, done * cores) > deadline:
                 raise OutOfTimeError
             if done < 1 and trial.should_prune():
                 raise optuna.TrialPruned
+    trial.set_user_attr(SECONDS_A_ROW, getattr(estimator, SECONDS_A_ROW, 0.0))
     if trial.user_attrs["slot"]:
         found = estimator.get_params()
         trial.set_user_attr("settings", {key: found[key] for key in settings if key != ROUNDS})

@@ -58,12 +58,14 @@ def score_best(
     """The place and the assessment of the settings that are best by cross-validation on the training part, as far as
     there was time to compare them. OutOfTimeError: there was none for the first. PipelineError: as assess.
     """
+    if len(candidates) == 1:
+        return 0, assess(recipe, parts, candidates[0], progress)
     train, own = parts.train, len(parts.train.folds)
     rest = 1 + (len(parts.whole.folds) if parts.whole else 0)
     choose, fold = threshold_choice(recipe.threshold, parts.judged_rows), validating_fold(train.folds)
     found = list[Predictions]()
     for number, settings in enumerate(candidates):
-        words = f"settings {number + 1} of {len(candidates)}, " if len(candidates) > 1 else ""
+        words = f"settings {number + 1} of {len(candidates)}, "
 
         def show(k: int, words: str = words, before: int = number * own) -> None:
             # as if these were the last

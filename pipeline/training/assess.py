@@ -30,7 +30,14 @@ from pipeline.training.calibration import (
     learn_calibration,
 )
 from pipeline.training.conformal import Errors, bound_model, bounds_by_other_folds, learn_errors
-from pipeline.training.fit import out_of_fold, predict, timed_fit, validated_rows, validating_fold
+from pipeline.training.fit import (
+    out_of_fold,
+    out_of_fold_and_fitted,
+    predict,
+    timed_fit,
+    validated_rows,
+    validating_fold,
+)
 from pipeline.training.threshold import Choice, threshold_choice, worth
 
 
@@ -113,8 +120,11 @@ def assess(
     fits = own + 1 + (len(whole.folds) if whole else 0)
     if raw is None:
         progress(f"{fits} fits", 0, fits)
-        raw = out_of_fold(model, train, recipe.task, lambda k: progress(f"fold {k} of {own} done", k, fits))
-    model, fit_seconds = timed_fit(model, train.X, train.y)
+        raw, model, fit_seconds = out_of_fold_and_fitted(
+            model, train, recipe.task, lambda k: progress(f"fold {k} of {own} done", k, fits)
+        )
+    else:
+        model, fit_seconds = timed_fit(model, train.X, train.y)
     progress("fitted on the training part", own + 1, fits)
     of_whole = None
     if whole:

@@ -119,33 +119,65 @@ def out_of_fold(
     `fold_ended` is told how many folds are done. The folds are fitted side by side and share the cores, which wastes
     less than many cores on one fold; an estimator with one thread in its settings keeps to one core.
     """
+    return _fitted_on_folds(model, rows, task, fold_ended, and_all=False)[0]
+
+
+def out_of_fold_and_fitted(
+    model: Pipeline, rows: Rows, task: str, fold_ended: Callable[[int], None]
+) -> tuple[Predictions, Pipeline, float]:
+    """Predictions as of `out_of_fold`, the model fitted on all rows, and the seconds that this fit took: beside the
+    last folds, where these leave cores idle.
+    """
+    predictions, fitted = _fitted_on_folds(model, rows, task, fold_ended, and_all=_leaves_cores(model))
+    return predictions, *(fitted or timed_fit(model, rows.X, rows.y))
+
+
+def _leaves_cores(model: Pipeline) -> bool:
+    """Whether a fit of the last fold does not take the cores that have none left: all but forests."""
+    return not hasattr(bare_estimator(model), "oob_score")
+
+
+def _fitted_on_folds(
+    model: Pipeline, rows: Rows, task: str, fold_ended: Callable[[int], None], and_all: bool
+) -> tuple[Predictions, tuple[Pipeline, float] | None]:
+    """The predictions of `out_of_fold`, and where asked for, a clone fitted on all rows with its seconds."""
     X, y, folds = rows.X, rows.y, rows.folds
     jobs = threads_of(bare_estimator(model))
     whole = 1 if jobs == 1 else cpu_count()
     names = [name for name, value in model.get_params().items() if name.rpartition("__")[2] in THREADS and value]
-    boosts = not hasattr(bare_estimator(model), "oob_score")
+    shared = not _leaves_cores(model)
 
-    def judged(number: int) -> Predictions:
+    def fitted(number: int) -> Any:
         # the rows go with the function: joblib would scatter them to some workers, and a lost one takes the only copy
-        train, validation = folds[number]
         # the folds that are left when each core has had as many share the cores; not of boosting, whose threads wait
         # for each other: it takes longer with two where another fold keeps one of their cores, and LightGBM has one
         # number of threads for all fits of a process, which must not change while one goes on
-        left = len(folds) % whole if number >= len(folds) - len(folds) % whole and not boosts else len(folds)
+        left = len(folds) % whole if number >= len(folds) - len(folds) % whole and shared else len(folds)
         own = clone(model).set_params(**dict.fromkeys(names, max(1, whole // left)))
         # of this thread alone
         with _at_work(), threadpool_limits(max(1, whole // len(folds)), user_api="openmp"):
-            fitted = fit(own, X.iloc[train], y[train])
-            return predict(fitted, X.iloc[validation], y[validation], task)
+            if number == len(folds):
+                started = time.perf_counter()
+                done = fit(own, X, y)
+                seconds, estimator = time.perf_counter() - started, bare_estimator(done)
+                # it predicts on as many cores as before; CatBoost on all of them, and cannot be told otherwise
+                for name in THREADS & vars(estimator).keys():
+                    estimator.set_params(**{name: getattr(bare_estimator(model), name)})
+                return done, seconds
+            train, validation = folds[number]
+            one = fit(own, X.iloc[train], y[train])
+            return predict(one, X.iloc[validation], y[validation], task)
 
-    parts, judging = [], Parallel(n_jobs=jobs, prefer="threads", return_as="generator")
-    with closing(judging(delayed(judged)(number) for number in range(len(folds)))) as ended:
-        for part in ended:
-            parts.append(part)
-            fold_ended(len(parts))
+    found, fitting = [], Parallel(n_jobs=jobs, prefer="threads", return_as="generator")
+    with closing(fitting(delayed(fitted)(number) for number in range(len(folds) + and_all))) as ended:
+        for one in ended:
+            found.append(one)
+            if len(found) <= len(folds):
+                fold_ended(len(found))
+    parts: list[Predictions] = found[: len(folds)]
     order = np.argsort(np.concatenate([validation for _, validation in folds]))
     belonging = {kind: labels[validated_rows(folds)] for kind, labels in rows.belonging.items()}
-    return replace(joined(parts).of(order), **belonging)
+    return replace(joined(parts).of(order), **belonging), found[-1] if and_all else None
 
 
 @contextmanager

@@ -40,7 +40,7 @@ def importances(model: Pipeline, recipe: Recipe, rows: Rows) -> dict[str, tuple[
     [whole] = judged([X])
     whole = replace(whole, **{name: labels[picked] for name, labels in rows.belonging.items()})
     own = metric.of(whole)
-    repeats = min(max(SHUFFLES // max(X.shape[1], 1), 1), IMPORTANCE_REPEATS)
+    repeats = _repeats(X.shape[1])
     at_once = max(ROWS_AT_ONCE // (len(picked) * repeats), 1)
     found = {}
     for first in range(0, X.shape[1], at_once):
@@ -56,6 +56,15 @@ def importances(model: Pipeline, recipe: Recipe, rows: Rows) -> dict[str, tuple[
             of_column = estimate_of(lost, recipe.metric, whole, recipe.seed)
             found[str(name)] = of_column.value, of_column.error
     return found
+
+
+def rows_to_predict(rows: Rows) -> int:
+    """How many rows are predicted to find the columns' importance on these."""
+    return min(len(rows.y), IMPORTANCE_ROWS) * (1 + rows.X.shape[1] * _repeats(rows.X.shape[1]))
+
+
+def _repeats(columns: int) -> int:
+    return min(max(SHUFFLES // max(columns, 1), 1), IMPORTANCE_REPEATS)
 
 
 def shuffled(X: pd.DataFrame, name: str, rng: np.random.Generator) -> pd.DataFrame:
