@@ -175,7 +175,7 @@ def search_families(
             begin(family, unit)
         # what the baseline's settings reach says little of a family: LightGBM's are far too many leaves for a few rows
         if family.first and done(family) == 1:
-            begin(family, 2)
+            begin(family, min(2, n_trials))
         if not done(family):
             print(f"{family.label}: left out, there is no time for a trial of it", flush=True)
     pool = ranked(families)
