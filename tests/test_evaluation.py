@@ -413,7 +413,8 @@ def test_a_model_fitted_beside_the_folds_is_the_one_fitted_alone(estimator: Any)
     model, ended = Pipeline([("all", "passthrough"), ("model", estimator)]), list[int]()
     predictions, fitted, seconds = out_of_fold_and_fitted(model, rows, "regression", ended.append)
     assert np.array_equal(predictions.predicted, out_of_fold(model, rows, "regression").predicted)
-    assert np.array_equal(fitted.predict(X), clone(model).fit(X, y).predict(X))
+    alone = predict(clone(model).fit(X, y), X, y, "regression")
+    assert np.array_equal(predict(fitted, X, y, "regression").predicted, alone.predicted)
     assert ended == [1, 2, 3]
     assert seconds > 0
     # it keeps no part of the folds' settings
