@@ -141,12 +141,12 @@ def test_a_first_trial_leaves_the_time_to_score_it(simulate: Any, in_trials: flo
     assert bool(families[1].kept.trials) == tried
 
 
-@pytest.mark.parametrize(("scoring", "tried"), [(75.0, True), (80.0, False)])
+@pytest.mark.parametrize(("seconds", "tried"), [(20.0, True), (30.0, False)])
 def test_a_family_without_time_to_be_scored_is_not_begun(
-    simulate: Any, scoring: float, tried: bool, capsys: pytest.CaptureFixture[str]
+    simulate: Any, seconds: float, tried: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    families = [Simulated("a", 1.0, 0.5), Simulated("b", 1.0, 0.6)]
-    simulate(families, 100.0, lambda family: scoring)
+    families = [Simulated("a", seconds, 0.5), Simulated("b", 1.0, 0.6)]
+    simulate(families, 100.0, lambda family: 80.0)
     assert bool(families[1].kept.trials) == tried
     assert ("table b: left out, there is no time" in capsys.readouterr().out) == (not tried)
 

@@ -41,8 +41,9 @@ from pipeline.training.importance import rows_to_predict
 if TYPE_CHECKING:
     from distributed import Client
 
-# A family's first trial is begun where there is at least this share of the budget for it and to score it.
-LEAST_OF_FAMILY = 0.2
+# A family's first trial is begun in this share of the budget, and later where there is at least so much of it for the
+# trial and to score it.
+FIRST_ROUND, LEAST_OF_FAMILY = 0.25, 0.2
 # Where there is no time for a winner's trees or iterations, it has fewer, down to this share of them.
 LEAST_OF_TREES = 0.5
 # Winners have at most this share of the budget, where they need it; of an ensemble's the first, the second and each
@@ -166,9 +167,10 @@ def search_families(
         no time for that. The first trial of all ends however long it takes.
         """
         now, known = time.monotonic(), bool(ranked(families))
-        left = end(but=family) - now
-        if not known or left >= LEAST_OF_FAMILY * (deadline - started):
-            run(family, trials, now + left / (1 + sum(trials_to_score(family, parts))) if known else math.inf)
+        left, early = end(but=family) - now, started + FIRST_ROUND * (deadline - started)
+        if not known or now < early or left >= LEAST_OF_FAMILY * (deadline - started):
+            until = max(early, now + left / (1 + sum(trials_to_score(family, parts))))
+            run(family, trials, until if known else math.inf)
 
     for family in families:
         if not done(family):
