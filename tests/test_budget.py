@@ -36,6 +36,7 @@ from pipeline.training.assess import assess
 @dataclass
 class Recipe:
     metric: str = "r2"
+    estimator: type = Ridge
 
 
 @dataclass
@@ -135,20 +136,22 @@ def test_a_family_is_judged_by_settings_that_are_known_to_be_good(simulate: Any)
 
 @pytest.mark.parametrize(("in_trials", "tried"), [(2.0, True), (2.4, False)])
 def test_a_first_trial_leaves_the_time_to_score_it(simulate: Any, in_trials: float, tried: bool) -> None:
-    # 96 s are left for a trial of 30 s, and twice as long to score it
-    families = [Simulated("a", 4.0, 0.5), Simulated("b", 30.0, 0.6, in_trials=in_trials)]
+    # 95 s are left for a trial of 30 s, and twice as long to score it
+    families = [Simulated("a", 4.0, 0.5), Simulated("b", 1.0, 0.4), Simulated("c", 30.0, 0.6, in_trials=in_trials)]
     simulate(families, 100.0)
-    assert bool(families[1].kept.trials) == tried
+    assert bool(families[2].kept.trials) == tried
 
 
-@pytest.mark.parametrize(("seconds", "tried"), [(20.0, True), (30.0, False)])
+@pytest.mark.parametrize(("seconds", "begun"), [(20.0, 3), (40.0, 2), (60.0, 1)])
 def test_a_family_without_time_to_be_scored_is_not_begun(
-    simulate: Any, seconds: float, tried: bool, capsys: pytest.CaptureFixture[str]
+    simulate: Any, seconds: float, begun: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    families = [Simulated("a", seconds, 0.5), Simulated("b", 1.0, 0.6)]
+    families = [Simulated("a", seconds, 0.5), Simulated("b", 1.0, 0.6), Simulated("c", 1.0, 0.6)]
     simulate(families, 100.0, lambda family: 80.0)
-    assert bool(families[1].kept.trials) == tried
-    assert ("table b: left out, there is no time" in capsys.readouterr().out) == (not tried)
+    assert [bool(family.kept.trials) for family in families] == [place < begun for place in range(3)]
+    out = capsys.readouterr().out
+    left_out = [name for name in "abc" if f"table {name}: left out, there is no time" in out]
+    assert left_out == [family.model for family in families[begun:]]
 
 
 def test_slow_families_are_left_out(simulate: Any, capsys: pytest.CaptureFixture[str]) -> None:
@@ -171,6 +174,16 @@ def test_winners_have_their_time(simulate: Any, scoring: float, search: float) -
     families = [Simulated("a", 0.5, 0.5), Simulated("b", 0.5, 0.6)]
     _, end = simulate(families, 100.0, lambda family: scoring)
     assert end == pytest.approx(search, abs=1.5)
+
+
+@pytest.mark.parametrize(("for_ensemble", "order"), [(False, "abcd"), (True, "acbd")])
+def test_for_an_ensemble_winners_of_other_estimators_are_scored_first(
+    simulate: Any, for_ensemble: bool, order: str
+) -> None:
+    values = {"d": (0.6, Ridge), "b": (0.8, Ridge), "c": (0.7, RandomForestRegressor), "a": (0.9, Ridge)}
+    families = [Simulated(name, 1.0, value, recipe=Recipe("r2", kind)) for name, (value, kind) in values.items()]
+    simulate(families, 10.0)
+    assert "".join(family.model for family in budget.in_turn(families, for_ensemble)) == order  # type: ignore[arg-type]
 
 
 def test_a_winner_beside_the_best_is_the_best_that_its_share_of_the_time_is_enough_for(

@@ -41,9 +41,9 @@ from pipeline.training.importance import rows_to_predict
 if TYPE_CHECKING:
     from distributed import Client
 
-# A family's first trial is begun in this share of the budget, and later where there is at least so much of it for the
-# trial and to score it.
-FIRST_ROUND, LEAST_OF_FAMILY = 0.25, 0.2
+# A family's first trial is begun in this share of the budget, that of a second family, without which there is nothing to
+# compare, in another one; and later where there is at least so much of it for the trial and to score it.
+FIRST_ROUND, OF_SECOND_FAMILY, LEAST_OF_FAMILY = 0.25, 0.5, 0.2
 # Where there is no time for a winner's trees or iterations, it has fewer, down to this share of them.
 LEAST_OF_TREES = 0.5
 # Winners have at most this share of the budget, where they need it; of an ensemble's the first, the second and each
@@ -140,10 +140,12 @@ def search_families(
         """
         most, needed, winners = MOST_OF_WINNERS * (deadline - started), 0.0, 0
         at_most = halvings(len(families))[0] if for_ensemble is None else len(families)
-        order = ranked([family for family in families if family is not but])
+        order = in_turn([family for family in families if family is not but], for_ensemble is not None)
         for place, family in enumerate(order):
-            if winners == at_most or (winners > 1 and lead_of(family) < LEAST_OF_LEAD * lead_of(order[0])):
+            if winners == at_most:
                 break
+            if winners > 1 and lead_of(family) < LEAST_OF_LEAD * lead_of(order[0]):
+                continue
             kept = for_ensemble or 0.0 if winners == 1 else 0.0
             bound = most_of_winner(place, of_seconds, for_ensemble is not None and len(families) > 1)
             left = min(bound, most - needed - kept) if winners else math.inf
@@ -166,8 +168,10 @@ def search_families(
         """Run trials that end early enough for them to be scored beside the other winners; none where there is next to
         no time for that. The first trial of all ends however long it takes.
         """
-        now, known = time.monotonic(), bool(ranked(families))
-        left, early = end(but=family) - now, started + FIRST_ROUND * (deadline - started)
+        now, known = time.monotonic(), len(ranked(families))
+        left = end(but=family) - now
+        share = OF_SECOND_FAMILY if known == 1 and not done(family) else FIRST_ROUND
+        early = started + share * (deadline - started)
         if not known or now < early or left >= LEAST_OF_FAMILY * (deadline - started):
             until = max(early, now + left / (1 + sum(trials_to_score(family, parts))))
             run(family, trials, until if known else math.inf)
@@ -236,6 +240,16 @@ def ranked(families: Sequence[Family]) -> list[Family]:
         (family for family in families if values[family.model] is not None),
         key=lambda family: -sign * (values[family.model] or 0.0),
     )
+
+
+def in_turn(families: Sequence[Family], for_ensemble: bool) -> list[Family]:
+    """Families with a complete trial in the order in which their winners are scored: the one with the best value first;
+    for an ensemble, of each estimator the best one, then the others, as a model of another kind brings more.
+    """
+    order = ranked(families)
+    kinds = [family.recipe.estimator for family in order] if for_ensemble else [*range(len(order))]
+    again = {family.model: kind in kinds[:place] for place, (family, kind) in enumerate(zip(order, kinds, strict=True))}
+    return sorted(order, key=lambda family: again[family.model])
 
 
 def best_value(family: Family) -> float | None:
