@@ -41,8 +41,8 @@ from pipeline.training.importance import rows_to_predict
 if TYPE_CHECKING:
     from distributed import Client
 
-# A family's first trial is begun in this share of the budget, that of a second family, without which there is nothing to
-# compare, in another one; and later where there is at least so much of it for the trial and to score it.
+# A family's first trial is begun in this share of the budget, that of the second family, without which nothing is
+# compared, in another one; and later where there is at least so much of it for the trial and to score it.
 FIRST_ROUND, OF_SECOND_FAMILY, LEAST_OF_FAMILY = 0.25, 0.5, 0.2
 # Where there is no time for a winner's trees or iterations, it has fewer, down to this share of them.
 LEAST_OF_TREES = 0.5
