@@ -17,6 +17,7 @@ from types import ModuleType
 
 import mlflow.sklearn
 import pytest
+from sqlalchemy import create_engine
 
 import compare_results
 import generate_data
@@ -28,7 +29,7 @@ from pipeline.store.addresses import mend_addresses
 from pipeline.store.connect import experiment_id, open_store
 from pipeline.store.runs import run_of
 from pipeline.store.source import current_commit, source_tags
-from pipeline.store.sqlite import ALLOW, RESTORE
+from pipeline.store.sqlite import ALLOW, RESTORE, create_database
 from pipeline.store.write import RunRecord, write_runs
 from pipeline.training.record import IMPORTANCE
 
@@ -183,6 +184,24 @@ def test_a_store_that_is_locked_for_long_is_waited_for(project: Path, capfd: pyt
     assert run_of(client, "customers", "other", "", "").name == "other"
     assert "db.sqlite: another program holds it; waiting" in capfd.readouterr().err
     assert holder.wait() == 0
+
+
+def test_only_a_store_that_is_being_made_does_not_wait_for_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def waits(database: Path) -> bool:
+        engine = create_engine(f"sqlite:///{database}")
+        with closing(engine.raw_connection()) as connection:
+            found = connection.execute("PRAGMA synchronous").fetchone()
+        engine.dispose()
+        return found != (0,)
+
+    while_made, store, synced = list[bool](), tmp_path / "store" / "db.sqlite", list[int]()
+    monkeypatch.setattr(os, "fsync", lambda file: synced.append(os.fstat(file).st_ino))
+    create_database(store, lambda new: while_made.append(waits(new)))
+    assert while_made == [False]
+    assert synced == [store.stat().st_ino]
+    assert waits(store)
 
 
 def test_another_process_leaves_the_log_of_a_store_that_is_opened_twice(project: Path) -> None:
