@@ -133,8 +133,7 @@ def tune_dataset(
         for family in families if by_budget else ():
             family.kept.set_user_attr(ENDED, ended)
         searched = {family.model: family.searched(most) for family in families}
-        order = budget.in_turn(families, for_ensemble is not None)
-        order = [family for family in order if budget.best_first(family, searched[family.model])]
+        order = [family for family in budget.ranked(families) if budget.best_first(family, searched[family.model])]
     if spent.curve:
         print(f"{dataset.name}: {budget.curve_words(spent, dataset.metric)}", flush=True)
     if not order:

@@ -36,7 +36,6 @@ from pipeline.training.assess import assess
 @dataclass
 class Recipe:
     metric: str = "r2"
-    estimator: type = Ridge
 
 
 @dataclass
@@ -174,16 +173,6 @@ def test_winners_have_their_time(simulate: Any, scoring: float, search: float) -
     families = [Simulated("a", 0.5, 0.5), Simulated("b", 0.5, 0.6)]
     _, end = simulate(families, 100.0, lambda family: scoring)
     assert end == pytest.approx(search, abs=1.5)
-
-
-@pytest.mark.parametrize(("for_ensemble", "order"), [(False, "abcd"), (True, "acbd")])
-def test_for_an_ensemble_winners_of_other_estimators_are_scored_first(
-    simulate: Any, for_ensemble: bool, order: str
-) -> None:
-    values = {"d": (0.6, Ridge), "b": (0.8, Ridge), "c": (0.7, RandomForestRegressor), "a": (0.9, Ridge)}
-    families = [Simulated(name, 1.0, value, recipe=Recipe("r2", kind)) for name, (value, kind) in values.items()]
-    simulate(families, 10.0)
-    assert "".join(family.model for family in budget.in_turn(families, for_ensemble)) == order  # type: ignore[arg-type]
 
 
 def test_a_winner_beside_the_best_is_the_best_that_its_share_of_the_time_is_enough_for(

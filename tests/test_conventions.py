@@ -19,7 +19,7 @@ from pipeline.console import PipelineError
 from pipeline.ingest.infer import take_in_file
 from pipeline.settings import Dataset, load_config
 
-CHUNKS, EXAMPLES = 5, 1000
+CHUNKS, EXAMPLES = 5, 500
 MOST_REFUSED = 0.15
 NBSP, NARROW, MINUS = "\u00a0", "\u202f", "\u2212"
 PLAIN_WORDS = ["red", "green", "flat", "villa"]

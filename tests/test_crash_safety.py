@@ -37,7 +37,7 @@ STAGES: dict[str, tuple[str, list[str], int]] = {
     "validate": ("validate", [], 1),
     "promote": ("validate", ["--promote"], 5),
 }
-RANDOM_MOMENTS = 20
+RANDOM_MOMENTS = 8
 PRELOAD = [
     *("compare_results", "detect_drift", "generate_data", "train", "tune_hyperparameters", "validate"),
     *(

@@ -140,12 +140,10 @@ def search_families(
         """
         most, needed, winners = MOST_OF_WINNERS * (deadline - started), 0.0, 0
         at_most = halvings(len(families))[0] if for_ensemble is None else len(families)
-        order = in_turn([family for family in families if family is not but], for_ensemble is not None)
+        order = ranked([family for family in families if family is not but])
         for place, family in enumerate(order):
-            if winners == at_most:
+            if winners == at_most or (winners > 1 and lead_of(family) < LEAST_OF_LEAD * lead_of(order[0])):
                 break
-            if winners > 1 and lead_of(family) < LEAST_OF_LEAD * lead_of(order[0]):
-                continue
             kept = for_ensemble or 0.0 if winners == 1 else 0.0
             bound = most_of_winner(place, of_seconds, for_ensemble is not None and len(families) > 1)
             left = min(bound, most - needed - kept) if winners else math.inf
@@ -240,16 +238,6 @@ def ranked(families: Sequence[Family]) -> list[Family]:
         (family for family in families if values[family.model] is not None),
         key=lambda family: -sign * (values[family.model] or 0.0),
     )
-
-
-def in_turn(families: Sequence[Family], for_ensemble: bool) -> list[Family]:
-    """Families with a complete trial in the order in which their winners are scored: the one with the best value first;
-    for an ensemble, of each estimator the best one, then the others, as a model of another kind brings more.
-    """
-    order = ranked(families)
-    kinds = [family.recipe.estimator for family in order] if for_ensemble else [*range(len(order))]
-    again = {family.model: kind in kinds[:place] for place, (family, kind) in enumerate(zip(order, kinds, strict=True))}
-    return sorted(order, key=lambda family: again[family.model])
 
 
 def best_value(family: Family) -> float | None:
