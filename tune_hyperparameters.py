@@ -152,8 +152,8 @@ def tune_dataset(
         left = math.inf
         if results:
             latest = deadline - budget.seconds_of_members(for_ensemble or 0.0, len(results) + 1)
-            # by how long the others took
-            left = (latest - begun) * planned / took
+            # where the others took longer than was planned, this one may; that they did not is no promise
+            left = (latest - begun) * min(1.0, planned / took)
             # one that is late may have half of what is kept for the ensemble: more is lost without it
             late = latest + (for_ensemble or 0.0) / 2 - budget.seconds_to_log(parts)
             progress = budget.within(late, progress)
