@@ -95,7 +95,9 @@ def exit_code(main: Callable[[], int]) -> int:
         print(f"error: {error.filename or 'standard output'}: cannot be written ({error.strerror})", file=sys.stderr)
         # the interpreter flushes what is left when it ends, and would complain again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 2
+        code = 2
+    # the interpreter would look for cycles among all that is left, for a second or two, though the memory is given back
+    gc.freeze()
     return code
 
 

@@ -10,6 +10,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -214,6 +215,20 @@ def test_another_process_leaves_the_log_of_a_store_that_is_opened_twice(project:
         code = f"import sqlite3; sqlite3.connect({str(MLFLOW)!r}).execute('SELECT * FROM experiments').fetchall()"
         subprocess.run([sys.executable, "-c", code], check=True)
         assert log.exists()
+
+
+def test_a_command_that_ends_leaves_no_log_of_a_store(tmp_path: Path) -> None:
+    code = """
+        from pipeline.console import exit_code
+        from pipeline.search.study import open_study
+        from pipeline.store.connect import experiment_id, open_store
+        # kept to the end, as what a library keeps
+        kept = open_store(create=True), open_study("table", "linear", "linear", "r2")
+        raise SystemExit(exit_code(lambda: experiment_id(kept[0], "table", create=True) is None))
+    """
+    environment = {**os.environ, "PYTHONPATH": str(Path(train.__file__).parent)}
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], cwd=tmp_path, env=environment, check=True)
+    assert {path.name for path in tmp_path.rglob("*.*") if path.suffix != ".lock"} == {"db.sqlite", "table.db"}
 
 
 @pytest.mark.parametrize("script", ["train", "tune"])

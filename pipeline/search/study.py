@@ -14,7 +14,7 @@ import optuna
 from pipeline.console import PipelineError
 from pipeline.metrics import METRICS
 from pipeline.search import scorers
-from pipeline.store.sqlite import STUDIES, check_database, create_database
+from pipeline.store.sqlite import STUDIES, check_database, close_at_exit, create_database
 from pipeline.tables.split import SEARCH_SEED
 
 
@@ -60,6 +60,7 @@ def direction_of(metric: str) -> Literal["maximize", "minimize"]:
 
 def open_storage(database: Path) -> optuna.storages.RDBStorage:
     options = {"connect_args": {"timeout": 60}}
+    close_at_exit()
     try:
         return optuna.storages.RDBStorage(f"sqlite:///{database.resolve()}", engine_kwargs=options)
     except RuntimeError as error:

@@ -16,7 +16,15 @@ from typing import TYPE_CHECKING
 from pipeline.console import PipelineError, one_line, without_passwords
 from pipeline.files import hold
 from pipeline.store.addresses import mend_addresses
-from pipeline.store.sqlite import LOCK_TIMEOUT, STORE, check_database, create_database, database_errors, source_of
+from pipeline.store.sqlite import (
+    LOCK_TIMEOUT,
+    STORE,
+    check_database,
+    close_at_exit,
+    create_database,
+    database_errors,
+    source_of,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -51,6 +59,7 @@ def open_store(uri: str | None = None, create: bool = False) -> MlflowClient:
 
     for noisy in ("mlflow.sklearn", "mlflow.store.db.utils", "mlflow.utils.environment"):
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
+    close_at_exit()
     with store_errors(uri):
         if database is None:
             _check_server(uri)

@@ -7,6 +7,7 @@ import os
 import re
 import sqlite3
 import sys
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -95,6 +96,21 @@ def _without_syncs() -> Iterator[None]:
         yield
     finally:
         event.remove(Engine, "connect", leave_to_system)
+
+
+def close_at_exit() -> None:
+    """Let connections that SQLAlchemy opens from now on be closed before the interpreter ends, which does not clear up
+    after exit_code: of one that stays open SQLite's log is left beside the database.
+    """
+    from sqlalchemy import Engine, event
+
+    if not event.contains(Engine, "connect", _close_with):
+        event.listen(Engine, "connect", _close_with)
+
+
+def _close_with(connection: sqlite3.Connection, record: object) -> None:
+    """Close a connection when the record that its pool has of it goes, or at the end of the process."""
+    weakref.finalize(record, connection.close)
 
 
 def wait_until_writable(path: Path) -> None:
