@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 # A family's first trial is begun in this share of the budget, that of the second family, without which nothing is
 # compared, in another one; and later where there is at least so much of it for the trial and to score it.
-FIRST_ROUND, OF_SECOND_FAMILY, LEAST_OF_FAMILY = 0.25, 0.5, 0.2
+FIRST_ROUND, OF_SECOND_FAMILY, LEAST_OF_FAMILY = 0.25, 0.5, 0.15
 # Where there is no time for a winner's trees or iterations, it has fewer, down to this share of them.
 LEAST_OF_TREES = 0.5
 # Winners have at most this share of the budget, where they need it; of an ensemble's the first, the second and each
@@ -63,10 +63,10 @@ LOGGING, LOGGING_COLUMN = 2.0, 0.02
 # Further fits take this share of the first ones' time.
 OF_FIRST_FITS = 0.8
 # Seconds for the pages of a search, which come last, and the most that is kept for them of all time.
-PAGES, MOST_OF_PAGES = 3.5, 0.06
+PAGES, MOST_OF_PAGES = 2.5, 0.05
 # An ensemble of two is assessed, drawn and logged in so many times as many, and takes this share longer for each
 # further member; the first is kept free up to a share of all seconds.
-OF_ENSEMBLE, OF_FURTHER_MEMBER, MOST_OF_ENSEMBLE = 2.5, 0.15, 0.2
+OF_ENSEMBLE, OF_FURTHER_MEMBER, MOST_OF_ENSEMBLE = 2.5, 0.05, 0.2
 
 
 @dataclass
