@@ -35,7 +35,6 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from benchmarks.paired import paired_interval
 from pipeline.files import write_json
 from pipeline.intervals import paired_differences
 from pipeline.metrics import Predictions, metric_value
@@ -334,22 +333,17 @@ def facts_of(path: Path, table: Table) -> dict[str, Any]:
     }
 
 
-def summary(pairs: Sequence[Mapping[str, Any]], test_share: float) -> list[dict[str, Any]]:
-    """Each budget, our variant and other system, kept tables apart: differences (ours - other) of each table, with
-    their interval: over the splits, or of one split over its test rows; on how many tables ours is ahead, and how many
-    are shown either way.
+def summary(pairs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Each budget, split, our variant and other system, kept tables apart: the difference (ours - other) of each table,
+    with its interval; on how many tables ours is ahead, and how many are shown either way.
     """
     found: dict[Any, dict[str, Any]] = {}
-    for pair in pairs:
-        key = {**{name: pair[name] for name in ("budget", "ours", "other")}, "kept": TABLES[pair["table"]].kept}
+    for pair in sorted(pairs, key=lambda pair: (pair["budget"], -pair["split"])):
+        key = {name: pair[name] for name in ("budget", "split", "ours", "other")}
+        key["kept"] = TABLES[pair["table"]].kept
         one = found.setdefault(tuple(key.values()), {**key, "tables": {}})
-        one["tables"].setdefault(pair["table"], []).append(pair)
+        one["tables"][pair["table"]] = {name: pair[name] for name in ("difference", "interval")}
     for one in found.values():
-        for name, splits in one["tables"].items():
-            differences = [split["difference"] for split in splits]
-            interval = splits[0]["interval"] if len(splits) == 1 else [*paired_interval(differences, test_share)]
-            mean = float(np.mean(differences))
-            one["tables"][name] = {"splits": len(splits), "difference": mean, "interval": interval}
         tables = one["tables"].values()
         one["ahead"] = sum(facts["difference"] > 0 for facts in tables)
         one["shown_ahead"] = sum(facts["interval"][0] > 0 for facts in tables)
@@ -434,12 +428,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         pairs = [*results["pairs"], *pairs_of(kept, budget, split, name)]
         which = ("budget", "split", "table", "ours", "other")
         results["pairs"] = [*{tuple(pair[fact] for fact in which): pair for pair in pairs}.values()]
-        results["summary"] = summary(results["pairs"], load_config().test_size)
+        results["summary"] = summary(results["pairs"])
         write_json(args.output, json.loads(json.dumps(results), parse_float=lambda text: round(float(text), 5)))
     for one in results["summary"]:
         tables = f"{len(one['tables'])} {'kept ' if one['kept'] else ''}tables"
         print(
-            f"{one['budget']:g} s, {one['ours']} beside {one['other']}: ahead on {one['ahead']} of {tables}, "
+            f"{one['budget']:g} s, split {one['split']}, {one['ours']} beside {one['other']}: ahead on {one['ahead']} of {tables}, "
             f"shown on {one['shown_ahead']}; shown to be behind on {one['shown_behind']}"
         )
     print(f"wrote {args.output}")

@@ -229,7 +229,7 @@ def automl_scores() -> str:
     found = _read("benchmarks/results/automl.json")
     counts = [
         [
-            f"{row['budget']:.0f} s",
+            f"{row['budget']:.0f} s, {row['split']}",
             AUTOML[row["ours"]],
             AUTOML[row["other"]],
             "kept" if row["kept"] else "worked on",
@@ -238,16 +238,18 @@ def automl_scores() -> str:
         ]
         for row in found["summary"]
     ]
-    head = ["budget", "of ours", "beside", "tables", "ours is ahead on", "shown to be ahead", "shown to be behind"]
+    head = ["budget, split", "of ours", "beside", "tables", "ours is ahead on", "shown to be ahead", "shown to be behind"]
     parts = [_table(head, counts)] if counts else []
-    for budget in sorted({row["budget"] for row in found["rows"]}):
-        rows = [row for row in found["rows"] if row["budget"] == budget]
-        compared = [row for row in found["summary"] if row["budget"] == budget]
+    measured = {(row["budget"], row["split"]) for row in found["rows"]}
+    for budget, split in sorted(measured, key=lambda one: (one[0], -one[1])):
+        rows, compared = (
+            [row for row in some if (row["budget"], row["split"]) == (budget, split)]
+            for some in (found["rows"], found["summary"])
+        )
         tables = {name: facts for name, facts in found["tables"].items() if any(row["table"] == name for row in rows)}
-        splits = max(len({row["split"] for row in rows if row["table"] == name}) for name in tables)
         parts += [
-            f"**{budget:.0f} s**, splits of a table: {splits}. Mean scores:",
-            _automl_means(rows, tables),
+            f"**{budget:.0f} s, split {split}.** Scores:",
+            _automl_scores(rows, tables),
             "Differences [95 % interval]:",
             _automl_differences(compared, tables),
         ]
@@ -296,23 +298,16 @@ def automl_curves() -> str:
     )
 
 
-def _automl_means(rows: Sequence[dict[str, Any]], tables: dict[str, Any]) -> str:
-    """The mean score of each system on each table, how often it failed, and the mean seconds of all."""
+def _automl_scores(rows: Sequence[dict[str, Any]], tables: dict[str, Any]) -> str:
+    """The score of each system on each table of a split, or that it failed, and the mean seconds of all."""
     systems = [name for name in AUTOML if any(row["system"] == name for row in rows)]
-
-    def cell(fits: Sequence[dict[str, Any]], key: str, style: str) -> str:
-        values, failed = [row[key] for row in fits if key in row], sum("failed" in row for row in fits)
-        words = [f"{sum(values) / len(values):{style}}"] if values else []
-        return ", ".join([*words, *([f"{failed} failed"] if failed else [])])
-
-    lines = []
-    for name, facts in tables.items():
-        fits = {system: [row for row in rows if (row["table"], row["system"]) == (name, system)] for system in systems}
-        lines.append(
-            [f"{name}, {_label(facts['metric'])}", *(cell(fits[system], "score", ".4f") for system in systems)]
-        )
-    whole = [[row for row in rows if row["system"] == system] for system in systems]
-    lines.append(["*seconds*", *(cell([row for row in fits if "seconds" in row], "seconds", ".0f") for fits in whole)])
+    scores = {(row["table"], row["system"]): f"{row['score']:.4f}" if "score" in row else "failed" for row in rows}
+    lines = [
+        [f"{name}, {_label(facts['metric'])}", *(scores.get((name, system), "") for system in systems)]
+        for name, facts in tables.items()
+    ]
+    seconds = [[row["seconds"] for row in rows if row["system"] == one and "seconds" in row] for one in systems]
+    lines.append(["*seconds*", *(f"{sum(of_one) / len(of_one):.0f}" if of_one else "" for of_one in seconds)])
     return _table(["table, metric", *(AUTOML[system] for system in systems)], lines)
 
 
@@ -330,11 +325,8 @@ def _automl_differences(compared: Sequence[dict[str, Any]], tables: dict[str, An
 
 
 def _difference(facts: dict[str, Any] | None) -> str:
-    """A mean difference with its interval, which a single split has not."""
-    if facts is None:
-        return ""
-    words = f"{facts['difference']:+.4f}"
-    return f"{words} {_interval(facts['interval'], '+.4f')}" if facts["interval"] else words
+    """A difference with its interval."""
+    return f"{facts['difference']:+.4f} {_interval(facts['interval'], '+.4f')}" if facts else ""
 
 
 def search_rows_table() -> str:
