@@ -433,8 +433,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for one in results["summary"]:
         tables = f"{len(one['tables'])} {'kept ' if one['kept'] else ''}tables"
         print(
-            f"{one['budget']:g} s, split {one['split']}, {one['ours']} beside {one['other']}: ahead on {one['ahead']} of {tables}, "
-            f"shown on {one['shown_ahead']}; shown to be behind on {one['shown_behind']}"
+            f"{one['budget']:g} s, split {one['split']}, {one['ours']} beside {one['other']}: ahead on "
+            f"{one['ahead']} of {tables}, shown on {one['shown_ahead']}; shown to be behind on {one['shown_behind']}"
         )
     print(f"wrote {args.output}")
     return 0

@@ -238,7 +238,7 @@ def automl_scores() -> str:
         ]
         for row in found["summary"]
     ]
-    head = ["budget, split", "of ours", "beside", "tables", "ours is ahead on", "shown to be ahead", "shown to be behind"]
+    head = ["budget, split", "of ours", "beside", "tables", "ours is ahead on", "shown ahead", "shown behind"]
     parts = [_table(head, counts)] if counts else []
     measured = {(row["budget"], row["split"]) for row in found["rows"]}
     for budget, split in sorted(measured, key=lambda one: (one[0], -one[1])):
