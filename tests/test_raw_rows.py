@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,7 @@ class Case:
     fitted: Pipeline
     model: Pipeline
 
-    @property
+    @cached_property
     def expected(self) -> pd.DataFrame:
         """What the fitted model answers for the table: predictions in the target's words, probabilities."""
         if not is_classifier(self.fitted):
