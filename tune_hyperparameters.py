@@ -157,7 +157,14 @@ def tune_dataset(
             # one that is late may have half of what is kept for the ensemble: more is lost without it
             late = latest + (for_ensemble or 0.0) / 2 - budget.seconds_to_log(parts)
             progress = budget.within(late, progress)
-        found, expected = budget.to_score(family, study, parts, seconds, min(bound, left), left)
+        spare = 0.0
+        if seconds and len(families) > 1:
+            # half of what neither this winner nor those after it need, as these may take longer
+            ahead = deadline - begun - budget.seconds_of_members(for_ensemble or 0.0, len(order))
+            no_more = None if for_ensemble is None else 0.0
+            needed, _ = budget.seconds_of_winners(order, parts, seconds, ahead, no_more, len(order), place)
+            spare = min(budget.MOST_OF_SLOWER * seconds, (ahead - needed) / (1 if family is order[-1] else 2))
+        found, expected = budget.to_score(family, study, parts, seconds, min(bound, left), left, spare)
         if not found:
             print(f"{family.label}: its winner is not scored, there is no time for it", flush=True)
             continue
@@ -186,12 +193,13 @@ def tune_dataset(
         if family.model not in results:
             continue
         first_of_all = compared[family.model][0]
-        if first_of_all.trial.value != best.value or first_of_all.settings != first_of_all.trial.user_attrs["settings"]:
+        if first_of_all.trial.value != best.value or first_of_all.is_cut:
             words = f"its best settings, of {best.value:.4f}, take longer"
             print(f"{family.label}: {words}; `{command}` scores them", flush=True)
         elif len(trials) < most:
             all_of_them, _ = budget.to_score(family, searched[family.model], parts, None, math.inf, math.inf)
             does = "finds the same" if compared[family.model] == all_of_them else "compares more of its settings"
+            does = "scores its settings at their own rate" if first_of_all.is_slower else does
             print(f"{family.label}: the time was up; `{command}` {does}", flush=True)
     # of several that are searched by time the best alone, as drawing takes time too
     first = order[0].model

@@ -249,6 +249,30 @@ def test_comparing_takes_a_tenth_of_the_time_at_most(
     assert (len(found), total) == (compared, 7.0 + 3.0 * compared)
 
 
+@pytest.mark.parametrize(
+    ("spare", "seconds", "times"), [(0.0, 100.0, 1.0), (3.0, 100.0, 1.5), (60.0, 100.0, 4.0), (60.0, 13.0, 1.5)]
+)
+def test_a_winner_learns_more_slowly_where_there_is_time(
+    monkeypatch: pytest.MonkeyPatch, spare: float, seconds: float, times: float
+) -> None:
+    # fits of 6 s, and 4 s to log them
+    monkeypatch.setattr(budget, "seconds_to_score", lambda family, parts, trial: (3.0, 7.0))
+    monkeypatch.setattr(budget, "seconds_to_log", lambda parts: 4.0)
+    space, way = ["n_estimators", "learning_rate", "depth"], "early stopping of a library"
+    family: Any = Simulated("a", 1.0, 0.5, space=space, way=way)
+    settings = {"n_estimators": 400, "learning_rate": 0.1, "depth": 5}
+    family.kept.add_trial(optuna.trial.create_trial(value=0.5, user_attrs={"slot": 0, "settings": settings}))
+    parts: Any = SimpleNamespace(train=SimpleNamespace(y=range(100)))
+    [found], total = budget.to_score(family, family.kept, parts, 100.0, seconds, 0.0, spare)
+    assert found.settings == settings | {"n_estimators": 400 * times, "learning_rate": round(0.1 / times, 6)}
+    assert (total, found.is_slower, found.is_cut) == (4.0 + 6.0 * times, times > 1, False)
+    # one without a rate stays as it is, as do all of a family whose rate is not searched for
+    family.kept.add_trial(optuna.trial.create_trial(value=0.6, user_attrs={"slot": 1, "settings": {"n_estimators": 9}}))
+    [found], _ = budget.to_score(family, family.kept, parts, 100.0, seconds, 0.0, spare)
+    assert found.settings == {"n_estimators": 9}
+    assert not budget.can_be_slower(Simulated("b", 1.0, 0.5, space=["n_estimators", "depth"], way=way))  # type: ignore[arg-type]
+
+
 def test_none_but_the_next_best_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
     family: Any = Simulated("a", 1.0, 0.5, rows=SimpleNamespace(folds=[((), range(20))] * 2))
     for slot in range(30):
@@ -476,7 +500,8 @@ def test_a_budget_goes_to_all_families_and_each_search_can_be_found_again(
     seconds = [when for when, *_ in first["curve"]]
     assert seconds == sorted(seconds)
     assert first["curve"][-1][1] == max(value for _, value, _ in first["curve"])
-    commands = re.findall(r"the time was up; `python tune_hyperparameters.py (.*)` finds the same", printed)
+    told = r"the time was up; `python tune_hyperparameters.py (.*)` (?:finds the same|scores its settings at)"
+    commands = re.findall(told, printed)
     # the others had as many trials as are tried at most
     whole = [name for name, facts in first["models"].items() if sum(facts["trials"].values()) == 8]
     assert len(commands) == len(first["models"]) - len(whole)
@@ -484,7 +509,8 @@ def test_a_budget_goes_to_all_families_and_each_search_can_be_found_again(
         assert tune.main(command.split()) == 0
     again = found("houses")["models"]
     for name, facts in first["models"].items():
-        same = ("params", "best_value", "trials", "cv", "score")
+        slower = facts["params"].get("learning_rate") != again[name]["params"].get("learning_rate")
+        same = ("best_value", "trials") if slower else ("params", "best_value", "trials", "cv", "score")
         assert {key: again[name][key] for key in same} == {key: facts[key] for key in same}, name
 
 
@@ -493,7 +519,7 @@ def test_a_winner_of_other_settings_than_the_best_says_how_these_are_scored(
 ) -> None:
     cheap = dict[str, optuna.trial.FrozenTrial]()
 
-    def worst_trial(family: Any, study: optuna.Study, parts: Any, of_seconds: Any, seconds: float, most: float) -> Any:
+    def worst_trial(family: Any, study: optuna.Study, parts: Any, of_seconds: Any, seconds: float, *rest: Any) -> Any:
         if seconds == math.inf:
             return [budget.Candidate(study.best_trial, study.best_trial.user_attrs["settings"])], 0.1
         cheap[family.model] = budget.best_first(family, study)[-1]

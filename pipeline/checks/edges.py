@@ -42,7 +42,8 @@ def winner_at_the_edge(
     at_end = {}
     for name, rule in rules.items():
         place = place_of(settings.get(name), rule)
-        side = -1 if place <= NEAR else 1 if place >= 1 - NEAR else 0
+        # what lies outside was not searched for: a winner may have a slower rate than its trial, and more iterations
+        side = -1 if 0 <= place <= NEAR else 1 if 1 - NEAR <= place <= 1 else 0
         if side and allowed(name, beyond(rule, side)):
             at_end[name] = side
     if not at_end:

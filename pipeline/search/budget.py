@@ -53,6 +53,9 @@ MOST_OF_WINNERS, MOST_OF_FIRST, MOST_OF_SECOND, MOST_OF_FURTHER = 0.85, 0.4, 0.4
 # further so many, up to a few, in at most this share of all seconds: the more trials there are, the more luck is in the
 # best value.
 TRIALS_OF_CANDIDATE, MOST_CANDIDATES, MOST_OF_COMPARING = 5, 3, 0.1
+# A winner among others learns more slowly than its trial, by so much at most, in at most this share of all seconds:
+# boosting errs less with a smaller rate and as many times more iterations (shrinkage, Friedman 2001).
+RATE, MOST_SLOWER, MOST_OF_SLOWER = "learning_rate", 4.0, 0.05
 # A family among others has at most so many trials for each setting that it has.
 TRIALS_OF_SETTING = 15
 # Further winners than two are kept time for where they lead the naive prediction by so much of the best one's lead:
@@ -83,11 +86,19 @@ class Spent:
 @dataclass(frozen=True)
 class Candidate:
     """The settings of a trial that may be scored as the winner; with fewer trees or iterations than the trial's where
-    there is no time for all.
+    there is no time for all, with more at a slower rate where there is time for them.
     """
 
     trial: FrozenTrial
     settings: Mapping[str, Any]
+
+    @property
+    def is_slower(self) -> bool:
+        return self.settings.get(RATE) != self.trial.user_attrs["settings"].get(RATE)
+
+    @property
+    def is_cut(self) -> bool:
+        return self.settings != self.trial.user_attrs["settings"] and not self.is_slower
 
 
 def search_families(
@@ -125,11 +136,6 @@ def search_families(
         words = f"{family.label}: {done(family)} trials, best {best:.4f}; of all {spent.curve[-1][1]:.4f}"
         print(f"{words} by {spent.curve[-1][2]}, {deadline - now:.0f} s left", flush=True)
 
-    naive = naive_value(families[0].recipe, parts)
-
-    def lead_of(family: Family) -> float:
-        return lead(family.recipe.metric, best_value(family) or 0.0, naive)
-
     def most_trials(family: Family) -> int:
         return min(n_trials, TRIALS_OF_SETTING * len(family.space))
 
@@ -138,19 +144,14 @@ def search_families(
         for an ensemble, of two and all others that are not far behind, as further members bring more than further
         trials; of all `but` one. Others are scored where time is left. Of a single winner and its baseline.
         """
-        most, needed, winners = MOST_OF_WINNERS * (deadline - started), 0.0, 0
-        at_most = halvings(len(families))[0] if for_ensemble is None else len(families)
+        most, several = MOST_OF_WINNERS * (deadline - started), len(families) > 1
         order = ranked([family for family in families if family is not but])
-        for place, family in enumerate(order):
-            if winners == at_most or (winners > 1 and lead_of(family) < LEAST_OF_LEAD * lead_of(order[0])):
-                break
-            kept = for_ensemble or 0.0 if winners == 1 else 0.0
-            bound = most_of_winner(place, of_seconds, for_ensemble is not None and len(families) > 1)
-            left = min(bound, most - needed - kept) if winners else math.inf
-            found, seconds = to_score(family, family.kept, parts, of_seconds, min(bound, left), left)
-            if found:
-                needed, winners = needed + kept + seconds, winners + 1
-        if len(families) == 1 and order:
+        at_most = halvings(len(families))[0] if for_ensemble is None else len(families)
+        needed, scored = seconds_of_winners(order, parts, of_seconds, most, for_ensemble if several else None, at_most)
+        if several:
+            fits = [seconds - seconds_to_log(parts) for family, seconds in scored if can_be_slower(family)]
+            needed += sum(min(MOST_OF_SLOWER * (of_seconds or 0.0), (MOST_SLOWER - 1) * each) for each in fits)
+        elif order:
             needed += sum(seconds_to_score(order[0], parts, best_first(order[0], order[0].kept)[0]))
         return deadline - min(needed, most)
 
@@ -245,12 +246,58 @@ def best_value(family: Family) -> float | None:
     return next((trial.value for trial in best_first(family, family.kept)), None)
 
 
+def seconds_of_winners(
+    order: Sequence[Family],
+    parts: Parts,
+    of_seconds: float | None,
+    most: float,
+    for_ensemble: float | None,
+    at_most: int,
+    start: int = 0,
+) -> tuple[float, list[tuple[Family, float]]]:
+    """How long it takes to score the winners of families, the best first, from the place `start` on, with the ensemble
+    of the first two: at most so many winners, as far as they end in `most` seconds, and beyond two only those that are
+    not far behind; and of which families they are, with the time of each.
+    """
+    naive = naive_value(order[0].recipe, parts) if order else 0.0
+
+    def lead_of(family: Family) -> float:
+        return lead(family.recipe.metric, best_value(family) or 0.0, naive)
+
+    needed, scored = 0.0, list[tuple[Family, float]]()
+    for place, family in enumerate(order[start:], start):
+        winners = start + len(scored)
+        if winners == at_most or (winners > 1 and lead_of(family) < LEAST_OF_LEAD * lead_of(order[0])):
+            break
+        kept = for_ensemble or 0.0 if winners == 1 else 0.0
+        bound = most_of_winner(place, of_seconds, for_ensemble is not None)
+        left = min(bound, most - needed - kept) if winners else math.inf
+        found, seconds = to_score(family, family.kept, parts, of_seconds, min(bound, left), left)
+        if found:
+            needed, scored = needed + kept + seconds, [*scored, (family, seconds)]
+    return needed, scored
+
+
+def can_be_slower(family: Family) -> bool:
+    """Whether a winner of the family may learn more slowly than its trial: it is boosting, with a rate that is searched
+    for.
+    """
+    return {RATE, FOUND[family.way]} <= {*family.space}
+
+
 def to_score(
-    family: Family, study: optuna.Study, parts: Parts, of_seconds: float | None, seconds: float, most: float
+    family: Family,
+    study: optuna.Study,
+    parts: Parts,
+    of_seconds: float | None,
+    seconds: float,
+    most: float,
+    spare: float = 0.0,
 ) -> tuple[list[Candidate], float]:
     """The settings of a family's trials in the study that are compared on all folds, so that the best of them is
     scored, those with the best value first; and how long that takes, which is at most so many seconds, `of_seconds` for
     all. Where these are too short for each, those of the best trial if `most` seconds are enough for it, else none.
+    They have a slower rate where that is possible, in `spare` seconds more.
     """
     trials, judged = best_first(family, study), sum(len(validated) for _, validated in family.rows.folds)
     if family.way == "out of bag":
@@ -267,9 +314,22 @@ def to_score(
                 if of_folds <= left:
                     picked.append(Candidate(further, further.user_attrs["settings"]))
                     total, left = total + of_folds, left - of_folds
+            if spare > 0 and can_be_slower(family):
+                fits = total - seconds_to_log(parts)
+                times = min(1 + min(spare, seconds - total) / fits, MOST_SLOWER)
+                picked, total = [slower(one, FOUND[family.way], times) for one in picked], total + (times - 1) * fits
             return picked, total
     best = in_time(family, parts, trials[0], most) if trials else None
     return ([best[0]], best[1]) if best else ([], 0.0)
+
+
+def slower(candidate: Candidate, iterations: str, times: float) -> Candidate:
+    """The candidate with a rate of so many times less, and so many times its iterations."""
+    own = candidate.settings
+    if not {RATE, iterations} <= {*own}:
+        return candidate
+    settings = {**own, RATE: round(own[RATE] / times, 6), iterations: math.ceil(own[iterations] * times)}
+    return Candidate(candidate.trial, settings)
 
 
 def in_time(family: Family, parts: Parts, trial: FrozenTrial, seconds: float) -> tuple[Candidate, float] | None:
