@@ -247,6 +247,8 @@ def test_a_winner_at_the_edge_alarms_where_trials_get_better_towards_it() -> Non
     # what the estimator refuses is no lack of the search
     assert found("9", 0.8, allowed=False).alarm is False
     assert found("None", 0.8).alarm is False
+    # nor is a value outside the range, which the search did not find
+    assert found("10", 0.8).alarm is False
 
 
 def test_places_in_a_range_and_beyond_it() -> None:
