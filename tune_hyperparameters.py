@@ -95,7 +95,7 @@ def tune_dataset(
     import joblib
 
     from pipeline.plots.study import write_study_reports
-    from pipeline.search import budget
+    from pipeline.search import budget, winner
     from pipeline.search.family import family_of
     from pipeline.search.study import study_database
     from pipeline.search.trials import OutOfTimeError
@@ -168,6 +168,9 @@ def tune_dataset(
         if not found:
             print(f"{family.label}: its winner is not scored, there is no time for it", flush=True)
             continue
+        if not spent.seconds:
+            # the search was over before this call
+            found = [winner.as_scored(client, family, one) for one in found]
         compared[family.model] = found
         try:
             results[family.model] = score_winner(
@@ -246,9 +249,10 @@ def score_winner(
     from pipeline.training.record import copy_plots, log_run, logged
 
     recipe, candidates = family.recipe, [dict(one.settings) for one in compared]
+    of_trials = [one.trial.user_attrs["settings"] for one in compared]
     tags = {"dataset": dataset.name, **family.hashes}
     of_baseline = {**tags, "stage": "baseline", "params_sha256": settings_sha256(config, dataset, family.model)}
-    of_winner, tried = {**tags, "stage": "tuned"}, {"best_trials": json.dumps(candidates)}
+    of_winner, tried = {**tags, "stage": "tuned"}, {"best_trials": json.dumps(of_trials)}
     with fits_on(cluster):
         baseline = logged(client, recipe, parts, of_baseline)
         if baseline is None and alone:

@@ -566,6 +566,29 @@ def test_a_budget_of_params_is_spent_once(
     assert again["curve"] == first["curve"]
 
 
+def test_a_slower_winner_stays_as_slow_as_it_was_scored(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings(tuning={**PARAMS["tuning"], "budget": 20})
+    to_score = budget.to_score
+
+    def in_spare_time(spare: float) -> dict[str, Any]:
+        monkeypatch.setattr(budget, "to_score", lambda *facts: (to_score(*facts[:4], 1e9, 1e9, spare)[0], 0.1))
+        assert tune.main(["--dataset", "houses"]) == 0
+        return found("houses")["models"]["gradient_boosting"]
+
+    slower = in_spare_time(1e9)
+    capsys.readouterr()
+    assert in_spare_time(0.0) == slower
+    assert "houses gradient_boosting: unchanged, the winner is taken from its run" in capsys.readouterr().out
+    monkeypatch.setattr(budget, "to_score", to_score)
+    assert tune.main(["--dataset", "houses", "--model", "gradient_boosting", "--n-trials", "8"]) == 0
+    of_trial = found("houses")["models"]["gradient_boosting"]
+    assert slower["params"]["learning_rate"] == round(of_trial["params"]["learning_rate"] / 4, 6)
+    assert slower["params"]["max_iter"] == 4 * of_trial["params"]["max_iter"]
+    assert slower["best_value"] == of_trial["best_value"]
+
+
 def test_next_to_no_time_gives_one_winner(project: Path) -> None:
     assert tune.main(["--dataset", "houses", "--timeout", "0.001"]) == 0
     [facts] = found("houses")["models"].values()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.trial import FrozenTrial
@@ -13,9 +14,13 @@ from optuna.trial import FrozenTrial
 from pipeline.console import Progress
 from pipeline.intervals import is_ahead, paired_differences
 from pipeline.metrics import METRICS, Predictions, metric_value, relative_gain
+from pipeline.search.budget import RATE, Candidate
+from pipeline.search.family import Family
+from pipeline.search.scorers import FOUND
 from pipeline.search.study import slot_of
 from pipeline.search.trials import OutOfTimeError
 from pipeline.store.connect import experiment_name
+from pipeline.store.runs import newest_run
 from pipeline.store.write import NOTE, RunRecord
 from pipeline.tables.split import Parts
 from pipeline.training.assess import Assessment, assess
@@ -23,6 +28,9 @@ from pipeline.training.build import Recipe, build_model
 from pipeline.training.calibration import by_other_folds
 from pipeline.training.fit import out_of_fold, validating_fold
 from pipeline.training.threshold import threshold_choice
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 STATUS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
 
@@ -50,6 +58,20 @@ def choose(
     words = f"{label}: the baseline stays, cross-validated {baseline.cv[metric]:.4f} on second folds"
     print(f"{words}{'' if winner.params == baseline.params else reached}")
     return place, baseline, own
+
+
+def as_scored(client: MlflowClient, family: Family, candidate: Candidate) -> Candidate:
+    """The candidate with the rate and the iterations of its family's newest winner, where that is of the same trial:
+    how much time a call has decides on them, and a further one is to find the same.
+    """
+    own, hashes = candidate.trial.user_attrs["settings"], family.hashes
+    run = newest_run(client, family.dataset, "tuned", family.model, hashes["data_sha256"], hashes["params_sha256"])
+    by_time = {RATE, FOUND[family.way]} & {*own}
+    if run is None or own not in json.loads(run.tags["best_trials"]) or not own.keys() <= run.params.keys():
+        return candidate
+    if any(run.params[name] != str(value) for name, value in own.items() if name not in by_time):
+        return candidate
+    return replace(candidate, settings={**own, **{name: json.loads(run.params[name]) for name in by_time}})
 
 
 def score_best(
