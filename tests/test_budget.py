@@ -250,7 +250,8 @@ def test_comparing_takes_a_tenth_of_the_time_at_most(
 
 
 @pytest.mark.parametrize(
-    ("spare", "seconds", "times"), [(0.0, 100.0, 1.0), (3.0, 100.0, 1.5), (60.0, 100.0, 4.0), (60.0, 13.0, 1.5)]
+    ("spare", "seconds", "times"),
+    [(0.0, 100.0, 1.0), (3.0, 100.0, 1.5), (60.0, 100.0, 4.0), (60.0, 13.0, 1.5), (60.0, 10.0, 1.0)],
 )
 def test_a_winner_learns_more_slowly_where_there_is_time(
     monkeypatch: pytest.MonkeyPatch, spare: float, seconds: float, times: float
@@ -260,11 +261,12 @@ def test_a_winner_learns_more_slowly_where_there_is_time(
     monkeypatch.setattr(budget, "seconds_to_log", lambda parts: 4.0)
     space, way = ["n_estimators", "learning_rate", "depth"], "early stopping of a library"
     family: Any = Simulated("a", 1.0, 0.5, space=space, way=way)
-    settings = {"n_estimators": 400, "learning_rate": 0.1, "depth": 5}
+    settings = {"n_estimators": 400, "learning_rate": 0.12345678, "depth": 5}
     family.kept.add_trial(optuna.trial.create_trial(value=0.5, user_attrs={"slot": 0, "settings": settings}))
     parts: Any = SimpleNamespace(train=SimpleNamespace(y=range(100)))
     [found], total = budget.to_score(family, family.kept, parts, 100.0, seconds, 0.0, spare)
-    assert found.settings == settings | {"n_estimators": 400 * times, "learning_rate": round(0.1 / times, 6)}
+    rate = 0.12345678 if times == 1 else round(0.12345678 / times, 6)
+    assert found.settings == settings | {"n_estimators": 400 * times, "learning_rate": rate}
     assert (total, found.is_slower, found.is_cut) == (4.0 + 6.0 * times, times > 1, False)
     # one without a rate stays as it is, as do all of a family whose rate is not searched for
     family.kept.add_trial(optuna.trial.create_trial(value=0.6, user_attrs={"slot": 1, "settings": {"n_estimators": 9}}))

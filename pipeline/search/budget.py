@@ -314,9 +314,10 @@ def to_score(
                 if of_folds <= left:
                     picked.append(Candidate(further, further.user_attrs["settings"]))
                     total, left = total + of_folds, left - of_folds
-            if spare > 0 and can_be_slower(family):
+            more = min(spare, seconds - total)
+            if more > 0 and can_be_slower(family):
                 fits = total - seconds_to_log(parts)
-                times = min(1 + min(spare, seconds - total) / fits, MOST_SLOWER)
+                times = min(1 + more / fits, MOST_SLOWER)
                 picked, total = [slower(one, FOUND[family.way], times) for one in picked], total + (times - 1) * fits
             return picked, total
     best = in_time(family, parts, trials[0], most) if trials else None

@@ -67,7 +67,10 @@ def as_scored(client: MlflowClient, family: Family, candidate: Candidate) -> Can
     own, hashes = candidate.trial.user_attrs["settings"], family.hashes
     run = newest_run(client, family.dataset, "tuned", family.model, hashes["data_sha256"], hashes["params_sha256"])
     by_time = {RATE, FOUND[family.way]} & {*own}
-    if run is None or own not in json.loads(run.tags["best_trials"]) or not own.keys() <= run.params.keys():
+    if run is None or not own.keys() <= run.params.keys():
+        return candidate
+    # one by train.py has no trials to tell of
+    if own not in json.loads(run.tags.get("best_trials", json.dumps([own]))):
         return candidate
     if any(run.params[name] != str(value) for name, value in own.items() if name not in by_time):
         return candidate
