@@ -18,21 +18,17 @@ reports/<dataset>/ensemble/ and metrics/ensemble/<dataset>.json.
 from __future__ import annotations
 
 import argparse
-import json
-import math
 import sys
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.cluster import connect, fits_on
 from pipeline.console import (
     PipelineError,
-    Progress,
     exit_code,
     positive_float,
     positive_int,
@@ -44,30 +40,21 @@ from pipeline.gates.results import read_object, read_results, select_model
 from pipeline.settings import (
     BOOSTING,
     ENSEMBLE,
-    TUNED,
     Config,
     Dataset,
-    command_of,
     ensemble_sha256,
     estimator_of,
     kind_of,
     load_config,
     search_sha256,
-    settings_sha256,
     space_of,
 )
-from pipeline.worth import decision_words
 
 if TYPE_CHECKING:
-    import optuna
     from distributed import Client
     from mlflow import MlflowClient
 
-    from pipeline.search.budget import Candidate
-    from pipeline.search.family import Family
-    from pipeline.store.write import Curves
-    from pipeline.tables.split import Parts
-    from pipeline.training.assess import Assessment
+    from pipeline.search.cost import Candidate
 
 # The attribute of a study whose search has come to the end that params.yaml sets: its seconds and most trials.
 ENDED = "ended"
@@ -95,7 +82,7 @@ def tune_dataset(
     import joblib
 
     from pipeline.plots.study import write_study_reports
-    from pipeline.search import budget, winner
+    from pipeline.search import budget, cost, winner
     from pipeline.search.family import family_of
     from pipeline.search.study import study_database
     from pipeline.search.trials import OutOfTimeError
@@ -108,11 +95,12 @@ def tune_dataset(
     seconds = config.tuning.budget if by_budget else timeout
     most, ended = n_trials or config.tuning.trials, [seconds, n_trials or config.tuning.trials, *models]
     parts, data_sha256 = load_parts(dataset, config), file_sha256(Path(dataset.file))
-    deadline = math.inf if seconds is None else begun + seconds - budget.seconds_of_pages(seconds)
-    # the stage that builds one has time of its own
-    for_ensemble = 0.0 if by_budget else None
-    if timeout and ensemble:
-        for_ensemble = budget.seconds_of_ensemble(parts, timeout)
+    allowance = cost.Allowance()
+    if seconds is not None:
+        # the stage that builds an ensemble has time of its own
+        for_ensemble = cost.seconds_of_ensemble(parts, seconds) if timeout and ensemble else 0.0 if by_budget else None
+        deadline = begun + seconds - cost.seconds_of_pages(seconds)
+        allowance = cost.Allowance(seconds, deadline, for_ensemble if len(models) > 1 else None)
     rows = sample_rows(parts.train, dataset, config, config.tuning.search_rows)
     families = [family_of(dataset, config, model, parts, rows, data_sha256) for model in models]
     client, database = open_store(create=True), study_database(dataset.name)
@@ -127,13 +115,11 @@ def tune_dataset(
         # a search that its time has ended is over, unless more is asked for
         if not (by_budget and all(family.kept.user_attrs.get(ENDED) == ended for family in families)):
             at_once = workers or joblib.cpu_count()
-            spent = budget.search_families(
-                families, deadline, most, config.tuning.lag, parts, at_once, cluster, for_ensemble, seconds
-            )
+            spent = budget.search_families(families, allowance, most, config.tuning.lag, parts, at_once, cluster)
         for family in families if by_budget else ():
             family.kept.set_user_attr(ENDED, ended)
         searched = {family.model: family.searched(most) for family in families}
-        order = [family for family in budget.ranked(families) if budget.best_first(family, searched[family.model])]
+        order = [family for family in budget.ranked(families) if cost.best_first(family, searched[family.model])]
     if spent.curve:
         print(f"{dataset.name}: {budget.curve_words(spent, dataset.metric)}", flush=True)
     if not order:
@@ -146,25 +132,11 @@ def tune_dataset(
     compared: dict[str, Sequence[Candidate]] = {}
     for place, family in enumerate(order):
         begun, progress = time.monotonic(), progress_lines(f"{family.label}, winner")
-        study = searched[family.model]
-        bound = budget.most_of_winner(place, seconds, for_ensemble is not None and len(families) > 1)
-        # the first winner may need all of it, which then makes no ensemble
-        left = math.inf
         if results:
-            latest = deadline - budget.seconds_of_members(for_ensemble or 0.0, len(results) + 1)
-            # where the others took longer than was planned, this one may; that they did not is no promise
-            left = (latest - begun) * min(1.0, planned / took)
-            # one that is late may have half of what is kept for the ensemble: more is lost without it
-            late = latest + (for_ensemble or 0.0) / 2 - budget.seconds_to_log(parts)
-            progress = budget.within(late, progress)
-        spare = 0.0
-        if seconds and len(families) > 1:
-            # half of what neither this winner nor those after it need, as these may take longer
-            ahead = deadline - begun - budget.seconds_of_members(for_ensemble or 0.0, len(order))
-            no_more = None if for_ensemble is None else 0.0
-            needed, _ = budget.seconds_of_winners(order, parts, seconds, ahead, no_more, len(order), place)
-            spare = min(budget.MOST_OF_SLOWER * seconds, (ahead - needed) / (1 if family is order[-1] else 2))
-        found, expected = budget.to_score(family, study, parts, seconds, min(bound, left), left, spare)
+            progress = cost.within(allowance.latest(parts, len(results) + 1), progress)
+        pace = planned / took if took else 1.0
+        bounds = cost.bounds_of_winner(order, place, parts, allowance, len(results), pace)
+        found, expected = cost.to_score(family, searched[family.model], parts, bounds)
         if not found:
             print(f"{family.label}: its winner is not scored, there is no time for it", flush=True)
             continue
@@ -173,37 +145,20 @@ def tune_dataset(
             found = [winner.as_scored(client, family, one) for one in found]
         compared[family.model] = found
         try:
-            results[family.model] = score_winner(
-                family,
-                study,
-                found,
-                dataset,
-                config,
-                parts,
-                client,
-                progress,
-                cluster,
-                started,
-                machine,
-                len(families) == 1,
+            with fits_on(cluster):
+                best = winner.find_winner(
+                    family, found, dataset, config, parts, client, progress, alone=len(families) == 1
+                )
+            results[family.model] = winner.log_winner(
+                best, family, searched[family.model], found, dataset, parts, client, started, machine
             )
             took, planned = took + time.monotonic() - begun, planned + expected
         except OutOfTimeError:
             print(f"{family.label}: its winner is not scored, there is no time for all of its fits", flush=True)
     for family in order:
-        trials, best = searched[family.model].trials, searched[family.model].best_trial
-        command = f"{command_of(dataset.name, f'{family.model}{TUNED}')} --n-trials {len(trials)}"
-        if family.model not in results:
-            continue
-        first_of_all = compared[family.model][0]
-        if first_of_all.trial.value != best.value or first_of_all.is_cut:
-            words = f"its best settings, of {best.value:.4f}, take longer"
-            print(f"{family.label}: {words}; `{command}` scores them", flush=True)
-        elif len(trials) < most:
-            all_of_them, _ = budget.to_score(family, searched[family.model], parts, None, math.inf, math.inf)
-            does = "finds the same" if compared[family.model] == all_of_them else "compares more of its settings"
-            does = "scores its settings at their own rate" if first_of_all.is_slower else does
-            print(f"{family.label}: the time was up; `{command}` {does}", flush=True)
+        if family.model in results:
+            more = winner.more_words(family, searched[family.model], compared[family.model], parts, most)
+            print(more, end="", flush=True)
     # of several that are searched by time the best alone, as drawing takes time too
     first = order[0].model
     write_study_reports(searched[first], f"{first} on {dataset.name}", dataset.metric, pages / first)
@@ -222,95 +177,6 @@ def former_curve(path: Path, data_sha256: str) -> list[Any]:
     """Of the last search over several models, where it was one of the same table."""
     former, _ = read_object(path)
     return former.get("curve", []) if former.get("data_sha256") == data_sha256 else []
-
-
-def score_winner(
-    family: Family,
-    searched: optuna.Study,
-    compared: Sequence[Candidate],
-    dataset: Dataset,
-    config: Config,
-    parts: Parts,
-    client: MlflowClient,
-    progress: Progress,
-    cluster: Client | None,
-    started: float,
-    machine: Curves,
-    alone: bool,
-) -> dict[str, Any]:
-    """Fit and score the best of the compared settings beside the baseline, and log them with all trials of the search;
-    their part of the committed metrics. Where a run of the same code has the settings of either, its figures are taken
-    from there. A baseline that has no run is fitted only where the model is `alone`: a budget for several goes to
-    winners.
-    """
-    from pipeline.search import winner
-    from pipeline.store.write import write_runs
-    from pipeline.training.assess import assess
-    from pipeline.training.record import copy_plots, log_run, logged
-
-    recipe, candidates = family.recipe, [dict(one.settings) for one in compared]
-    of_trials = [one.trial.user_attrs["settings"] for one in compared]
-    tags = {"dataset": dataset.name, **family.hashes}
-    of_baseline = {**tags, "stage": "baseline", "params_sha256": settings_sha256(config, dataset, family.model)}
-    of_winner, tried = {**tags, "stage": "tuned"}, {"best_trials": json.dumps(of_trials)}
-    with fits_on(cluster):
-        baseline = logged(client, recipe, parts, of_baseline)
-        if baseline is None and alone:
-            baseline = assess(recipe, parts, progress=progress_lines(f"{family.label}, baseline"))
-        # the run of an earlier call: of the best of these settings, or of the baseline's, as none was better
-        of_these = of_winner if len(candidates) == 1 else of_winner | tried
-        tries = [
-            *((place, of_these, settings) for place, settings in enumerate(candidates)),
-            (0, of_winner | tried, None),
-        ]
-        runs = ((place, logged(client, recipe, parts, wanted, settings)) for place, wanted, settings in tries)
-        known = next(((place, run) for place, run in runs if run), None)
-        place, tuned, best = winner.choose(
-            baseline,
-            candidates,
-            family.space,
-            lambda: known or winner.score_best(recipe, parts, candidates, progress, family.label),
-            family.label,
-        )
-    result = {
-        "params_sha256": family.hashes["params_sha256"],
-        **winner.summarise(searched, compared[place].trial, best, baseline, tuned),
-    }
-    folder = Path("reports") / dataset.name / "tuning" / family.model
-    parent, records = winner.study_records(
-        searched, {**tags, "model_type": family.model}, family.space, config.seed, started, folder
-    )
-    write_runs(client, dataset.name, records, parent=replace(parent, curves={**parent.curves, **machine}))
-    if known and known[1].params == tuned.params:
-        copy_plots(known[1].plots, folder)
-        print(f"{family.label}: unchanged, the winner is taken from its run", flush=True)
-    else:
-        log_run(client, tuned, parts, f"{family.model}{TUNED}", of_winner | tried, folder, started, dataset.file)
-    print("\n".join(result_lines(family.label, result, baseline, tuned, dataset)), flush=True)
-    return result
-
-
-def result_lines(
-    label: str, result: Mapping[str, Any], baseline: Assessment | None, winner: Assessment, dataset: Dataset
-) -> list[str]:
-    """What a search found, for the terminal."""
-    metric, trials = winner.recipe.metric, result["trials"]
-    cv, score = f"{winner.cv[metric]:.4f}", f"{winner.score[metric]:.4f}"
-    if baseline:
-        low, high = result["difference_interval"]
-        cv = f"baseline {baseline.cv[metric]:.4f}, tuned {cv}"
-        score = f"baseline {baseline.score[metric]:.4f}, tuned {score}, "
-        score += f"difference {result['difference']:+.4f} [{low:+.4f}, {high:+.4f}]"
-    decision = result.get("decision")
-    worth = decision_words(decision, dataset.positive_word, dataset.doubt) if decision else ""
-    return [
-        f"{label}: best settings {json.dumps(result['params'])}",
-        f"  trials: {trials['complete']} complete, {trials['pruned']} pruned, {trials['failed']} failed; "
-        f"pruning saved {result['pruned_work']:.0%} of the search's work",
-        f"  cross-validated {metric}: {cv}",
-        f"  {metric}: {score}{dataset.doubt}",
-        *([f"  {worth}"] if worth else []),
-    ]
 
 
 def ensemble_dataset(dataset: Dataset, config: Config, stores: Sequence[MlflowClient]) -> Path:

@@ -4,68 +4,29 @@ import json
 import math
 import re
 import time
-from dataclasses import dataclass, field
-from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import optuna
-import pandas as pd
 import pytest
 import yaml
 from conftest import PARAMS, make_customers, make_houses
-from sklearn.ensemble import ExtraTreesRegressor, RandomForestRegressor
+from simulated import Simulated
 from sklearn.linear_model import Ridge
 
 import generate_data
 import train
 import tune_hyperparameters as tune
-from pipeline.search import budget, trials, winner
-from pipeline.search.budget import Spent, curve_words, halvings, search_families, within
+from pipeline.search import budget, cost, trials, winner
+from pipeline.search.budget import Spent, curve_words, halvings, search_families
+from pipeline.search.cost import Allowance, Bounds, Candidate
 from pipeline.search.scorers import Steps
-from pipeline.search.study import in_memory
 from pipeline.search.trials import OutOfTimeError
 from pipeline.settings import load_config
 from pipeline.tables.split import load_parts
 from pipeline.training import build
 from pipeline.training.assess import assess
-
-
-@dataclass
-class Recipe:
-    metric: str = "r2"
-
-
-@dataclass
-class Simulated:
-    """A family whose trials take some seconds of a simulated clock each, and reach some value."""
-
-    model: str
-    seconds: float
-    value: float
-    dataset: str = "table"
-    recipe: Recipe = field(default_factory=Recipe)
-    objective: Any = None
-    gives_up: float = math.inf
-    # scoring takes as long as so many trials
-    in_trials: float = 0.0
-    # by so much each trial is better than the one before
-    gain: float = 1e-4
-    space: Any = range(100)
-    # values of its trials after the first
-    first: Any = ()
-    way: str = "folds"
-    # all folds of the training part, so that nothing is compared once more
-    rows: Any = field(default_factory=lambda: SimpleNamespace(folds=[((), range(100))]))
-
-    def __post_init__(self) -> None:
-        self.kept = in_memory(self.model, "r2", [])
-
-    @property
-    def label(self) -> str:
-        return f"table {self.model}"
 
 
 @pytest.fixture
@@ -81,10 +42,9 @@ def simulate(monkeypatch: pytest.MonkeyPatch) -> Any:
     ) -> tuple[Spent, float]:
         clock, by_study = [0.0], {family.kept.study_name: family for family in families}
         monkeypatch.setattr(time, "monotonic", lambda: clock[0])
-        monkeypatch.setattr(budget, "seconds_to_score", lambda family, parts, trial: (0.0, scoring(family)))
-        monkeypatch.setattr(budget, "trials_to_score", lambda family, parts: (family.in_trials, 0.0))
-        monkeypatch.setattr(budget, "naive_value", lambda recipe, parts: 0.0)
-        monkeypatch.setattr(budget, "seconds_of", lambda trial: trial.user_attrs["seconds"])
+        monkeypatch.setattr(cost, "seconds_to_score", lambda family, parts, trial: (0.0, scoring(family)))
+        monkeypatch.setattr(cost, "trials_to_score", lambda family, parts: (family.in_trials, 0.0))
+        monkeypatch.setattr(cost, "seconds_of", lambda trial: trial.user_attrs["seconds"])
 
         def run_trials(kept: optuna.Study, objective: Any, n_trials: int, left: float | None, *rest: Any) -> None:
             family = by_study[kept.study_name]
@@ -101,8 +61,8 @@ def simulate(monkeypatch: pytest.MonkeyPatch) -> Any:
 
         monkeypatch.setattr(budget.queue, "run_trials", run_trials)
         rows: Any = SimpleNamespace(train=SimpleNamespace(y=range(100)))
-        bounds = {"for_ensemble": for_ensemble, "of_seconds": of_seconds}
-        spent = search_families(families, seconds, 1000, 4, rows, 1, **bounds)  # type: ignore[arg-type]
+        allowance = Allowance(of_seconds, seconds, for_ensemble)
+        spent = search_families(families, allowance, 1000, 4, rows, 1)  # type: ignore[arg-type]
         return spent, clock[0]
 
     return run
@@ -173,117 +133,6 @@ def test_winners_have_their_time(simulate: Any, scoring: float, search: float) -
     families = [Simulated("a", 0.5, 0.5), Simulated("b", 0.5, 0.6)]
     _, end = simulate(families, 100.0, lambda family: scoring)
     assert end == pytest.approx(search, abs=1.5)
-
-
-def test_a_winner_beside_the_best_is_the_best_that_its_share_of_the_time_is_enough_for(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(budget, "seconds_to_score", lambda family, parts, trial: (0.0, trial.user_attrs["seconds"]))
-    family: Any = Simulated("a", 1.0, 0.5)
-    for slot, (value, seconds, state) in enumerate(
-        [
-            (0.5, 4.0, "COMPLETE"),
-            (0.7, 9.0, "COMPLETE"),
-            (0.6, 2.0, "COMPLETE"),
-            (0.9, 50.0, "COMPLETE"),
-            (0.8, 1.0, "PRUNED"),
-        ]
-    ):
-        facts = {"slot": slot, "seconds": seconds, "settings": {}}
-        kept = optuna.trial.create_trial(value=value, user_attrs=facts, state=optuna.trial.TrialState[state])
-        family.kept.add_trial(kept)
-    parts: Any = SimpleNamespace(train=SimpleNamespace(y=range(100)))
-    found = [budget.to_score(family, family.kept, parts, None, seconds, 20.0) for seconds in (1.0, 5.0, 10.0, math.inf)]
-    assert [([one.trial.value for one in picked], seconds) for picked, seconds in found] == [
-        ([], 0.0),
-        ([0.6], 2.0),
-        ([0.7], 9.0),
-        ([0.9], 50.0),
-    ]
-    # where none is scored in its share, the best one is where there is time
-    [best], seconds = budget.to_score(family, family.kept, parts, None, 1.0, 50.0)
-    assert (best.trial.value, seconds) == (0.9, 50.0)
-
-
-@pytest.mark.parametrize(
-    ("trials", "seconds", "way", "seen", "values"),
-    [
-        # values that few trials were chosen by are believed, as are those of all rows
-        (4, math.inf, "folds", 40, [3]),
-        (50, math.inf, "folds", 100, [49]),
-        (50, math.inf, "out of bag", 40, [49]),
-        # one more for each five, up to three
-        (5, math.inf, "folds", 40, [4, 3]),
-        (10, math.inf, "folds", 40, [9, 8, 7]),
-        (50, math.inf, "folds", 40, [49, 48, 47]),
-        # each further one takes the folds alone
-        (50, 10.0, "folds", 40, [49]),
-        (50, 13.0, "folds", 40, [49, 48]),
-        (50, 9.0, "folds", 40, []),
-    ],
-)
-def test_the_best_of_many_trials_on_a_part_of_the_rows_are_compared_on_all(
-    monkeypatch: pytest.MonkeyPatch, trials: int, seconds: float, way: str, seen: int, values: list[int]
-) -> None:
-    monkeypatch.setattr(budget, "seconds_to_score", lambda family, parts, trial: (3.0, 7.0))
-    rows = SimpleNamespace(folds=[((), range(seen // 2))] * 2, y=range(100))
-    family: Any = Simulated("a", 1.0, 0.5, way=way, rows=rows)
-    for slot in range(trials):
-        family.kept.add_trial(optuna.trial.create_trial(value=slot, user_attrs={"slot": slot, "settings": {}}))
-    parts: Any = SimpleNamespace(train=SimpleNamespace(y=range(100)))
-    found, total = budget.to_score(family, family.kept, parts, None, seconds, 0.0)
-    assert [one.trial.value for one in found] == values
-    assert total == (3.0 * len(values) + 7.0 if values else 0.0)
-
-
-@pytest.mark.parametrize(("of_seconds", "compared"), [(None, 3), (60.0, 3), (59.0, 2), (29.0, 1)])
-def test_comparing_takes_a_tenth_of_the_time_at_most(
-    monkeypatch: pytest.MonkeyPatch, of_seconds: float | None, compared: int
-) -> None:
-    monkeypatch.setattr(budget, "seconds_to_score", lambda family, parts, trial: (3.0, 7.0))
-    family: Any = Simulated("a", 1.0, 0.5, rows=SimpleNamespace(folds=[((), range(20))] * 2))
-    for slot in range(30):
-        family.kept.add_trial(optuna.trial.create_trial(value=slot, user_attrs={"slot": slot, "settings": {}}))
-    parts: Any = SimpleNamespace(train=SimpleNamespace(y=range(100)))
-    found, total = budget.to_score(family, family.kept, parts, of_seconds, 100.0, 0.0)
-    assert (len(found), total) == (compared, 7.0 + 3.0 * compared)
-
-
-@pytest.mark.parametrize(
-    ("spare", "seconds", "times"),
-    [(0.0, 100.0, 1.0), (3.0, 100.0, 1.5), (60.0, 100.0, 4.0), (60.0, 13.0, 1.5), (60.0, 10.0, 1.0)],
-)
-def test_a_winner_learns_more_slowly_where_there_is_time(
-    monkeypatch: pytest.MonkeyPatch, spare: float, seconds: float, times: float
-) -> None:
-    # fits of 6 s, and 4 s to log them
-    monkeypatch.setattr(budget, "seconds_to_score", lambda family, parts, trial: (3.0, 7.0))
-    monkeypatch.setattr(budget, "seconds_to_log", lambda parts: 4.0)
-    space, way = ["n_estimators", "learning_rate", "depth"], "early stopping of a library"
-    family: Any = Simulated("a", 1.0, 0.5, space=space, way=way)
-    settings = {"n_estimators": 400, "learning_rate": 0.12345678, "depth": 5}
-    family.kept.add_trial(optuna.trial.create_trial(value=0.5, user_attrs={"slot": 0, "settings": settings}))
-    parts: Any = SimpleNamespace(train=SimpleNamespace(y=range(100)))
-    [found], total = budget.to_score(family, family.kept, parts, 100.0, seconds, 0.0, spare)
-    rate = 0.12345678 if times == 1 else round(0.12345678 / times, 6)
-    assert found.settings == settings | {"n_estimators": 400 * times, "learning_rate": rate}
-    assert (total, found.is_slower, found.is_cut) == (4.0 + 6.0 * times, times > 1, False)
-    # one without a rate stays as it is, as do all of a family whose rate is not searched for
-    family.kept.add_trial(optuna.trial.create_trial(value=0.6, user_attrs={"slot": 1, "settings": {"n_estimators": 9}}))
-    [found], _ = budget.to_score(family, family.kept, parts, 100.0, seconds, 0.0, spare)
-    assert found.settings == {"n_estimators": 9}
-    assert not budget.can_be_slower(Simulated("b", 1.0, 0.5, space=["n_estimators", "depth"], way=way))  # type: ignore[arg-type]
-
-
-def test_none_but_the_next_best_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
-    family: Any = Simulated("a", 1.0, 0.5, rows=SimpleNamespace(folds=[((), range(20))] * 2))
-    for slot in range(30):
-        family.kept.add_trial(optuna.trial.create_trial(value=slot, user_attrs={"slot": slot, "settings": {}}))
-    parts: Any = SimpleNamespace(train=SimpleNamespace(y=range(100)))
-    # the two after the best take long, all others no time
-    monkeypatch.setattr(budget, "seconds_to_score", lambda family, parts, trial: (9.0 * (trial.value in (28, 27)), 5.0))
-    found, total = budget.to_score(family, family.kept, parts, None, 10.0, 0.0)
-    assert ([one.trial.value for one in found], total) == ([29], 5.0)
 
 
 def test_a_family_with_few_settings_is_searched_for_few_trials(simulate: Any) -> None:
@@ -377,101 +226,6 @@ def test_time_is_kept_for_an_ensemble_of_several_winners_alone(simulate: Any, sc
     assert latest - 1 <= end <= latest
 
 
-def test_work_that_would_not_end_in_time_is_given_up() -> None:
-    told: list[int] = []
-    progress = within(time.monotonic() + 1000, lambda step, done, fits: told.append(done))
-    for number in range(7):
-        progress("", number, 6)
-    assert told == [*range(7)]
-    late = within(time.monotonic() - 1, lambda step, done, fits: None)
-    late("", 1, 6)
-    with pytest.raises(OutOfTimeError):
-        late("", 2, 6)
-
-
-def test_wide_tables_have_more_time_to_log_and_an_ensemble_a_fifth_at_most() -> None:
-    def parts(columns: int) -> Any:
-        rows = SimpleNamespace(X=pd.DataFrame(np.zeros((2, columns))), y=np.zeros(2))
-        return SimpleNamespace(train=rows, test=rows)
-
-    assert budget.seconds_to_log(parts(70)) > 1.5 * budget.seconds_to_log(parts(10))
-    assert budget.seconds_of_ensemble(parts(10), 1000.0) == 2.5 * budget.seconds_to_log(parts(10))
-    assert budget.seconds_of_ensemble(parts(70), 20.0) == 4.0
-
-
-def test_more_members_of_an_ensemble_take_longer() -> None:
-    assert [budget.seconds_of_members(10.0, members) for members in (1, 2, 3, 5)] == [10.0, 10.0, 10.5, 11.5]
-    assert budget.seconds_of_members(0.0, 5) == 0.0
-
-
-@pytest.mark.parametrize(
-    ("forest", "as_many_rows"),
-    # 63 % of 800 rows in place of 1 - exp(-1/2) of them; all of them as before
-    [(RandomForestRegressor, (1 - math.exp(-1)) / (1 - math.exp(-0.5))), (ExtraTreesRegressor, 1.0)],
-)
-def test_a_forest_takes_as_long_as_the_different_rows_of_its_trees(forest: Any, as_many_rows: float) -> None:
-    recipe = build.Recipe(
-        "forest", forest, {"n_estimators": 80}, False, "regression", "r2", 0.5, {}, {}, frozenset(), 0
-    )
-    rows = SimpleNamespace(y=np.zeros(1000), X=pd.DataFrame({"x": np.zeros(1000)}))
-    rows.folds = [(np.arange(800), np.arange(800, 1000))] * 5
-    family: Any = SimpleNamespace(way="grown on folds", recipe=recipe, rows=rows)
-    parts: Any = SimpleNamespace(train=rows, test=rows, whole=None)
-    trial: Any = SimpleNamespace(duration=timedelta(seconds=3), user_attrs={"settings": {}})
-    # five folds and a last fit, for which two are counted; a trial grows as many trees in all
-    expected = 3 * 5 * as_many_rows, 3 * 2 * as_many_rows + budget.seconds_to_log(parts)
-    assert budget.seconds_to_score(family, parts, trial) == pytest.approx(expected)
-
-
-@pytest.mark.parametrize(("slot", "share"), [(0, 1.0), (1, 100 / 140)])
-def test_a_winner_has_no_iterations_past_the_best_one(slot: int, share: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(budget, "cpu_count", lambda: 2)
-    rows = SimpleNamespace(y=np.zeros(1000), X=pd.DataFrame({"x": np.zeros(1000)}))
-    rows.folds = [(np.arange(800), np.arange(800, 1000))] * 5
-    searched = SimpleNamespace(y=rows.y, folds=rows.folds[-2:])
-    family: Any = SimpleNamespace(way="early stopping of a library", rows=searched, seconds_to_prepare=0.5, first=())
-    parts: Any = SimpleNamespace(train=rows, test=rows, whole=None)
-    facts = {"slot": slot, "settings": {"n_estimators": 100}, "seconds_a_row": 1e-3}
-    trial: Any = SimpleNamespace(duration=timedelta(seconds=7), user_attrs=facts)
-    # five folds and a last fit, two at a time
-    fits, log = 3 * (7 * share + 0.5), budget.seconds_to_log(parts)
-    # the rows of both parts, and those with a column shuffled three times, on two cores
-    expected = fits, log + 1e-3 * (2 * 1000 + 4 * 1000) / 2
-    assert budget.seconds_to_score(family, parts, trial) == pytest.approx(expected)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "iterations", "takes"), [(31.0, 400, 30.0), (20.0, 252, 20.0), (13.0, None, None), (15.0, None, None)]
-)
-def test_a_winner_has_as_many_iterations_as_there_is_time_for(
-    monkeypatch: pytest.MonkeyPatch, seconds: float, iterations: int | None, takes: float | None
-) -> None:
-    # 27 s of fits, and 3 s to log it
-    monkeypatch.setattr(budget, "seconds_to_score", lambda family, parts, trial: (20.0, 10.0))
-    monkeypatch.setattr(budget, "seconds_to_log", lambda parts: 3.0)
-    family: Any = Simulated("a", 1.0, 0.5, way="early stopping of a library")
-    settings = {"n_estimators": 400, "depth": 5}
-    family.kept.add_trial(optuna.trial.create_trial(value=0.5, user_attrs={"slot": 0, "settings": settings}))
-    parts: Any = SimpleNamespace(train=SimpleNamespace(y=range(100)))
-    found, total = budget.to_score(family, family.kept, parts, None, seconds, seconds)
-    if iterations is None:
-        assert found == []
-    else:
-        assert [one.settings for one in found] == [{"n_estimators": iterations, "depth": 5}]
-        assert total == takes
-    # what the trial found stays
-    assert family.kept.trials[0].user_attrs["settings"] == settings
-
-
-@pytest.mark.parametrize(
-    ("place", "for_ensemble", "most"),
-    [(0, True, 40.0), (1, True, 40.0), (2, True, 20.0), (5, True, 20.0), (0, False, math.inf), (1, False, 40.0)],
-)
-def test_a_winner_has_a_share_of_the_time(place: int, for_ensemble: bool, most: float) -> None:
-    assert budget.most_of_winner(place, 100.0, for_ensemble) == most
-    assert budget.most_of_winner(place, None, for_ensemble) == math.inf
-
-
 def test_what_half_the_time_brought_is_told() -> None:
     spent = Spent(curve=[(10.0, 0.80, "a"), (40.0, 0.83, "b"), (90.0, 0.835, "b"), (100.0, 0.835, "b")], total=100.0)
     assert curve_words(spent, "r2") == (
@@ -521,13 +275,13 @@ def test_a_winner_of_other_settings_than_the_best_says_how_these_are_scored(
 ) -> None:
     cheap = dict[str, optuna.trial.FrozenTrial]()
 
-    def worst_trial(family: Any, study: optuna.Study, parts: Any, of_seconds: Any, seconds: float, *rest: Any) -> Any:
-        if seconds == math.inf:
-            return [budget.Candidate(study.best_trial, study.best_trial.user_attrs["settings"])], 0.1
-        cheap[family.model] = budget.best_first(family, study)[-1]
-        return [budget.Candidate(cheap[family.model], cheap[family.model].user_attrs["settings"])], 0.1
+    def worst_trial(family: Any, study: optuna.Study, parts: Any, bounds: Bounds) -> Any:
+        if bounds.seconds == math.inf:
+            return [Candidate(study.best_trial, study.best_trial.user_attrs["settings"])], 0.1
+        cheap[family.model] = cost.best_first(family, study)[-1]
+        return [Candidate(cheap[family.model], cheap[family.model].user_attrs["settings"])], 0.1
 
-    monkeypatch.setattr(budget, "to_score", worst_trial)
+    monkeypatch.setattr(cost, "to_score", worst_trial)
     assert tune.main(["--dataset", "houses", "--model", "gradient_boosting", "--n-trials", "8"]) == 0
     capsys.readouterr()
     assert tune.main(["--dataset", "houses", "--timeout", "15"]) == 0
@@ -572,10 +326,11 @@ def test_a_slower_winner_stays_as_slow_as_it_was_scored(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings(tuning={**PARAMS["tuning"], "budget": 20})
-    to_score = budget.to_score
+    to_score = cost.to_score
 
     def in_spare_time(spare: float) -> dict[str, Any]:
-        monkeypatch.setattr(budget, "to_score", lambda *facts: (to_score(*facts[:4], 1e9, 1e9, spare)[0], 0.1))
+        bounds = Bounds(1e9, slower=spare)
+        monkeypatch.setattr(cost, "to_score", lambda *facts: (to_score(*facts[:3], bounds)[0], 0.1))
         assert tune.main(["--dataset", "houses"]) == 0
         return found("houses")["models"]["gradient_boosting"]
 
@@ -583,7 +338,7 @@ def test_a_slower_winner_stays_as_slow_as_it_was_scored(
     capsys.readouterr()
     assert in_spare_time(0.0) == slower
     assert "houses gradient_boosting: unchanged, the winner is taken from its run" in capsys.readouterr().out
-    monkeypatch.setattr(budget, "to_score", to_score)
+    monkeypatch.setattr(cost, "to_score", to_score)
     assert tune.main(["--dataset", "houses", "--model", "gradient_boosting", "--n-trials", "8"]) == 0
     of_trial = found("houses")["models"]["gradient_boosting"]
     assert slower["params"]["learning_rate"] == round(of_trial["params"]["learning_rate"] / 4, 6)

@@ -24,6 +24,7 @@ from pipeline import intervals
 from pipeline.files import hold
 from pipeline.metrics import Predictions
 from pipeline.search import budget, queue, winner
+from pipeline.search.cost import Allowance
 from pipeline.search.trials import score_trial
 from pipeline.settings import load_config
 from pipeline.store.connect import open_store
@@ -153,10 +154,10 @@ def test_a_search_is_bound_by_its_trials_or_else_by_time(
 ) -> None:
     asked: list[tuple[int, float | None]] = []
 
-    def watched(families, deadline, n_trials, *rest):
-        left = deadline - time.monotonic()
+    def watched(families, allowance, n_trials, *rest):
+        left = allowance.deadline - time.monotonic()
         asked.append((n_trials, None if left == math.inf else round(left, -1)))
-        return search_families(families, math.inf, 1, *rest)
+        return search_families(families, Allowance(), 1, *rest)
 
     search_families = budget.search_families
     monkeypatch.setattr(budget, "search_families", watched)

@@ -9,12 +9,14 @@ from typing import Any
 
 import optuna
 
+from pipeline.metrics import Predictions, metric_value
 from pipeline.search.scorers import fewest_folds, way_of_scoring
 from pipeline.search.space import space_of_task
 from pipeline.search.study import in_memory, open_study, study_name, trials_of
 from pipeline.search.trials import FOUND, Objective, make_objective
 from pipeline.settings import Config, Dataset, kind_of, search_sha256
 from pipeline.tables.split import Parts, Rows
+from pipeline.training.assess import naive_predictions
 from pipeline.training.build import Recipe, resolve_recipe
 
 
@@ -51,6 +53,12 @@ class Family:
     def seconds_to_prepare(self) -> float:
         """What it took to preprocess the rows of a fold; 0 where they were not."""
         return self.objective.seconds_to_prepare if "objective" in vars(self) else 0.0
+
+    @cached_property
+    def naive(self) -> float:
+        """The score of the naive prediction, of the rows that are searched on."""
+        y = self.rows.y
+        return metric_value(self.recipe.metric, naive_predictions(self.recipe.task, y, Predictions(y, y)))
 
     @cached_property
     def kept(self) -> optuna.Study:

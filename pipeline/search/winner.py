@@ -1,38 +1,123 @@
-"""What a search found: its winner beside the baseline, as committed figures, MLflow runs and printed lines."""
+"""What a search found: its winner beside the baseline, fitted, scored, logged, and told in printed lines."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.trial import FrozenTrial
 
-from pipeline.console import Progress
+from pipeline.console import Progress, progress_lines
 from pipeline.intervals import is_ahead, paired_differences
 from pipeline.metrics import METRICS, Predictions, metric_value, relative_gain
-from pipeline.search.budget import RATE, Candidate
+from pipeline.search.cost import RATE, Bounds, Candidate, to_score
 from pipeline.search.family import Family
+from pipeline.search.records import pruned_work, study_records, trials_by_end
 from pipeline.search.scorers import FOUND
-from pipeline.search.study import slot_of
 from pipeline.search.trials import OutOfTimeError
-from pipeline.store.connect import experiment_name
+from pipeline.settings import TUNED, Config, Dataset, command_of, settings_sha256
 from pipeline.store.runs import newest_run
-from pipeline.store.write import NOTE, RunRecord
+from pipeline.store.write import Curves, write_runs
 from pipeline.tables.split import Parts
 from pipeline.training.assess import Assessment, assess
 from pipeline.training.build import Recipe, build_model
 from pipeline.training.calibration import by_other_folds
 from pipeline.training.fit import out_of_fold, validating_fold
+from pipeline.training.record import copy_plots, log_run, logged
 from pipeline.training.threshold import threshold_choice
+from pipeline.worth import decision_words
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-STATUS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
+# The tag of a winner's run that has the settings it was the best of.
+TRIED = "best_trials"
+
+
+@dataclass(frozen=True)
+class Winner:
+    """The best of a family's compared settings, fitted and scored: its trial, the settings and their assessment, and
+    that of the baseline where there is one. `is_known`: an earlier call has found and logged it.
+    """
+
+    trial: FrozenTrial
+    settings: Mapping[str, Any]
+    assessment: Assessment
+    baseline: Assessment | None
+    is_known: bool
+
+
+def find_winner(
+    family: Family,
+    compared: Sequence[Candidate],
+    dataset: Dataset,
+    config: Config,
+    parts: Parts,
+    client: MlflowClient,
+    progress: Progress,
+    alone: bool,
+) -> Winner:
+    """Fit and score the best of the compared settings beside the baseline. Where a run of the same code has the
+    settings of either, its figures are taken from there. A baseline that has no run is fitted only where the model is
+    `alone`: a budget for several goes to winners. OutOfTimeError, PipelineError: as score_best.
+    """
+    recipe, candidates = family.recipe, [dict(one.settings) for one in compared]
+    of_baseline = {"dataset": dataset.name, **family.hashes, "stage": "baseline"}
+    of_baseline["params_sha256"] = settings_sha256(config, dataset, family.model)
+    baseline = logged(client, recipe, parts, of_baseline)
+    if baseline is None and alone:
+        baseline = assess(recipe, parts, progress=progress_lines(f"{family.label}, baseline"))
+    # the run of an earlier call: of the best of these settings, or of the baseline's, as none was better
+    tried = tags_of(family, compared)
+    of_these = tried if len(candidates) > 1 else {name: tag for name, tag in tried.items() if name != TRIED}
+    tries = [*((place, of_these, settings) for place, settings in enumerate(candidates)), (0, tried, None)]
+    runs = ((place, logged(client, recipe, parts, wanted, settings)) for place, wanted, settings in tries)
+    known = next(((place, run) for place, run in runs if run), None)
+    place, found, best = choose(
+        baseline,
+        candidates,
+        family.space,
+        lambda: known or score_best(recipe, parts, candidates, progress, family.label),
+        family.label,
+    )
+    return Winner(compared[place].trial, best, found, baseline, bool(known and known[1].params == found.params))
+
+
+def log_winner(
+    winner: Winner,
+    family: Family,
+    searched: optuna.Study,
+    compared: Sequence[Candidate],
+    dataset: Dataset,
+    parts: Parts,
+    client: MlflowClient,
+    started: float,
+    machine: Curves,
+) -> dict[str, Any]:
+    """Log the winner with all trials of the search, and print what was found; their part of the committed metrics."""
+    found, tags = winner.assessment, tags_of(family, compared)
+    result = {"params_sha256": family.hashes["params_sha256"], **summarise(searched, winner)}
+    folder = Path("reports") / dataset.name / "tuning" / family.model
+    of_study = {"dataset": dataset.name, **family.hashes, "model_type": family.model}
+    parent, records = study_records(searched, of_study, family.space, family.recipe.seed, started, folder)
+    write_runs(client, dataset.name, records, parent=replace(parent, curves={**parent.curves, **machine}))
+    if winner.is_known:
+        copy_plots(found.plots, folder)
+        print(f"{family.label}: unchanged, the winner is taken from its run", flush=True)
+    else:
+        log_run(client, found, parts, f"{family.model}{TUNED}", tags, folder, started, dataset.file)
+    print("\n".join(result_lines(family.label, result, winner, dataset)), flush=True)
+    return result
+
+
+def tags_of(family: Family, compared: Sequence[Candidate]) -> dict[str, str]:
+    """The tags of a winner's run, with the trials that it was the best of."""
+    of_trials = [one.trial.user_attrs["settings"] for one in compared]
+    return {"dataset": family.dataset, **family.hashes, "stage": "tuned", TRIED: json.dumps(of_trials)}
 
 
 def choose(
@@ -70,7 +155,7 @@ def as_scored(client: MlflowClient, family: Family, candidate: Candidate) -> Can
     if run is None or not own.keys() <= run.params.keys():
         return candidate
     # one by train.py has no trials to tell of
-    if own not in json.loads(run.tags.get("best_trials", json.dumps([own]))):
+    if own not in json.loads(run.tags.get(TRIED, json.dumps([own]))):
         return candidate
     if any(run.params[name] != str(value) for name, value in own.items() if name not in by_time):
         return candidate
@@ -115,80 +200,63 @@ def score_best(
     )
 
 
-def summarise(
-    study: optuna.Study,
-    trial: FrozenTrial,
-    best: Mapping[str, Any],
-    baseline: Assessment | None,
-    winner: Assessment,
-) -> dict[str, Any]:
-    """The part in the committed metrics of a trial's winner, with its lead where there is a baseline."""
-    facts, trials = winner.summary(), study.get_trials(deepcopy=False)
+def summarise(study: optuna.Study, winner: Winner) -> dict[str, Any]:
+    """The part in the committed metrics of a search's winner, with its lead where there is a baseline."""
+    tuned, baseline, trials = winner.assessment, winner.baseline, study.get_trials(deepcopy=False)
+    facts = tuned.summary()
     found = {
         "estimator": facts.pop("estimator"),
-        "params": dict(best),
-        "best_value": round(trial.value or 0.0, 6),
+        "params": dict(winner.settings),
+        "best_value": round(winner.trial.value or 0.0, 6),
         "trials": trials_by_end(trials),
         "pruned_work": round(pruned_work(trials), 6),
         **facts,
     }
     if baseline is None:
         return found
-    metric, judged = winner.recipe.metric, (winner.predictions, [baseline.predictions])
-    [(difference, interval)] = paired_differences(metric, *judged, winner.recipe.seed)
+    metric, judged = tuned.recipe.metric, (tuned.predictions, [baseline.predictions])
+    [(difference, interval)] = paired_differences(metric, *judged, tuned.recipe.seed)
     return found | {
         "baseline_cv": round(baseline.cv[metric], 6),
-        "gain": relative_gain(metric, winner.score[metric], baseline.score[metric]),
+        "gain": relative_gain(metric, tuned.score[metric], baseline.score[metric]),
         "difference": round(difference, 6),
         "difference_interval": [round(bound, 6) for bound in interval],
     }
 
 
-def trials_by_end(trials: Sequence[optuna.trial.FrozenTrial]) -> dict[str, int]:
-    """How many trials were complete, pruned and failed."""
-    states = [trial.state.name for trial in trials]
-    return {
-        word: states.count(state)
-        for word, state in (("complete", "COMPLETE"), ("pruned", "PRUNED"), ("failed", "FAIL"))
-    }
+def result_lines(label: str, result: Mapping[str, Any], winner: Winner, dataset: Dataset) -> list[str]:
+    """What a search found, for the terminal."""
+    tuned, baseline, trials = winner.assessment, winner.baseline, result["trials"]
+    metric = tuned.recipe.metric
+    cv, score = f"{tuned.cv[metric]:.4f}", f"{tuned.score[metric]:.4f}"
+    if baseline:
+        low, high = result["difference_interval"]
+        cv = f"baseline {baseline.cv[metric]:.4f}, tuned {cv}"
+        score = f"baseline {baseline.score[metric]:.4f}, tuned {score}, "
+        score += f"difference {result['difference']:+.4f} [{low:+.4f}, {high:+.4f}]"
+    decision = result.get("decision")
+    worth = decision_words(decision, dataset.positive_word, dataset.doubt) if decision else ""
+    return [
+        f"{label}: best settings {json.dumps(result['params'])}",
+        f"  trials: {trials['complete']} complete, {trials['pruned']} pruned, {trials['failed']} failed; "
+        f"pruning saved {result['pruned_work']:.0%} of the search's work",
+        f"  cross-validated {metric}: {cv}",
+        f"  {metric}: {score}{dataset.doubt}",
+        *([f"  {worth}"] if worth else []),
+    ]
 
 
-def pruned_work(trials: Sequence[optuna.trial.FrozenTrial]) -> float:
-    """Share of the search's work that pruning saved, the work of one whole trial taken as the unit."""
-    return sum(1 - trial.user_attrs["done"] for trial in trials if trial.state.name == "PRUNED") / len(trials)
-
-
-def study_records(
-    study: optuna.Study, tags: Mapping[str, str], space: Mapping[str, Any], seed: int, started: float, folder: Path
-) -> tuple[RunRecord, list[RunRecord]]:
-    """The MLflow run of a study, and those of its trials below it; `tags` are of all of them, plots in the `folder`."""
-    trials, model = study.get_trials(deepcopy=False), tags["model_type"]
-    winner = f"{model}_tuned in the experiment {experiment_name(tags['dataset'])}"
-    note = (
-        f"A search for settings of {model} in {len(trials)} trials, which are the runs below; the best value is "
-        f"**{study.best_value:.4f}**. The run of its winner is {winner}. "
-        f"Plots: `{folder.as_posix()}/`."
-    )
-    own = {**tags, "stage": "study", "study": study.study_name, NOTE: note}
-    ends = {f"{word}_trials": float(number) for word, number in trials_by_end(trials).items()}
-    metrics = {"best_value": study.best_value, **ends, "pruned_work": pruned_work(trials)}
-    params = {"space": json.dumps(space), "seed": seed}
-    parent = RunRecord(f"{model} study", own, params, metrics, start=started)
-    return parent, [trial_record(trial, tags) for trial in study.trials]
-
-
-def trial_record(trial: optuna.trial.FrozenTrial, tags: Mapping[str, str]) -> RunRecord:
-    """A trial's MLflow run: a pruned trial was stopped on purpose (KILLED), a failed one FAILED."""
-    curve = dict(trial.intermediate_values)
-    if trial.value is not None:
-        curve[max(curve, default=0)] = trial.value
-    reason = {"reason": trial.user_attrs["reason"][:500]} if "reason" in trial.user_attrs else {}
-    return RunRecord(
-        name=f"Trial_{slot_of(trial) + 1}",
-        tags={**tags, "stage": "trial", "trial_state": trial.state.name, **reason},
-        params=trial.user_attrs["settings"],
-        curves={"value": curve},
-        status=STATUS[trial.state.name],
-        start=trial.datetime_start.timestamp() if trial.datetime_start else None,
-        end=trial.datetime_complete.timestamp() if trial.datetime_complete else None,
-    )
+def more_words(family: Family, searched: optuna.Study, compared: Sequence[Candidate], parts: Parts, most: int) -> str:
+    """A line of what the command for the family alone would bring, where time has ended its search of at most so many
+    trials, or has cut its winner short; else nothing.
+    """
+    number, best, first = len(searched.trials), searched.best_trial, compared[0]
+    command = f"{command_of(family.dataset, f'{family.model}{TUNED}')} --n-trials {number}"
+    if first.trial.value != best.value or first.is_cut:
+        return f"{family.label}: its best settings, of {best.value:.4f}, take longer; `{command}` scores them\n"
+    if number >= most:
+        return ""
+    without_bounds, _ = to_score(family, searched, parts, Bounds())
+    does = "finds the same" if compared == without_bounds else "compares more of its settings"
+    does = "scores its settings at their own rate" if first.is_slower else does
+    return f"{family.label}: the time was up; `{command}` {does}\n"
