@@ -380,6 +380,9 @@ class ModelSpec(_Section):
     instead_of: Text = Field(
         default="", description="a model much like it, which a search by time leaves out where this one is installed"
     )
+    large: Switch = Field(
+        default=False, description="it has large trees: with many rows a search by time begins it before all others"
+    )
 
 
 @dataclass(frozen=True, config={"extra": "forbid"})

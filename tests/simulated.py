@@ -33,6 +33,7 @@ class Simulated:
     first: Any = ()
     way: str = "folds"
     naive: float = 0.0
+    large: bool = False
     # all folds of the training part, so that nothing is compared once more
     rows: Any = field(default_factory=lambda: SimpleNamespace(folds=[((), range(100))]))
 

@@ -113,6 +113,16 @@ def test_a_family_without_time_to_be_scored_is_not_begun(
     assert left_out == [family.model for family in families[begun:]]
 
 
+@pytest.mark.parametrize(("rows", "begun"), [(99, ["a", "b", "c", "d"]), (100, ["b", "d", "a", "c"])])
+def test_with_many_rows_large_trees_are_begun_first(
+    simulate: Any, monkeypatch: pytest.MonkeyPatch, rows: int, begun: list[str]
+) -> None:
+    # the simulated table has 100 rows
+    monkeypatch.setattr(budget, "MANY_ROWS", 100 if rows == 100 else 101)
+    spent, _ = simulate([Simulated(name, 1.0, 0.5, large=name in "bd") for name in "abcd"], 100.0)
+    assert [*spent.seconds] == begun
+
+
 def test_slow_families_are_left_out(simulate: Any, capsys: pytest.CaptureFixture[str]) -> None:
     families = [Simulated("known", 2.0, 0.6), Simulated("slow", 1000.0, 0.99), Simulated("plain", 1.0, 0.5)]
     spent, end = simulate(families, 60.0)

@@ -23,7 +23,7 @@ from pipeline.training.build import Recipe, resolve_recipe
 @dataclass(frozen=True)
 class Family:
     """A model of params.yaml with the space of its settings, those that are tried first, how a trial is scored, the
-    name of its study, the hashes of data and settings, and the rows to search on.
+    name of its study, the hashes of data and settings, the rows to search on, and whether its trees are large.
     """
 
     dataset: str
@@ -35,6 +35,7 @@ class Family:
     hashes: Mapping[str, str]
     rows: Rows
     startup_trials: int
+    large: bool
 
     @property
     def model(self) -> str:
@@ -90,6 +91,7 @@ def family_of(dataset: Dataset, config: Config, model: str, parts: Parts, rows: 
         hashes=hashes,
         rows=rows,
         startup_trials=config.tuning.startup_trials,
+        large=config.models[model].large,
     )
     if any(FOUND[way] in settings for settings in first):
         words = f"note: first_trials gives {FOUND[way]}, which the search finds by itself; it is not used"
