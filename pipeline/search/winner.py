@@ -41,14 +41,14 @@ TRIED = "best_trials"
 @dataclass(frozen=True)
 class Winner:
     """The best of a family's compared settings, fitted and scored: its trial, the settings and their assessment, and
-    that of the baseline where there is one. `is_known`: an earlier call has found and logged it.
+    that of the baseline where there is one. `known`: the run of an earlier call that has found the same.
     """
 
     trial: FrozenTrial
     settings: Mapping[str, Any]
     assessment: Assessment
     baseline: Assessment | None
-    is_known: bool
+    known: Assessment | None
 
 
 def find_winner(
@@ -84,7 +84,8 @@ def find_winner(
         lambda: known or score_best(recipe, parts, candidates, progress, family.label),
         family.label,
     )
-    return Winner(compared[place].trial, best, found, baseline, bool(known and known[1].params == found.params))
+    same = known[1] if known and known[1].params == found.params else None
+    return Winner(compared[place].trial, best, found, baseline, same)
 
 
 def log_winner(
@@ -105,8 +106,8 @@ def log_winner(
     of_study = {"dataset": dataset.name, **family.hashes, "model_type": family.model}
     parent, records = study_records(searched, of_study, family.space, family.recipe.seed, started, folder)
     write_runs(client, dataset.name, records, parent=replace(parent, curves={**parent.curves, **machine}))
-    if winner.is_known:
-        copy_plots(found.plots, folder)
+    if winner.known:
+        copy_plots(winner.known.plots, folder)
         print(f"{family.label}: unchanged, the winner is taken from its run", flush=True)
     else:
         log_run(client, found, parts, f"{family.model}{TUNED}", tags, folder, started, dataset.file)
