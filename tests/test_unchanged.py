@@ -268,6 +268,8 @@ def test_a_search_that_found_nothing_better_is_not_repeated_either(
         patch.setattr(winner, "assess", worse)
         assert tune.main([*SEARCH, "--n-trials", "8"]) == 0
     found, runs = TUNED.read_bytes(), runs_of("customers")
+    plot = Path("reports/customers/tuning/forest/predictions_plot.png")
+    drawn = plot.read_bytes()
     model = json.loads(found)["models"]["forest"]
     assert (model["params"], model["gain"]) == ({"n_estimators": 20, "max_depth": 6}, 0)
     with watched(monkeypatch) as done:
@@ -275,6 +277,8 @@ def test_a_search_that_found_nothing_better_is_not_repeated_either(
     assert done == []
     assert TUNED.read_bytes() == found
     assert runs_of("customers") == runs
+    # with the name of the tuned model, not of the baseline
+    assert plot.read_bytes() == drawn
 
 
 def test_a_search_that_its_time_ended_is_not_gone_on_with(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
