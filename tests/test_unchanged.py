@@ -252,6 +252,7 @@ def test_a_search_is_not_repeated_where_another_model_changed(
     assert "a new study starts" not in out
 
 
+@pytest.mark.pictures
 def test_a_search_that_found_nothing_better_is_not_repeated_either(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
