@@ -113,12 +113,12 @@ def test_a_family_without_time_to_be_scored_is_not_begun(
     assert left_out == [family.model for family in families[begun:]]
 
 
-@pytest.mark.parametrize(("rows", "begun"), [(99, ["a", "b", "c", "d"]), (100, ["b", "d", "a", "c"])])
+# the simulated table has 100 rows
+@pytest.mark.parametrize(("many", "begun"), [(101, ["a", "b", "c", "d"]), (100, ["b", "d", "a", "c"])])
 def test_with_many_rows_large_trees_are_begun_first(
-    simulate: Any, monkeypatch: pytest.MonkeyPatch, rows: int, begun: list[str]
+    simulate: Any, monkeypatch: pytest.MonkeyPatch, many: int, begun: list[str]
 ) -> None:
-    # the simulated table has 100 rows
-    monkeypatch.setattr(budget, "MANY_ROWS", 100 if rows == 100 else 101)
+    monkeypatch.setattr(budget, "MANY_ROWS", many)
     spent, _ = simulate([Simulated(name, 1.0, 0.5, large=name in "bd") for name in "abcd"], 100.0)
     assert [*spent.seconds] == begun
 
