@@ -3,11 +3,15 @@
 import ast
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import packages_distributions
+from itertools import chain
 from pathlib import Path
 
 import pytest
 import yaml
 from conftest import ROOT
+from packaging.utils import canonicalize_name
 
 from pipeline.console import EXTRAS
 
@@ -72,6 +76,17 @@ def assert_no_circle(needs: dict[str, set[str]]) -> None:
         ready = {module for module in needs if module not in ordered and needs[module] <= ordered}
         assert ready, f"a circle among {needs.keys() - ordered}"
         ordered |= ready
+
+
+def test_what_is_imported_is_pinned_by_name() -> None:
+    said = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    project, overrides = said["project"], said["tool"]["uv"]["override-dependencies"]
+    pins = [*project["dependencies"], *chain(*project["optional-dependencies"].values()), *overrides]
+    pinned = {canonicalize_name(pin.partition("==")[0]) for pin in pins}
+    roots = {name.split(".")[0] for path in [*ROOT.glob("*.py"), *FILES.values()] for name in imported(path)}
+    packages = packages_distributions()
+    for name in roots - sys.stdlib_module_names - {"pipeline"}:
+        assert pinned & {canonicalize_name(package) for package in packages[name]}, name
 
 
 def test_extras_are_imported_where_they_are_an_option() -> None:
