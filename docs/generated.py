@@ -236,10 +236,11 @@ def automl_scores() -> str:
             f"{row['ahead']} of {len(row['tables'])}",
             *(f"{row[way]}" for way in ("shown_ahead", "shown_behind")),
         ]
-        for row in found["summary"]
+        for row in sorted(found["summary"], key=_automl_order)
     ]
     head = ["budget, split", "of ours", "beside", "tables", "ours is ahead on", "shown ahead", "shown behind"]
-    parts = [part for part in (_table(head, counts), _automl_over_splits(found["pairs"])) if counts and part]
+    parts = [_table(head, counts)] if counts else []
+    parts += _automl_over_splits(found["summary"])
     measured = {(row["budget"], row["split"]) for row in found["rows"]}
     for budget, split in sorted(measured, key=lambda one: (one[0], -one[1])):
         rows, compared = (
@@ -298,20 +299,30 @@ def automl_curves() -> str:
     )
 
 
-def _automl_over_splits(pairs: Sequence[dict[str, Any]]) -> str:
-    """On how many of the tables that were measured on several splits ours is ahead by the mean difference."""
+def _automl_order(row: dict[str, Any]) -> tuple[Any, ...]:
+    """Where a count stands: by budget, the newest split first, kept tables last."""
+    systems = list(AUTOML)
+    return row["budget"], -row["split"], row["kept"], systems.index(row["ours"]), systems.index(row["other"])
+
+
+def _automl_over_splits(compared: Sequence[dict[str, Any]]) -> list[str]:
+    """On how many of the worked-on tables that were measured on several splits ours is ahead by the mean difference."""
     found: dict[Any, dict[str, list[float]]] = {}
-    for pair in pairs:
-        tables = found.setdefault((pair["budget"], pair["ours"], pair["other"]), {})
-        tables.setdefault(pair["table"], []).append(pair["difference"])
-    words = []
+    for row in sorted(compared, key=_automl_order):
+        tables = found.setdefault((row["budget"], row["ours"], row["other"]), {})
+        for name, facts in row["tables"].items() if not row["kept"] else ():
+            tables.setdefault(name, []).append(facts["difference"])
+    rows = []
     for (budget, mine, other), tables in found.items():
-        means = [sum(own) / len(own) for own in tables.values() if len(own) > 1]
+        means = [(sum(own) / len(own), len(own)) for own in tables.values() if len(own) > 1]
         if means:
-            ahead = sum(mean > 0 for mean in means)
-            words.append(f"{AUTOML[mine]}, ahead of {AUTOML[other]} on {ahead} of {len(means)} ({budget:.0f} s)")
-    told = f"By the mean difference, of tables that were measured on several splits: {'; '.join(words)}."
-    return told if words else ""
+            splits = f"{max(number for _, number in means)}"
+            ahead = f"{sum(mean > 0 for mean, _ in means)} of {len(means)}"
+            rows.append([f"{budget:.0f} s", AUTOML[mine], AUTOML[other], splits, ahead])
+    if not rows:
+        return []
+    words = "By the mean difference of the splits, of the tables that were worked on and measured on several:"
+    return [words, _table(["budget", "of ours", "beside", "splits", "ours is ahead on"], rows)]
 
 
 def _automl_scores(rows: Sequence[dict[str, Any]], tables: dict[str, Any]) -> str:
@@ -329,8 +340,7 @@ def _automl_scores(rows: Sequence[dict[str, Any]], tables: dict[str, Any]) -> st
 
 def _automl_differences(compared: Sequence[dict[str, Any]], tables: dict[str, Any]) -> str:
     """Ours less each other system on each table."""
-    others = list(dict.fromkeys(row["other"] for row in compared))
-    mine = list(dict.fromkeys(row["ours"] for row in compared))
+    others, mine = ([name for name in AUTOML if any(row[key] == name for row in compared)] for key in ("other", "ours"))
     found = {(row["ours"], row["other"], name): facts for row in compared for name, facts in row["tables"].items()}
     lines = [
         [name, AUTOML[one], *(_difference(found.get((one, other, name))) for other in others)]
