@@ -23,6 +23,7 @@ import time
 import warnings
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -149,9 +150,11 @@ def tune_dataset(
                 best = winner.find_winner(
                     family, found, dataset, config, parts, client, progress, alone=len(families) == 1
                 )
+            fitted = time.monotonic()
             results[family.model] = winner.log_winner(
                 best, family, searched[family.model], found, dataset, parts, client, started, machine
             )
+            allowance = replace(allowance, logged=allowance.logged + time.monotonic() - fitted)
             took, planned = took + time.monotonic() - begun, planned + expected
         except OutOfTimeError:
             print(f"{family.label}: its winner is not scored, there is no time for all of its fits", flush=True)

@@ -401,6 +401,27 @@ def test_search_and_ensemble_share_the_time_of_all_tables(project: Path, capsys:
         assert Path(f"metrics/ensemble/{name}.json").exists()
 
 
+def test_each_winner_knows_what_logging_those_before_took(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_houses().to_csv("x.csv", index=False)
+    make_customers().to_csv("y.csv", index=False)
+    assert generate_data.main([]) == 0
+    seen, bounds, log = list[float](), cost.bounds_of_winner, winner.log_winner
+
+    def remembered(order: Any, place: int, parts: Any, allowance: Allowance, scored: int, pace: float) -> Any:
+        seen.append(allowance.logged)
+        return bounds(order, place, parts, allowance, scored, pace)
+
+    def slow(*arguments: Any) -> Any:
+        time.sleep(0.5)
+        return log(*arguments)
+
+    monkeypatch.setattr(cost, "bounds_of_winner", remembered)
+    monkeypatch.setattr(winner, "log_winner", slow)
+    assert tune.main(["--dataset", "houses", "--timeout", "30", "--ensemble"]) == 0
+    assert seen[0] == 0.0
+    assert seen[1] >= 0.5
+
+
 def test_settings_that_many_trials_led_to_are_compared_on_all_folds(project: Path) -> None:
     make_houses().to_csv("x.csv", index=False)
     make_customers().to_csv("y.csv", index=False)

@@ -155,7 +155,9 @@ def test_wide_tables_have_more_time_to_log_and_an_ensemble_a_fifth_at_most() -> 
 
 def test_more_members_of_an_ensemble_take_longer() -> None:
     assert [Allowance(for_ensemble=10.0).for_members(members) for members in (1, 2, 3, 5)] == [10.0, 10.0, 10.5, 11.5]
-    assert Allowance(for_ensemble=0.0).for_members(5) == 0.0
+    # it predicts with each of them, and logs them, once more
+    assert [Allowance(for_ensemble=10.0, logged=11.0).for_members(members) for members in (2, 5)] == [11.0, 11.5]
+    assert Allowance(for_ensemble=0.0, logged=11.0).for_members(5) == 0.0
 
 
 @pytest.mark.parametrize(

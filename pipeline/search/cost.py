@@ -60,12 +60,14 @@ OF_ENSEMBLE, OF_FURTHER_MEMBER, MOST_OF_ENSEMBLE = 2.5, 0.05, 0.2
 @dataclass(frozen=True)
 class Allowance:
     """The time for searches, their winners and an ensemble: all `seconds`, None for no bound, up to the `deadline` in
-    monotonic seconds; of them those that are kept `for_ensemble`, None where none is built.
+    monotonic seconds; of them those that are kept `for_ensemble`, None where none is built; and those that it `logged`
+    the winners in so far.
     """
 
     seconds: float | None = None
     deadline: float = math.inf
     for_ensemble: float | None = None
+    logged: float = 0.0
 
     def most_of_winner(self, place: int) -> float:
         """The most seconds that the winner in a place, from 0, is scored in: without a bound where there is none for
@@ -86,8 +88,12 @@ class Allowance:
         return MOST_OF_SLOWER * (self.seconds or 0.0)
 
     def for_members(self, members: int) -> float:
-        """What is kept for an ensemble of so many members, where `for_ensemble` is for two."""
-        return (self.for_ensemble or 0.0) * (1 + OF_FURTHER_MEMBER * max(0, members - 2))
+        """What is kept for an ensemble of so many members, where `for_ensemble` is for two: at least what logging them
+        took, as it predicts with each of them, and logs it, once more.
+        """
+        if not self.for_ensemble:
+            return 0.0
+        return max(self.for_ensemble * (1 + OF_FURTHER_MEMBER * max(0, members - 2)), self.logged)
 
     def latest(self, parts: Parts, members: int) -> float:
         """When the fits of the last of so many members have to be over, in monotonic seconds. One that is late may have
