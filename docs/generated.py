@@ -227,6 +227,7 @@ def automl_tables() -> str:
 def automl_scores() -> str:
     """Ours beside AutoGluon and FLAML at equal wall time: who is ahead, scores, and the differences of each table."""
     found = _read("benchmarks/results/automl.json")
+    counted = sorted(found["summary"], key=_automl_order)
     counts = [
         [
             f"{row['budget']:.0f} s, {row['split']}",
@@ -236,16 +237,16 @@ def automl_scores() -> str:
             f"{row['ahead']} of {len(row['tables'])}",
             *(f"{row[way]}" for way in ("shown_ahead", "shown_behind")),
         ]
-        for row in sorted(found["summary"], key=_automl_order)
+        for row in counted
     ]
     head = ["budget, split", "of ours", "beside", "tables", "ours is ahead on", "shown ahead", "shown behind"]
     parts = [_table(head, counts)] if counts else []
-    parts += _automl_over_splits(found["summary"])
+    parts += _automl_over_splits(counted)
     measured = {(row["budget"], row["split"]) for row in found["rows"]}
     for budget, split in sorted(measured, key=lambda one: (one[0], -one[1])):
         rows, compared = (
             [row for row in some if (row["budget"], row["split"]) == (budget, split)]
-            for some in (found["rows"], found["summary"])
+            for some in (found["rows"], counted)
         )
         tables = {name: facts for name, facts in found["tables"].items() if any(row["table"] == name for row in rows)}
         parts += [
@@ -308,7 +309,7 @@ def _automl_order(row: dict[str, Any]) -> tuple[Any, ...]:
 def _automl_over_splits(compared: Sequence[dict[str, Any]]) -> list[str]:
     """On how many of the worked-on tables that were measured on several splits ours is ahead by the mean difference."""
     found: dict[Any, dict[str, list[float]]] = {}
-    for row in sorted(compared, key=_automl_order):
+    for row in compared:
         tables = found.setdefault((row["budget"], row["ours"], row["other"]), {})
         for name, facts in row["tables"].items() if not row["kept"] else ():
             tables.setdefault(name, []).append(facts["difference"])

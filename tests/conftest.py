@@ -18,6 +18,7 @@ import pytest
 import yaml
 from matplotlib.figure import Figure
 
+import generate_data
 from pipeline.metrics import Predictions
 from pipeline.plots import study
 from pipeline.store import connect
@@ -87,6 +88,13 @@ def make_customers(rows: int = 240, seed: int = 0) -> pd.DataFrame:
     chance = 1 / (1 + np.exp(-(2.0 * (frame["plan"] == "month") - frame["tenure"] / 20)))
     frame["left"] = np.where(rng.random(rows) < chance, "Yes", "No")
     return frame
+
+
+def take_in(houses: pd.DataFrame | None = None, customers: pd.DataFrame | None = None) -> None:
+    """Take the two tables of PARAMS in, from source files in the current folder."""
+    (make_houses() if houses is None else houses).to_csv("x.csv", index=False)
+    (make_customers() if customers is None else customers).to_csv("y.csv", index=False)
+    assert generate_data.main([]) == 0
 
 
 @pytest.fixture

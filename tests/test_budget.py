@@ -11,11 +11,10 @@ from typing import Any
 import optuna
 import pytest
 import yaml
-from conftest import PARAMS, make_customers, make_houses
+from conftest import PARAMS, take_in
 from simulated import Simulated
 from sklearn.linear_model import Ridge
 
-import generate_data
 import train
 import tune_hyperparameters as tune
 from pipeline.search import budget, cost, trials, winner
@@ -388,9 +387,7 @@ def test_a_model_much_like_another_one_is_left_out(project: Path, capsys: pytest
 
 
 def test_search_and_ensemble_share_the_time_of_all_tables(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    make_houses().to_csv("x.csv", index=False)
-    make_customers().to_csv("y.csv", index=False)
-    assert generate_data.main([]) == 0
+    take_in()
     started = time.monotonic()
     assert tune.main(["--timeout", "20", "--ensemble"]) == 0
     # generous: the machine may be busy
@@ -402,9 +399,7 @@ def test_search_and_ensemble_share_the_time_of_all_tables(project: Path, capsys:
 
 
 def test_each_winner_knows_what_logging_those_before_took(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    make_houses().to_csv("x.csv", index=False)
-    make_customers().to_csv("y.csv", index=False)
-    assert generate_data.main([]) == 0
+    take_in()
     seen, bounds, log = list[float](), cost.bounds_of_winner, winner.log_winner
 
     def remembered(order: Any, place: int, parts: Any, allowance: Allowance, scored: int, pace: float) -> Any:
@@ -423,9 +418,7 @@ def test_each_winner_knows_what_logging_those_before_took(project: Path, monkeyp
 
 
 def test_settings_that_many_trials_led_to_are_compared_on_all_folds(project: Path) -> None:
-    make_houses().to_csv("x.csv", index=False)
-    make_customers().to_csv("y.csv", index=False)
-    assert generate_data.main([]) == 0
+    take_in()
     config = load_config()
     dataset = config.dataset("houses")
     parts, recipe = load_parts(dataset, config), build.resolve_recipe(dataset, config, "gradient_boosting")

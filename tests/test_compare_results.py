@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from conftest import PARAMS, ROOT, make_customers, make_houses
+from conftest import PARAMS, ROOT, make_customers, make_houses, take_in
 
 import compare_results
 import generate_data
@@ -38,10 +38,8 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        make_houses().rename(columns={"size": EVIL}).to_csv("x.csv", index=False)
-        make_customers().to_csv("y.csv", index=False)
         Path("params.yaml").write_text(yaml.safe_dump(PARAMS, sort_keys=False))
-        assert generate_data.main([]) == 0
+        take_in(make_houses().rename(columns={"size": EVIL}))
         assert train.main([]) == 0
         assert tune_hyperparameters.main(["--model", "forest", "--n-trials", "4"]) == 0
         assert compare_results.main([]) == 0

@@ -9,12 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from conftest import PARAMS, make_customers, make_houses
+from conftest import PARAMS, make_customers, make_houses, take_in
 from sklearn.ensemble import RandomForestClassifier, VotingClassifier, VotingRegressor
 from sklearn.linear_model import Ridge
 
 import compare_results
-import generate_data
 import train
 import tune_hyperparameters as tune
 import validate
@@ -130,12 +129,6 @@ def ensemble_run(name: str) -> tuple[dict[str, Any], StoredRun]:
 
 def settings(**changes: Any) -> None:
     Path("params.yaml").write_text(yaml.safe_dump({**PARAMS, **changes}, sort_keys=False))
-
-
-def take_in(houses: pd.DataFrame | None = None, customers: pd.DataFrame | None = None) -> None:
-    (make_houses() if houses is None else houses).to_csv("x.csv", index=False)
-    (make_customers() if customers is None else customers).to_csv("y.csv", index=False)
-    assert generate_data.main([]) == 0
 
 
 def table_settings(name: str, **changes: Any) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from conftest import PARAMS, make_customers, make_houses
+from conftest import PARAMS, make_houses, take_in
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor, VotingClassifier, VotingRegressor
@@ -24,7 +24,6 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
 
 import compare_results
-import generate_data
 import train
 import validate
 from pipeline.comparison.figures import dependence_words
@@ -375,10 +374,8 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        make_houses().assign(sold="2024-05-01").to_csv("x.csv", index=False)
-        make_customers().to_csv("y.csv", index=False)
         Path("params.yaml").write_text(yaml.safe_dump(PARAMS, sort_keys=False))
-        assert generate_data.main([]) == 0
+        take_in(make_houses().assign(sold="2024-05-01"))
         assert train.main([]) == 0
         assert compare_results.main([]) == 0
     return folder
